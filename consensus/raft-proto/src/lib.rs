@@ -1,0 +1,1 @@
+//! raft-rs message types on prost 0.14.

@@ -1,0 +1,2 @@
+//! The replicated log.
+#![forbid(unsafe_code)]

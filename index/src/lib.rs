@@ -1,0 +1,2 @@
+//! The in-memory revision index.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The revisioned store.
+#![forbid(unsafe_code)]

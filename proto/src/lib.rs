@@ -1,0 +1,2 @@
+//! Wire types of etcd's API.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The watchable store.
+#![forbid(unsafe_code)]
