@@ -16,7 +16,7 @@ use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorSet};
 
 const PROTO_ROOT: &str = "proto";
 
-const PROTOS: [&str; 15] = [
+const PROTOS: [&str; 16] = [
     "authpb/auth.proto",
     "etcdserverpb/auth.proto",
     "etcdserverpb/cluster.proto",
@@ -24,6 +24,7 @@ const PROTOS: [&str; 15] = [
     "etcdserverpb/kv.proto",
     "etcdserverpb/lease.proto",
     "etcdserverpb/maintenance.proto",
+    "etcdserverpb/metadata.proto",
     "etcdserverpb/raft_internal.proto",
     "etcdserverpb/watch.proto",
     "leasepb/lease.proto",
