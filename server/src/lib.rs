@@ -1,2 +1,5 @@
 //! The server.
 #![forbid(unsafe_code)]
+
+pub mod identity;
+pub mod settings;

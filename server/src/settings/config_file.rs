@@ -1,0 +1,111 @@
+//! The YAML configuration file, which replaces command line and environment as a whole.
+//!
+//! Keys are flag names, some of them nested. A key that no flag has is named in a warning and
+//! otherwise ignored, as etcd ignores it.
+
+use std::collections::BTreeSet;
+
+use serde_yaml_ng::{Mapping, Value as Yaml};
+
+use super::error::SettingsError;
+use super::flag::{FileKey, Flag};
+use super::flag_table::{FLAGS, GivenFlags};
+use super::flag_value::Input;
+use super::notice::Notice;
+
+/// Nested keys are no deeper than this in etcd's files.
+const DEPTH_MAX: usize = 4;
+
+/// Reads the file's `text`; the names are those of the flags that it sets.
+pub(super) fn read_config_file(
+    path: &str,
+    text: &str,
+    notices: &mut Vec<Notice>,
+) -> Result<(GivenFlags, BTreeSet<&'static str>), SettingsError> {
+    let mut given = GivenFlags::defaults().map_err(SettingsError::default_value)?;
+    let mut named = BTreeSet::new();
+    let document: Yaml =
+        serde_yaml_ng::from_str(text).map_err(|source| SettingsError::FileSyntax {
+            path: path.to_owned(),
+            source,
+        })?;
+    match &document {
+        Yaml::Null => {}
+        Yaml::Mapping(mapping) => {
+            let mut reader = Reader {
+                path,
+                given: &mut given,
+                named: &mut named,
+                notices,
+            };
+            reader.read_mapping(mapping, &mut Vec::new())?;
+        }
+        _ => {
+            return Err(SettingsError::FileShape {
+                path: path.to_owned(),
+            });
+        }
+    }
+    Ok((given, named))
+}
+
+struct Reader<'a> {
+    path: &'a str,
+    given: &'a mut GivenFlags,
+    named: &'a mut BTreeSet<&'static str>,
+    notices: &'a mut Vec<Notice>,
+}
+
+impl Reader<'_> {
+    fn read_mapping(
+        &mut self,
+        mapping: &Mapping,
+        parents: &mut Vec<String>,
+    ) -> Result<(), SettingsError> {
+        for (key, node) in mapping {
+            let Some(key) = key.as_str() else {
+                return Err(SettingsError::FileShape {
+                    path: self.path.to_owned(),
+                });
+            };
+            parents.push(key.to_ascii_lowercase());
+            match (FLAGS.iter().find(|flag| stands_at(flag, parents)), node) {
+                // A key without a value leaves the default.
+                (_, Yaml::Null) => {}
+                (Some(flag), _) => self.store(flag, parents, node)?,
+                (None, Yaml::Mapping(inner)) if parents.len() < DEPTH_MAX => {
+                    self.read_mapping(inner, parents)?;
+                }
+                (None, _) => {
+                    let unknown = Notice::warn("unknown key in the configuration file");
+                    self.notices.push(unknown.about(&parents.join(".")));
+                }
+            }
+            parents.pop();
+        }
+        Ok(())
+    }
+
+    fn store(
+        &mut self,
+        flag: &'static Flag,
+        parents: &[String],
+        node: &Yaml,
+    ) -> Result<(), SettingsError> {
+        (flag.store)(self.given, Input::Yaml(node)).map_err(|source| SettingsError::FileValue {
+            path: self.path.to_owned(),
+            key: parents.join("."),
+            source,
+        })?;
+        self.named.insert(flag.name);
+        Ok(())
+    }
+}
+
+fn stands_at(flag: &Flag, keys: &[String]) -> bool {
+    match flag.file_key {
+        FileKey::Same => keys == [flag.name],
+        FileKey::Path(path) => keys == path,
+        FileKey::Absent => false,
+    }
+}

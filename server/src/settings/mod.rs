@@ -1,0 +1,406 @@
+//! Settings: what the command line, the environment or a configuration file ask of a member.
+//!
+//! [`read`] turns them into one immutable [`Settings`] whose values are known to fit together;
+//! nobody checks them again. Flags, their defaults and their help are rows of `flag_table`.
+//! Nothing is opened, bound or logged here, and nothing here knows whether the data directory
+//! already holds a member: what counts only for a first start is in [`FirstStart`].
+
+mod assembly;
+mod command_line;
+mod config_file;
+mod duration;
+mod environment;
+mod error;
+mod feature_gate;
+mod first_start;
+mod flag;
+mod flag_table;
+mod flag_value;
+mod help;
+mod later;
+mod notice;
+mod url;
+mod version;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use self::duration::{FlagDuration, InvalidDuration};
+pub use self::error::SettingsError;
+pub use self::feature_gate::{FeatureGate, FeatureGates};
+pub use self::first_start::{FirstStart, InitialMember};
+pub use self::flag_value::{ClusterState, InvalidValue};
+pub use self::notice::{Notice, Severity};
+pub use self::url::{ListenAddress, ListenUrl, Place, Protection, Url, UrlError};
+pub use self::version::{CAIRN_VERSION, CLUSTER_VERSION, ETCD_VERSION};
+
+/// What a start of the binary is to do.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Print this text on stdout and leave with success.
+    Print(String),
+    /// Run a member.
+    Serve(Box<Settings>),
+}
+
+/// Reads everything a user can say to a member.
+///
+/// `arguments` come without the program's name; `environment` is every variable;
+/// `read_file` reads the configuration file, if one is named.
+///
+/// # Errors
+///
+/// [`SettingsError`]: its text is for the user, its exit code for the process.
+pub fn read(
+    arguments: &[String],
+    environment: &[(String, String)],
+    read_file: impl FnOnce(&str) -> std::io::Result<String>,
+) -> Result<Invocation, SettingsError> {
+    use self::command_line::CommandLine;
+
+    if let Some(command) = arguments.first()
+        && matches!(command.as_str(), "gateway" | "grpc-proxy")
+    {
+        return Err(SettingsError::NoSubcommand {
+            command: command.clone(),
+        });
+    }
+    let (mut given, mut named) = match command_line::read_command_line(arguments)? {
+        CommandLine::Help => return Ok(Invocation::Print(help::help_text())),
+        CommandLine::Version => return Ok(Invocation::Print(version::version_text())),
+        CommandLine::Flags { given, named } => (given, named),
+    };
+    let mut notices = Vec::new();
+    let config_file = config_file_path(&given.config_file, environment);
+    let source = if let Some(path) = config_file {
+        let text = read_file(&path).map_err(|source| SettingsError::FileUnreadable {
+            path: path.clone(),
+            source,
+        })?;
+        let (from_file, named_in_file) = config_file::read_config_file(&path, &text, &mut notices)?;
+        *given = from_file;
+        named = named_in_file;
+        let loaded = "loaded server configuration, other configuration command line flags and \
+                      environment variables will be ignored if provided";
+        notices.push(Notice::info(loaded).about(&path));
+        Source::File
+    } else {
+        environment::read_environment(environment, &mut given, &mut named, &mut notices)?;
+        Source::Flags
+    };
+    assembly::assemble(&given, &named, source, notices).map(|it| Invocation::Serve(Box::new(it)))
+}
+
+fn config_file_path(flag: &str, environment: &[(String, String)]) -> Option<String> {
+    let from_variable = || {
+        let found = environment
+            .iter()
+            .find(|(name, _)| name == "ETCD_CONFIG_FILE");
+        found.map(|(_, value)| value.as_str())
+    };
+    let path = if flag.is_empty() {
+        from_variable()?
+    } else {
+        flag
+    };
+    (!path.is_empty()).then(|| path.to_owned())
+}
+
+/// Where the settings came from: a few rules of etcd hold for flags alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Flags,
+    File,
+}
+
+/// The settings of a member, checked.
+///
+/// Invariants:
+/// 1. Every listening address can be bound to as it stands, and at least one is for clients.
+/// 2. The election timeout is at least five heartbeats and at most 50 s.
+/// 3. No setting that this build cannot honour safely has a value of the user's choosing.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The member's name.
+    pub name: String,
+    /// All data lives below it.
+    pub data_dir: PathBuf,
+    /// The log's own directory, if it is not to be in the data directory.
+    pub wal_dir: Option<PathBuf>,
+    /// Where to listen.
+    pub listen: ListenSettings,
+    /// What member lists show.
+    pub advertise: AdvertiseSettings,
+    /// What a member that has no data yet starts with; read through [`Settings::first_start`].
+    bootstrap: first_start::Bootstrap,
+    /// Time and size of the replicated log.
+    pub raft: RaftSettings,
+    /// Commits to the database, and its limit.
+    pub backend: BackendSettings,
+    /// Limits of a request.
+    pub limits: RequestLimits,
+    /// Pings on client connections.
+    pub keepalive: KeepaliveSettings,
+    /// Compaction: when by itself, and how gently.
+    pub compaction: CompactionSettings,
+    /// Time between progress notices to watchers that asked for them.
+    pub watch_progress_interval: Duration,
+    /// What counts as slow.
+    pub slow: SlowThresholds,
+    /// Who may speak HTTP.
+    pub http: HttpSettings,
+    /// The log of events, for people.
+    pub log: LogSettings,
+    /// How much is measured.
+    pub metrics_detail: MetricsDetail,
+    /// Features switched by name.
+    pub feature_gates: FeatureGates,
+    /// To be logged first thing.
+    pub notices: Vec<Notice>,
+    /// Every flag with its effective value, for the line that announces the start.
+    effective: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Settings {
+    /// How long a request may take: queueing, disk, and an election in between.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(5) + 2 * self.raft.election_timeout
+    }
+
+    /// Every flag and its effective value, as the members of one JSON object.
+    #[must_use]
+    pub fn effective_json(&self) -> String {
+        serde_json::Value::from(self.effective.clone()).to_string()
+    }
+
+    /// What a member without data starts with. On a restart this is not asked: the flags it
+    /// comes from are then ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] if the flags contradict each other or ask for more than one member.
+    pub fn first_start(&self) -> Result<FirstStart, SettingsError> {
+        self.bootstrap
+            .first_start(&self.name, &self.advertise.peers)
+    }
+}
+
+/// Where to listen, and how sockets are opened.
+#[derive(Clone, Debug)]
+pub struct ListenSettings {
+    /// For other members.
+    pub peers: Vec<ListenUrl>,
+    /// For clients: gRPC, and HTTP unless `http` has addresses.
+    pub clients: Vec<ListenUrl>,
+    /// For HTTP alone.
+    pub http: Vec<ListenUrl>,
+    /// For metrics and health alone.
+    pub metrics: Vec<ListenUrl>,
+    /// Set `SO_REUSEPORT`.
+    pub reuse_port: bool,
+    /// Set `SO_REUSEADDR`.
+    pub reuse_address: bool,
+}
+
+/// What member lists show, to the letter.
+#[derive(Clone, Debug)]
+pub struct AdvertiseSettings {
+    /// For other members.
+    pub peers: Vec<Url>,
+    /// For clients.
+    pub clients: Vec<Url>,
+}
+
+/// Time and size of the replicated log.
+#[derive(Clone, Debug)]
+pub struct RaftSettings {
+    /// One tick: the time between heartbeats.
+    pub heartbeat: Duration,
+    /// The election timeout, rounded down to whole heartbeats.
+    pub election_timeout: Duration,
+    /// The same in ticks.
+    pub election_ticks: u32,
+    /// Ask for votes before raising the term.
+    pub pre_vote: bool,
+    /// Applied entries after which the log is shortened.
+    pub snapshot_entries: u64,
+    /// Entries kept when it is.
+    pub catchup_entries: u64,
+}
+
+/// Commits to the database, and its limit.
+#[derive(Clone, Debug)]
+pub struct BackendSettings {
+    /// Longest time between two commits.
+    pub batch_interval: Duration,
+    /// Operations after which a commit is due.
+    pub batch_ops_max: usize,
+    /// Where writes stop.
+    pub quota: Quota,
+}
+
+/// How large the database may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// At this size the NOSPACE alarm is raised.
+    Bytes(NonZeroU64),
+    /// As large as the disk.
+    Unlimited,
+}
+
+/// Limits of a request.
+#[derive(Clone, Debug)]
+pub struct RequestLimits {
+    /// Operations in one transaction.
+    pub txn_ops_max: usize,
+    /// Bytes of one request.
+    pub request_bytes_max: usize,
+    /// Streams on one connection.
+    pub concurrent_streams_max: u32,
+}
+
+impl RequestLimits {
+    /// What gRPC may receive: a request and its envelope.
+    #[must_use]
+    pub fn receive_bytes_max(&self) -> usize {
+        const ENVELOPE_BYTES_MAX: usize = 512 * 1024;
+        self.request_bytes_max.saturating_add(ENVELOPE_BYTES_MAX)
+    }
+}
+
+/// Pings on client connections.
+#[derive(Clone, Debug)]
+pub struct KeepaliveSettings {
+    /// A client that pings faster is sent away.
+    pub client_ping_interval_min: Duration,
+    /// The server's own pings; `None` is gRPC's own measure, two hours and twenty seconds.
+    pub server_ping: Option<ServerPing>,
+}
+
+/// The server's pings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerPing {
+    /// Silence after which a client is pinged.
+    pub interval: Duration,
+    /// Time for its answer.
+    pub timeout: Duration,
+}
+
+/// Compaction: when by itself, and how gently.
+#[derive(Clone, Debug)]
+pub struct CompactionSettings {
+    /// `None`: only when a client asks.
+    pub auto: Option<AutoCompaction>,
+    /// Revisions deleted in one batch.
+    pub batch_revisions: usize,
+    /// Rest between batches.
+    pub batch_rest: Duration,
+}
+
+/// What the server compacts by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCompaction {
+    /// Keeps the history of this time.
+    Periodic(Duration),
+    /// Keeps this many revisions.
+    Revisions(NonZeroU64),
+}
+
+/// What counts as slow and is named in the log.
+#[derive(Clone, Debug)]
+pub struct SlowThresholds {
+    /// Applying one entry.
+    pub apply: Duration,
+    /// Answering one unary request.
+    pub unary_request: Duration,
+}
+
+/// Who may speak HTTP, and to what.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Origins that browsers may call from.
+    pub cors: Allowed,
+    /// Host names that plaintext requests may carry.
+    pub hosts: Allowed,
+    /// Serve the JSON gateway.
+    pub gateway: bool,
+}
+
+/// Everything, or what is in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// No limit.
+    All,
+    /// These alone.
+    Only(BTreeSet<String>),
+}
+
+impl Allowed {
+    /// Whether `name` is allowed.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.contains(name),
+        }
+    }
+}
+
+/// The log of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The least that is written.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Where lines go; each gets every line.
+    pub outputs: Vec<LogOutput>,
+}
+
+/// The least severe event that is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// What an operator may want to know.
+    Info,
+    /// What an operator should look at.
+    Warn,
+    /// What went wrong; etcd's panic and fatal levels are this one here.
+    Error,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object.
+    Json,
+    /// Columns with tabs, for people.
+    Console,
+}
+
+/// One place where the log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogOutput {
+    /// Standard error.
+    Stderr,
+    /// Standard output.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsDetail {
+    /// Counts.
+    Basic,
+    /// Counts and a histogram of gRPC latency.
+    Extensive,
+}
