@@ -7,6 +7,10 @@
 //!
 //! etcd's main API is at the top of this module (`stored::kv_server::KvServer`,
 //! `stored::PutResponse`), the smaller services in modules named as at the top of the crate.
+//!
+//! To serve, implement a trait ([`kv_server::Kv`]), wrap it ([`kv_server::KvServer::new`]) and add
+//! it to tonic's router. tonic refuses requests over 4 MiB unless told otherwise with
+//! `max_decoding_message_size`; responses have no limit.
 
 mod event;
 mod fields;
