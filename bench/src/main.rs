@@ -1,2 +1,191 @@
-//! Entry point.
-fn main() {}
+//! `bench`: load for any etcd endpoint (see `bench --help`).
+#![forbid(unsafe_code)]
+
+mod cli;
+
+use std::io::Write;
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use cairn_bench::load::{LoadPlan, Workload};
+use cairn_bench::measurement::Measurement;
+use cairn_bench::progress::Progress;
+use cairn_bench::scenario::{Fill, Mixed, Pacing, Puts, Ranges, Restart, Scans, Txns, WatchPlan};
+use cairn_bench::server_command::ServerCommand;
+use cairn_bench::{plot, report, scenario};
+use clap::Parser;
+
+use crate::cli::{Cli, Command, KeyArgs, WatchArgs, server, transfer};
+
+/// The longest that filling before a run may take.
+const FILL_MAX: Duration = Duration::from_secs(1800);
+/// Keys in one transaction when filling before a run.
+const FILL_BATCH: NonZeroU16 = NonZeroU16::new(100).unwrap();
+
+fn main() -> Result<()> {
+    let Cli {
+        command,
+        json,
+        svg,
+        quiet,
+    } = Cli::parse();
+    let progress = if quiet {
+        Progress::Quiet
+    } else {
+        Progress::Bars
+    };
+    let shown = match command {
+        Command::Restart {
+            server,
+            keys,
+            batch,
+            ending,
+            restarts,
+            dir,
+        } => {
+            let home = match dir {
+                Some(dir) => tempfile::tempdir_in(dir)?,
+                None => tempfile::tempdir()?,
+            };
+            let restart = Restart {
+                command: ServerCommand::parse(&server)?,
+                keys: keys.space(),
+                value_len: keys.value_size,
+                batch,
+                ending,
+                restarts,
+            };
+            let times = restart.run(home.path(), &progress)?;
+            if json {
+                serde_json::to_string_pretty(&times)?
+            } else {
+                report::restart_table(&times)
+            }
+        }
+        other => {
+            let measured = measure(other, &progress)?;
+            if let Some(path) = svg {
+                draw(&path, &measured)?;
+            }
+            if json {
+                serde_json::to_string_pretty(&measured)?
+            } else {
+                report::table(&[measured])
+            }
+        }
+    };
+    writeln!(std::io::stdout(), "{shown}").context("writing the result")
+}
+
+fn measure(command: Command, progress: &Progress) -> Result<Measurement> {
+    match command {
+        Command::Put { load, keys } => {
+            let puts = Puts::new(keys.space(), keys.order, keys.value_size);
+            load.plan().run("put", &puts, progress)
+        }
+        Command::Range {
+            load,
+            keys,
+            consistency,
+            page,
+        } => {
+            let (name, ranges) = match page {
+                Some(page) => (
+                    "page",
+                    Ranges::of_a_page(keys.space(), keys.order, consistency, page),
+                ),
+                None => (
+                    "range",
+                    Ranges::of_one_key(keys.space(), keys.order, consistency),
+                ),
+            };
+            run_filled(&load.plan(), &keys, name, &ranges, progress)
+        }
+        Command::Scan { load, keys, stream } => {
+            let plan = load.plan();
+            let scans = Scans::new(keys.space(), transfer(stream));
+            fill(&plan, &keys, FILL_BATCH, progress)?;
+            scans.verify(plan.endpoint)?;
+            plan.run("scan", &scans, progress)
+        }
+        Command::Txn { load, keys } => {
+            let txns = Txns::new(keys.space(), keys.order, keys.value_size);
+            run_filled(&load.plan(), &keys, "txn", &txns, progress)
+        }
+        Command::Mixed {
+            load,
+            keys,
+            reads_percent,
+            consistency,
+        } => {
+            let reads = Ranges::of_one_key(keys.space(), keys.order, consistency);
+            let puts = Puts::new(keys.space(), keys.order, keys.value_size);
+            let mixed = Mixed::new(reads, puts, reads_percent);
+            run_filled(&load.plan(), &keys, "mixed", &mixed, progress)
+        }
+        Command::WatchFanout {
+            watch,
+            watchers,
+            streams,
+        } => watch_plan(&watch, watchers, streams).run("watch-fanout", progress),
+        Command::WatchLatency { watch, watchers } => {
+            watch_plan(&watch, watchers, watchers).run("watch-latency", progress)
+        }
+        Command::Load { load, keys, batch } => {
+            let plan = LoadPlan {
+                server: load.plan().server,
+                ..load.plan()
+            };
+            let filled = fill(&plan, &keys, batch, progress)?;
+            filled.context("every key is there already; choose another --prefix")
+        }
+        Command::Restart { .. } => anyhow::bail!("a restart is no single measurement"),
+    }
+}
+
+fn run_filled(
+    plan: &LoadPlan,
+    keys: &KeyArgs,
+    name: &str,
+    workload: &dyn Workload,
+    progress: &Progress,
+) -> Result<Measurement> {
+    fill(plan, keys, FILL_BATCH, progress)?;
+    plan.run(name, workload, progress)
+}
+
+fn fill(
+    plan: &LoadPlan,
+    keys: &KeyArgs,
+    batch: NonZeroU16,
+    progress: &Progress,
+) -> Result<Option<Measurement>> {
+    let fill = Fill {
+        keys: keys.space(),
+        value_len: keys.value_size,
+        batch,
+    };
+    scenario::fill(plan, &fill, FILL_MAX, progress)
+}
+
+fn watch_plan(watch: &WatchArgs, watchers: usize, streams: usize) -> WatchPlan {
+    WatchPlan {
+        endpoint: watch.endpoint,
+        key: "bench-watched".to_owned(),
+        watchers,
+        streams,
+        connections: watch.connections,
+        value_len: watch.value_size,
+        pacing: watch.rate.map_or(Pacing::Delivered, Pacing::Rate),
+        warm_up: watch.warm_up,
+        measure: watch.duration,
+        server: server(watch.pid, watch.endpoint),
+    }
+}
+
+fn draw(path: &Path, measured: &Measurement) -> Result<()> {
+    let svg = plot::latency_svg(&measured.scenario, &measured.latencies)?;
+    std::fs::write(path, svg).with_context(|| format!("writing {}", path.display()))
+}

@@ -1,0 +1,109 @@
+//! The address of the server under load: loopback only, so that no run can hurt a stranger.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::str::FromStr;
+
+/// A plain-text gRPC address on this machine.
+///
+/// Invariant: the address is a loopback address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint(SocketAddr);
+
+impl Endpoint {
+    /// An address on 127.0.0.1 whose port nobody listens on at this moment.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, if no port can be had.
+    pub fn free() -> std::io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Ok(Self(listener.local_addr()?))
+    }
+
+    /// The socket address.
+    #[must_use]
+    pub fn address(self) -> SocketAddr {
+        self.0
+    }
+
+    /// The address as etcd's flags want it.
+    #[must_use]
+    pub fn url(self) -> String {
+        format!("http://{}", self.0)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let refused = || EndpointError {
+            text: text.to_owned(),
+        };
+        let bare = text.strip_prefix("http://").unwrap_or(text);
+        let bare = bare.strip_suffix('/').unwrap_or(bare);
+        let address = match bare.strip_prefix("localhost:") {
+            Some(port) => {
+                let port = port.parse().map_err(|_| refused())?;
+                SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+            }
+            None => bare.parse().map_err(|_| refused())?,
+        };
+        if address.ip().is_loopback() {
+            Ok(Self(address))
+        } else {
+            Err(refused())
+        }
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A text that is not a loopback endpoint.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a loopback address with a port, such as 127.0.0.1:2379")]
+pub struct EndpointError {
+    /// The text as given.
+    pub text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_addresses_are_read_with_and_without_a_scheme() {
+        for text in ["127.0.0.1:2379", "http://127.0.0.1:2379/", "localhost:2379"] {
+            assert_eq!(
+                text.parse::<Endpoint>().unwrap().url(),
+                "http://127.0.0.1:2379"
+            );
+        }
+        assert_eq!(
+            "[::1]:1".parse::<Endpoint>().unwrap().to_string(),
+            "[::1]:1"
+        );
+    }
+
+    #[test]
+    fn other_machines_and_nonsense_are_refused() {
+        for text in [
+            "10.0.0.1:2379",
+            "https://127.0.0.1:2379",
+            "127.0.0.1",
+            "localhost:x",
+            "",
+        ] {
+            assert_eq!(
+                text.parse::<Endpoint>(),
+                Err(EndpointError {
+                    text: text.to_owned()
+                })
+            );
+        }
+    }
+}

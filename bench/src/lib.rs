@@ -1,0 +1,31 @@
+//! Load for any etcd endpoint, and side-by-side runs of two servers.
+//!
+//! A run is a [`load::LoadPlan`] with a workload of [`scenario`], or a scenario with a run of its
+//! own (watching, restarting). Its result is a [`measurement::Measurement`], shown by [`report`]
+//! and [`plot`]. Requests are encoded once and sent by the `h2` crate directly: a load generator
+//! on a whole gRPC client costs more processor time than the server that it measures.
+//!
+//! Not here: correctness. The generator counts errors, and looks once whether a scan is whole.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a load generator measures the time that passes and sleeps in it"
+)]
+
+pub mod connection;
+pub mod endpoint;
+pub mod framing;
+pub mod key_space;
+pub mod latencies;
+pub mod load;
+pub mod measurement;
+pub mod median;
+pub mod plot;
+pub mod probe;
+pub mod progress;
+pub mod report;
+pub mod scenario;
+pub mod server_command;
+pub mod server_process;
+pub mod template;
+pub mod wire;

@@ -1,0 +1,203 @@
+//! The result of one scenario against one server.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::latencies::LatencySummary;
+use crate::server_process::{ServerProcess, Usage};
+
+/// What one scenario measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// The scenario's name.
+    pub scenario: String,
+    /// How long it was measured.
+    pub seconds: f64,
+    /// What was completed in that time: requests, or events, or keys.
+    pub operations: u64,
+    /// Operations per second.
+    pub per_second: f64,
+    /// Requests that failed.
+    pub errors: u64,
+    /// The text of the first of them.
+    pub first_error: Option<String>,
+    /// Bytes of answers received.
+    pub received_bytes: u64,
+    /// Latencies by kind of request.
+    pub latencies: Vec<KindLatency>,
+    /// What the server used, if its process is known.
+    pub server: Option<ServerCost>,
+    /// Processor time of the load generator: near one core a thread, it was the limit.
+    pub generator_cpu_seconds: f64,
+}
+
+impl Measurement {
+    /// A measurement of `operations` over a span, without latencies.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts below 2^52")]
+    pub fn of(scenario: &str, operations: u64, span: &Span) -> Self {
+        let seconds = span.elapsed.as_secs_f64();
+        Self {
+            scenario: scenario.to_owned(),
+            seconds,
+            operations,
+            per_second: if seconds > 0.0 {
+                operations as f64 / seconds
+            } else {
+                0.0
+            },
+            errors: 0,
+            first_error: None,
+            received_bytes: 0,
+            latencies: Vec::new(),
+            server: span.server.map(|(before, after)| {
+                let cpu_seconds = after.cpu.saturating_sub(before.cpu).as_secs_f64();
+                ServerCost {
+                    cpu_seconds,
+                    cpu_us_per_operation: cpu_seconds * 1e6 / operations.max(1) as f64,
+                    operations_per_cpu_second: operations as f64 / cpu_seconds.max(0.01),
+                    usage: after,
+                }
+            }),
+            generator_cpu_seconds: span.generator_cpu.as_secs_f64(),
+        }
+    }
+
+    /// The latencies of a kind, or of the only one.
+    #[must_use]
+    pub fn latency(&self, kind: &str) -> Option<&LatencySummary> {
+        self.latencies
+            .iter()
+            .find(|latency| latency.kind == kind)
+            .map(|found| &found.latency)
+    }
+}
+
+/// Latencies of one kind of request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KindLatency {
+    /// The kind.
+    pub kind: String,
+    /// Its latencies.
+    pub latency: LatencySummary,
+}
+
+/// What the server used for a measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerCost {
+    /// Processor seconds within the measured time.
+    pub cpu_seconds: f64,
+    /// Processor time per operation.
+    pub cpu_us_per_operation: f64,
+    /// Operations per processor second (0.01 s at least, the resolution).
+    pub operations_per_cpu_second: f64,
+    /// Its totals and memory at the end.
+    pub usage: Usage,
+}
+
+/// A measured stretch of time, with the costs at both ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    elapsed: Duration,
+    server: Option<(Usage, Usage)>,
+    generator_cpu: Duration,
+}
+
+impl Span {
+    /// Starts the stretch.
+    ///
+    /// # Errors
+    ///
+    /// If the server's process cannot be read.
+    pub fn begin(server: Option<ServerProcess>) -> Result<OpenSpan> {
+        Ok(OpenSpan {
+            server: server
+                .map(|process| Ok::<_, anyhow::Error>((process, process.usage()?)))
+                .transpose()?,
+            own: ServerProcess::own().usage()?,
+            start: Instant::now(),
+        })
+    }
+}
+
+/// A stretch of time that has not ended.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenSpan {
+    start: Instant,
+    server: Option<(ServerProcess, Usage)>,
+    own: Usage,
+}
+
+impl OpenSpan {
+    /// Ends the stretch.
+    ///
+    /// # Errors
+    ///
+    /// If the server's process cannot be read: it may have died.
+    pub fn end(self) -> Result<Span> {
+        let elapsed = self.start.elapsed();
+        let server = match self.server {
+            Some((process, before)) => Some((before, process.usage()?)),
+            None => None,
+        };
+        let generator_cpu = ServerProcess::own()
+            .usage()?
+            .cpu
+            .saturating_sub(self.own.cpu);
+        Ok(Span {
+            elapsed,
+            server,
+            generator_cpu,
+        })
+    }
+}
+
+#[cfg(test)]
+impl Span {
+    /// A span with made-up ends.
+    pub(crate) fn made_up(elapsed: Duration, server_cpu: Duration) -> Self {
+        let after = Usage {
+            cpu: server_cpu,
+            resident_bytes: 64 << 20,
+            ..Usage::default()
+        };
+        Self {
+            elapsed,
+            server: Some((Usage::default(), after)),
+            generator_cpu: Duration::ZERO,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_costs_follow_from_the_span() {
+        let span = Span::made_up(Duration::from_secs(2), Duration::from_secs(1));
+        let measured = Measurement::of("put", 50_000, &span);
+        assert_eq!(measured.per_second, 25_000.0);
+        let server = measured.server.unwrap();
+        assert_eq!(server.cpu_us_per_operation, 20.0);
+        assert_eq!(server.operations_per_cpu_second, 50_000.0);
+    }
+
+    #[test]
+    fn a_span_of_this_process_ends_with_its_usage() {
+        let span = Span::begin(Some(ServerProcess::own()))
+            .unwrap()
+            .end()
+            .unwrap();
+        assert!(
+            Measurement::of("none", 0, &span)
+                .server
+                .unwrap()
+                .usage
+                .resident_bytes
+                > 0
+        );
+    }
+}
