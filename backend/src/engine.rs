@@ -1,0 +1,116 @@
+//! The engine: what keeps committed tables.
+//!
+//! Two implementations, [`crate::LmdbEngine`] and [`crate::MemoryEngine`], pass one test suite.
+
+use std::io::Read;
+use std::ops::{Bound, ControlFlow};
+
+use crate::buffer::Buffer;
+use crate::error::{CommitError, DefragmentError, ReadError, SnapshotError};
+use crate::table::Table;
+
+/// From where to where keys are wanted.
+pub type KeyBounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// What a scan calls with each key and its value, until it breaks.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+/// Keys and values in order.
+pub type EntryIter<'a> = Box<dyn Iterator<Item = Result<(&'a [u8], &'a [u8]), ReadError>> + 'a>;
+
+/// The order of a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Smallest key first.
+    Ascending,
+    /// Largest key first.
+    Descending,
+}
+
+/// How much room an engine takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineSize {
+    /// What the database occupies on disk.
+    pub total_bytes: u64,
+    /// The part of it that holds data; the rest is free for new data.
+    pub in_use_bytes: u64,
+}
+
+/// What keeps committed tables: atomic batches in, consistent snapshots out.
+pub trait Engine: Send + Sync + 'static {
+    /// The state after the last commit, or after one that is being made.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be read.
+    fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>, ReadError>;
+
+    /// Writes the whole batch durably, or nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// If it may not be durable; the caller must not write again.
+    fn commit(&self, batch: &Buffer) -> Result<(), CommitError>;
+
+    /// How much room the committed tables take.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be read.
+    fn size(&self) -> Result<EngineSize, ReadError>;
+
+    /// A copy of the state after the last commit that outlives everything that follows.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read or the copy cannot be written.
+    fn copy(&self) -> Result<Box<dyn SnapshotReader>, SnapshotError>;
+
+    /// Gives free room back while reads and commits go on.
+    ///
+    /// # Errors
+    ///
+    /// [`DefragmentError::Swap`] must be treated as a failed commit; after any other error all is
+    /// as before.
+    fn defragment(&self) -> Result<(), DefragmentError>;
+}
+
+/// The tables at one moment.
+pub trait EngineSnapshot: Send {
+    /// The value of a key.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be read.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<&[u8]>, ReadError>;
+
+    /// The entries of a table within bounds that are not empty.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be read.
+    fn scan<'a>(
+        &'a self,
+        table: Table,
+        bounds: KeyBounds<'_>,
+        order: Order,
+    ) -> Result<EntryIter<'a>, ReadError>;
+}
+
+/// A copy of a database as a stream of known length.
+pub trait SnapshotReader: Read + Send {
+    /// The length of the whole copy.
+    fn total_bytes(&self) -> u64;
+}
+
+/// Whether no key can lie within `bounds`; ordered maps refuse such ranges.
+pub(crate) fn is_empty(bounds: KeyBounds<'_>) -> bool {
+    match bounds {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(low), Bound::Included(high)) => low > high,
+        (
+            Bound::Included(low) | Bound::Excluded(low),
+            Bound::Included(high) | Bound::Excluded(high),
+        ) => low >= high,
+    }
+}

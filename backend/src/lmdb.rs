@@ -1,0 +1,184 @@
+//! The engine on disk: one LMDB file.
+//!
+//! The file is `db` in a directory that one process at a time may use: the directory itself is
+//! locked (`flock`), and LMDB's own lock file, which only tells processes apart, is unlinked as
+//! soon as it is open. Temporary files are named `db.` and something; they are removed at opening.
+//!
+//! [`LmdbEngine::defragment`] puts a new file in the place of the old one while both are open, so
+//! what is open is not known by the name `db`: a new file is opened under a name of its own and
+//! renamed while open.
+
+mod copy;
+mod defragment;
+mod env;
+mod snapshot_file;
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::buffer::Buffer;
+use crate::engine::{Engine, EngineSize, EngineSnapshot, SnapshotReader};
+use crate::error::{CommitError, DefragmentError, OpenError, ReadError, SnapshotError};
+use crate::lmdb::defragment::Changes;
+use crate::lmdb::env::Env;
+
+pub use snapshot_file::SnapshotFile;
+
+/// The name of the database file.
+const FILE_NAME: &str = "db";
+
+/// The address space to reserve for the map unless told otherwise: more than a database will have.
+/// It costs nothing until it is used; where the system refuses, less is taken, and grown later.
+const MAP_BYTES: usize = 1 << 40;
+
+/// How an LMDB file is opened.
+#[derive(Clone, Debug)]
+pub struct LmdbOptions {
+    /// The address space to reserve, in bytes; it grows with the database. Rounded up to a page.
+    pub map_bytes: usize,
+    /// How many snapshots may be open at once.
+    pub readers_max: u32,
+}
+
+impl Default for LmdbOptions {
+    fn default() -> Self {
+        Self {
+            map_bytes: MAP_BYTES,
+            readers_max: 4096,
+        }
+    }
+}
+
+/// The engine on disk.
+#[derive(Debug)]
+pub struct LmdbEngine {
+    directory: Arc<Directory>,
+    options: LmdbOptions,
+    /// The open file; replaced by a defragmentation, under the lock of `committed`.
+    current: ArcSwap<Env>,
+    /// Serialises commits, and what they tell a running defragmentation.
+    committed: Mutex<Changes>,
+    /// Held by the one defragmentation.
+    defragmenting: Mutex<()>,
+}
+
+impl LmdbEngine {
+    /// Opens the database in `directory`, or makes one there.
+    ///
+    /// # Errors
+    ///
+    /// If the directory is in use or cannot be used, or the file is not a whole database.
+    pub fn open(directory: &Path, options: LmdbOptions) -> Result<Self, OpenError> {
+        let directory = Arc::new(Directory::lock(directory)?);
+        directory.remove_leftovers()?;
+        let current = Env::open(&directory, &directory.file(), &options)?;
+        directory.sync().map_err(|source| directory.error(source))?;
+        Ok(Self {
+            directory,
+            options,
+            current: ArcSwap::from_pointee(current),
+            committed: Mutex::default(),
+            defragmenting: Mutex::default(),
+        })
+    }
+}
+
+impl Engine for LmdbEngine {
+    fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>, ReadError> {
+        Ok(Box::new(self.current.load_full().snapshot()?))
+    }
+
+    fn commit(&self, batch: &Buffer) -> Result<(), CommitError> {
+        let mut committed = self.committed.lock();
+        self.current.load().write(|txn| txn.apply(batch))?;
+        committed.note(batch);
+        Ok(())
+    }
+
+    fn size(&self) -> Result<EngineSize, ReadError> {
+        self.current.load_full().size()
+    }
+
+    fn copy(&self) -> Result<Box<dyn SnapshotReader>, SnapshotError> {
+        copy::copy(&self.current.load_full(), &self.directory)
+    }
+
+    fn defragment(&self) -> Result<(), DefragmentError> {
+        defragment::run(self)
+    }
+}
+
+/// The locked directory of a database.
+#[derive(Debug)]
+struct Directory {
+    path: PathBuf,
+    /// Locked as long as it is open.
+    handle: File,
+    /// Numbers temporary files.
+    temporary_files: AtomicU64,
+}
+
+impl Directory {
+    fn lock(path: &Path) -> Result<Self, OpenError> {
+        let io_error = |source| OpenError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let path = path.canonicalize().map_err(io_error)?;
+        let handle = File::open(&path).map_err(io_error)?;
+        match handle.try_lock() {
+            Ok(()) => Ok(Self {
+                path,
+                handle,
+                temporary_files: AtomicU64::new(0),
+            }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse { directory: path }),
+            Err(TryLockError::Error(source)) => Err(io_error(source)),
+        }
+    }
+
+    /// The database file.
+    fn file(&self) -> PathBuf {
+        self.path.join(FILE_NAME)
+    }
+
+    /// A name that no other file of this process has.
+    fn temporary_file(&self, purpose: &str) -> PathBuf {
+        let number = self.temporary_files.fetch_add(1, Ordering::Relaxed);
+        self.path.join(format!("{FILE_NAME}.{purpose}-{number}"))
+    }
+
+    /// Removes the temporary files of a process that crashed.
+    fn remove_leftovers(&self) -> Result<(), OpenError> {
+        let prefix = format!("{FILE_NAME}.");
+        for entry in fs::read_dir(&self.path).map_err(|source| self.error(source))? {
+            let entry = entry.map_err(|source| self.error(source))?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if [defragment::PURPOSE, copy::PURPOSE]
+                .iter()
+                .any(|purpose| name.starts_with(&format!("{prefix}{purpose}-")))
+            {
+                fs::remove_file(entry.path()).map_err(|source| self.error(source))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the names in the directory durable.
+    fn sync(&self) -> std::io::Result<()> {
+        self.handle.sync_all()
+    }
+
+    fn error(&self, source: std::io::Error) -> OpenError {
+        OpenError::Io {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}

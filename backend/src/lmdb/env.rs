@@ -1,0 +1,428 @@
+//! One open LMDB file: its tables, its transactions, and a map that grows.
+//!
+//! LMDB moves the whole map when it grows, which is only allowed while no transaction is open.
+//! So every transaction holds the gate for reading, and growth takes it for writing. With the
+//! address space that is reserved at opening, growth is for systems that refuse so much.
+
+use std::fs;
+use std::io;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use heed::types::Bytes;
+use heed::{
+    CommitOrAbort, Database, EnvFlags, EnvOpenOptions, Error, FlagSetMode, MdbError, PutFlags,
+    RoRange, RoRevRange, RoTxn, RwTxn, WithoutTls,
+};
+use parking_lot::lock_api::ArcRwLockReadGuard;
+use parking_lot::{RawRwLock, RwLock};
+
+use crate::buffer::Buffer;
+use crate::engine::{EngineSize, EngineSnapshot, EntryIter, KeyBounds, Order};
+use crate::error::{CommitError, OpenError, ReadError};
+use crate::lmdb::{Directory, LmdbOptions};
+use crate::table::{PerTable, Table};
+
+/// Below this, a refused reservation is an error and not a reason to ask for less.
+const MAP_BYTES_MIN: usize = 64 * 1024;
+
+/// Map sizes are multiples of this: the page size of every system we know.
+const MAP_BYTES_STEP: usize = 64 * 1024;
+
+/// How many tables an environment has room for; LMDB wants the number before it is opened.
+pub(super) const TABLES_MAX: u32 = 32;
+
+const _: () = assert!(Table::COUNT <= TABLES_MAX as usize, "every table has room");
+
+/// How long a new reader lets a growing map go first. After that it goes ahead, because the
+/// growth may be waiting for a transaction of the reader's own thread.
+const GROWTH_PATIENCE: Duration = Duration::from_millis(100);
+
+/// The pages that say which transaction is the last: not data, but always in use.
+const META_PAGES: u64 = 2;
+
+type Tables = PerTable<Database<'static, Bytes, Bytes>>;
+type Gate = ArcRwLockReadGuard<RawRwLock, ()>;
+
+/// An open LMDB file.
+pub(super) struct Env {
+    heed: heed::Env<WithoutTls>,
+    tables: Tables,
+    gate: Arc<RwLock<()>>,
+    /// The map could neither be grown nor put back: LMDB must not be touched again.
+    map_lost: AtomicBool,
+    /// Keeps the directory locked as long as anything reads from it.
+    _directory: Arc<Directory>,
+}
+
+impl Env {
+    /// Opens or creates the file at `path`.
+    pub(super) fn open(
+        directory: &Arc<Directory>,
+        path: &Path,
+        options: &LmdbOptions,
+    ) -> Result<Self, OpenError> {
+        let heed = reserve(options, path)?;
+        unlink_lock_file(path)?;
+        check_length(&heed, path)?;
+        let tables = open_tables(&heed).map_err(|source| OpenError::Lmdb {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self {
+            heed,
+            tables,
+            gate: Arc::default(),
+            map_lost: AtomicBool::new(false),
+            _directory: Arc::clone(directory),
+        })
+    }
+
+    /// The state after the last commit.
+    pub(super) fn snapshot(self: &Arc<Self>) -> Result<LmdbSnapshot, ReadError> {
+        let gate = self.enter();
+        if self.map_lost.load(Ordering::Relaxed) {
+            return Err(ReadError::MapLost);
+        }
+        let txn = self.heed.clone().static_read_txn()?;
+        Ok(LmdbSnapshot {
+            txn,
+            _gate: gate,
+            env: Arc::clone(self),
+        })
+    }
+
+    /// Runs `change` in a write transaction and commits it; when the map is full, it grows and
+    /// `change` runs again.
+    pub(super) fn write(
+        &self,
+        mut change: impl FnMut(&mut WriteTxn<'_>) -> Result<(), Error>,
+    ) -> Result<(), CommitError> {
+        loop {
+            let gate = self.enter();
+            if self.map_lost.load(Ordering::Relaxed) {
+                return Err(CommitError::MapLost);
+            }
+            let mut txn = WriteTxn {
+                txn: self.heed.write_txn()?,
+                tables: &self.tables,
+            };
+            let done = change(&mut txn).and_then(|()| txn.txn.commit());
+            drop(gate);
+            match done {
+                Err(Error::Mdb(MdbError::MapFull)) => self.grow()?,
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    /// Turns the syncs of commits off, for a file that nobody relies on yet, or on again.
+    pub(super) fn set_sync(&self, sync: bool) -> Result<(), Error> {
+        let mode = if sync {
+            FlagSetMode::Disable
+        } else {
+            FlagSetMode::Enable
+        };
+        #[expect(
+            unsafe_code,
+            reason = "heed leaves the consequences of fewer syncs to the caller"
+        )]
+        // SAFETY: without syncs a crash may leave a broken file. The only caller is the
+        // defragmentation, whose new file is removed after a crash and synced before it is used.
+        // It is also the only thread that has the file, so no other changes its flags.
+        unsafe {
+            self.heed.set_flags(EnvFlags::NO_SYNC, mode)
+        }
+    }
+
+    /// Makes all commits durable.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        self.heed.force_sync()
+    }
+
+    /// The length of the file, and what of it the trees hold.
+    pub(super) fn size(self: &Arc<Self>) -> Result<EngineSize, ReadError> {
+        let snapshot = self.snapshot()?;
+        let root = self.heed.unnamed_database_stat();
+        let page_bytes = u64::from(root.page_size);
+        let mut pages = META_PAGES;
+        let mut count = |stat: &heed::DatabaseStat| {
+            pages += (stat.branch_pages + stat.leaf_pages + stat.overflow_pages) as u64;
+        };
+        count(&root);
+        for (_, table) in self.tables.iter() {
+            count(&table.stat(&snapshot.txn)?);
+        }
+        let total_bytes = self.heed.real_disk_size()?;
+        Ok(EngineSize {
+            total_bytes,
+            in_use_bytes: (pages * page_bytes).min(total_bytes),
+        })
+    }
+
+    /// Writes the pages in use to a file.
+    pub(super) fn copy_to(self: &Arc<Self>, file: &mut fs::File) -> Result<(), ReadError> {
+        let _gate = self.enter();
+        if self.map_lost.load(Ordering::Relaxed) {
+            return Err(ReadError::MapLost);
+        }
+        Ok(self
+            .heed
+            .copy_to_file(file, heed::CompactionOption::Enabled)?)
+    }
+
+    /// Takes the gate for reading.
+    fn enter(&self) -> Gate {
+        self.gate
+            .try_read_arc_for(GROWTH_PATIENCE)
+            .unwrap_or_else(|| self.gate.read_arc_recursive())
+    }
+
+    /// Doubles the map, once all transactions have ended.
+    #[cold]
+    fn grow(&self) -> Result<(), CommitError> {
+        let _closed = self.gate.write();
+        let bytes = self.heed.info().map_size.saturating_mul(2);
+        #[expect(unsafe_code, reason = "LMDB cannot check that no transaction is open")]
+        // SAFETY: every transaction of this environment is opened after `enter` and ended before
+        // its guard is dropped, in this file; the gate is closed, so none is open.
+        let grown = unsafe { self.heed.resize(bytes) };
+        grown.map_err(|source| {
+            // LMDB has unmapped the old map before the system refused the new one.
+            self.map_lost.store(true, Ordering::Relaxed);
+            CommitError::Grow { bytes, source }
+        })
+    }
+}
+
+impl std::fmt::Debug for Env {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Env")
+            .field("path", &self.heed.path())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A write transaction over the tables.
+pub(super) struct WriteTxn<'env> {
+    txn: RwTxn<'env>,
+    tables: &'env Tables,
+}
+
+impl WriteTxn<'_> {
+    /// Writes a batch; revisions that come after all stored ones are appended, which is faster
+    /// and fills pages.
+    pub(super) fn apply(&mut self, batch: &Buffer) -> Result<(), Error> {
+        for table in Table::ALL {
+            let mut appends = true;
+            for (key, value) in batch.iter(table) {
+                match value {
+                    None => {
+                        self.delete(table, key)?;
+                    }
+                    Some(value) => {
+                        appends =
+                            appends && table == Table::Key && self.append(table, key, value)?;
+                        if !appends {
+                            self.put(table, key, value)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a value behind all others; answers whether the key comes after all others.
+    pub(super) fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<bool, Error> {
+        let table = self.tables[table];
+        match table.put_with_flags(&mut self.txn, PutFlags::APPEND, key, value) {
+            Ok(()) => Ok(true),
+            Err(Error::Mdb(MdbError::KeyExist)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a value.
+    pub(super) fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.tables[table].put(&mut self.txn, key, value)
+    }
+
+    /// Deletes a key; answers whether it was there.
+    pub(super) fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, Error> {
+        self.tables[table].delete(&mut self.txn, key)
+    }
+}
+
+/// A read transaction over the tables. Fields are dropped in order: the transaction ends, then
+/// the gate opens, then the file may be closed.
+pub(super) struct LmdbSnapshot {
+    txn: RoTxn<'static, WithoutTls>,
+    _gate: Gate,
+    env: Arc<Env>,
+}
+
+impl LmdbSnapshot {
+    /// The value of a key.
+    pub(super) fn find(&self, table: Table, key: &[u8]) -> Result<Option<&[u8]>, Error> {
+        // LMDB refuses the empty key, which no table has.
+        if key.is_empty() {
+            return Ok(None);
+        }
+        self.env.tables[table].get(&self.txn, key)
+    }
+
+    /// The entries within bounds.
+    pub(super) fn entries(
+        &self,
+        table: Table,
+        (low, high): KeyBounds<'_>,
+        order: Order,
+    ) -> Result<Entries<'_>, Error> {
+        // As above: there is nothing at the empty key, so a bound there is none below, all above.
+        let bounds = match (low, high) {
+            (_, Bound::Included([]) | Bound::Excluded([])) => return Ok(Entries::None),
+            (Bound::Included([]) | Bound::Excluded([]), high) => (Bound::Unbounded, high),
+            bounds => bounds,
+        };
+        let table = self.env.tables[table];
+        Ok(match order {
+            Order::Ascending => Entries::Ascending(table.range(&self.txn, &bounds)?),
+            Order::Descending => Entries::Descending(table.rev_range(&self.txn, &bounds)?),
+        })
+    }
+}
+
+impl EngineSnapshot for LmdbSnapshot {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<&[u8]>, ReadError> {
+        Ok(self.find(table, key)?)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        table: Table,
+        bounds: KeyBounds<'_>,
+        order: Order,
+    ) -> Result<EntryIter<'a>, ReadError> {
+        Ok(Box::new(
+            self.entries(table, bounds, order)?.map(|entry| Ok(entry?)),
+        ))
+    }
+}
+
+/// Entries of a table in either order.
+pub(super) enum Entries<'a> {
+    None,
+    Ascending(RoRange<'a, Bytes, Bytes>),
+    Descending(RoRevRange<'a, Bytes, Bytes>),
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<(&'a [u8], &'a [u8]), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::None => None,
+            Self::Ascending(range) => range.next(),
+            Self::Descending(range) => range.next(),
+        }
+    }
+}
+
+/// Opens the file with the map asked for, or with the largest smaller one that the system gives.
+fn reserve(options: &LmdbOptions, path: &Path) -> Result<heed::Env<WithoutTls>, OpenError> {
+    let mut map_bytes = options
+        .map_bytes
+        .max(MAP_BYTES_MIN)
+        .next_multiple_of(MAP_BYTES_STEP);
+    loop {
+        let mut lmdb = EnvOpenOptions::new().read_txn_without_tls();
+        lmdb.map_size(map_bytes)
+            .max_readers(options.readers_max)
+            .max_dbs(TABLES_MAX);
+        #[expect(unsafe_code, reason = "LMDB trusts the file and its other users")]
+        // SAFETY: `NO_SUB_DIR` changes only the file's name. The map is of a file that no one else
+        // changes: the directory is locked against other processes of ours, this process opens a
+        // path once (heed refuses a second time), and what others do to the data of a server by
+        // hand is outside what any database survives.
+        let opened = unsafe {
+            lmdb.flags(EnvFlags::NO_SUB_DIR);
+            lmdb.open(path)
+        };
+        match opened {
+            Ok(env) => return Ok(env),
+            Err(Error::Io(error))
+                if error.kind() == io::ErrorKind::OutOfMemory && map_bytes > MAP_BYTES_MIN =>
+            {
+                map_bytes = (map_bytes / 2).next_multiple_of(MAP_BYTES_STEP);
+            }
+            Err(source) => {
+                return Err(OpenError::Lmdb {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        }
+    }
+}
+
+/// LMDB's lock file lives on as long as it is open; by name it would only be left over.
+fn unlink_lock_file(path: &Path) -> Result<(), OpenError> {
+    let mut lock_file = path.to_owned().into_os_string();
+    lock_file.push("-lock");
+    fs::remove_file(&lock_file).map_err(|source| OpenError::Io {
+        path: lock_file.into(),
+        source,
+    })
+}
+
+/// Refuses a file that is shorter than its last page: reading beyond its end is fatal.
+pub(super) fn check_length(heed: &heed::Env<WithoutTls>, path: &Path) -> Result<(), OpenError> {
+    let lmdb_error = |source| OpenError::Lmdb {
+        path: path.to_owned(),
+        source,
+    };
+    let size_bytes = heed.real_disk_size().map_err(lmdb_error)?;
+    let pages = heed.info().last_page_number as u64 + 1;
+    let expected_bytes = pages * u64::from(heed.unnamed_database_stat().page_size);
+    if size_bytes < expected_bytes {
+        return Err(OpenError::Truncated {
+            path: path.to_owned(),
+            size_bytes,
+            expected_bytes,
+        });
+    }
+    Ok(())
+}
+
+/// A map that holds a file of `size_bytes`.
+pub(super) fn map_bytes_for(size_bytes: u64) -> usize {
+    usize::try_from(size_bytes)
+        .unwrap_or(usize::MAX / 2)
+        .max(1)
+        .next_multiple_of(MAP_BYTES_STEP)
+}
+
+fn open_tables(heed: &heed::Env<WithoutTls>) -> Result<Tables, Error> {
+    let made = heed.create_databases_and_commit(heed.write_txn()?, |opener, txn| {
+        let tables = PerTable::try_from_fn(|table| {
+            opener.create_database::<Bytes, Bytes>(txn, Some(table.name()))
+        })?;
+        Ok::<_, Error>(CommitOrAbort::<_, std::convert::Infallible>::Commit(tables))
+    })?;
+    match made {
+        CommitOrAbort::Commit(tables) => Ok(tables),
+        CommitOrAbort::Abort(never) => match never {},
+    }
+}
+
+impl<T: heed::OnCommit> heed::OnCommit for PerTable<T> {
+    type Committed = PerTable<T::Committed>;
+
+    fn on_commit(self, token: &heed::CommitToken) -> Self::Committed {
+        self.map(|value| value.on_commit(token))
+    }
+}

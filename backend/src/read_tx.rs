@@ -1,0 +1,140 @@
+//! A consistent view of buffer and engine.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::backend::Published;
+use crate::buffer::Buffer;
+use crate::engine::{Engine, EngineSnapshot, KeyBounds, Order, Visit};
+use crate::error::ReadError;
+use crate::merge;
+use crate::table::Table;
+
+/// The tables as they were when the last batch before it ended, whatever is written since.
+///
+/// While it lives, LMDB reuses no page freed since: hold it for one request, not for a stream.
+pub struct ReadTx {
+    published: Arc<Published>,
+    snapshot: Box<dyn EngineSnapshot>,
+}
+
+impl ReadTx {
+    /// Opens a view of what `load` gives.
+    ///
+    /// The engine is opened after the buffers are loaded, so that nothing is missed; but it may by
+    /// then hold a later batch. A batch is sealed, and its seal published, before the engine
+    /// learns of it. So if no seal came between the load and the opening, the engine holds all
+    /// before the sealed buffer, and the sealed buffer wholly or not at all, which the view
+    /// covers. Otherwise it tries again; that happens once per commit, not per write.
+    pub(crate) fn open(
+        engine: &dyn Engine,
+        load: impl Fn() -> Arc<Published>,
+    ) -> Result<Self, ReadError> {
+        let mut published = load();
+        loop {
+            let snapshot = engine.snapshot()?;
+            let since = load();
+            if since.seals == published.seals {
+                return Ok(Self {
+                    published,
+                    snapshot,
+                });
+            }
+            published = since;
+        }
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be read.
+    pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        if let Some(pending) = self.pending(table, key) {
+            return Ok(pending.cloned());
+        }
+        Ok(self.snapshot.get(table, key)?.map(Bytes::copy_from_slice))
+    }
+
+    /// What `read` makes of the value of a key, without copying it.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be read.
+    pub fn get_with<R>(
+        &self,
+        table: Table,
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, ReadError> {
+        if let Some(pending) = self.pending(table, key) {
+            return Ok(pending.map(|value| read(value)));
+        }
+        Ok(self.snapshot.get(table, key)?.map(read))
+    }
+
+    /// Visits the entries within `bounds` in ascending order until `visit` breaks.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be read.
+    pub fn scan(
+        &self,
+        table: Table,
+        bounds: KeyBounds<'_>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), ReadError> {
+        self.scan_in(Order::Ascending, table, bounds, visit)
+    }
+
+    /// Visits the entries within `bounds` in `order` until `visit` breaks.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be read.
+    pub fn scan_in(
+        &self,
+        order: Order,
+        table: Table,
+        bounds: KeyBounds<'_>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), ReadError> {
+        self.scan_below(&self.published.active, order, table, bounds, visit)
+    }
+
+    /// Scans this view with `active` in place of its own active buffer.
+    pub(crate) fn scan_below(
+        &self,
+        active: &Buffer,
+        order: Order,
+        table: Table,
+        bounds: KeyBounds<'_>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), ReadError> {
+        let sealed = self.published.sealed.as_deref();
+        merge::scan(
+            [Some(active), sealed],
+            &*self.snapshot,
+            table,
+            bounds,
+            order,
+            visit,
+        )
+    }
+
+    fn pending(&self, table: Table, key: &[u8]) -> Option<Option<&Bytes>> {
+        let Published { active, sealed, .. } = &*self.published;
+        active
+            .get(table, key)
+            .or_else(|| sealed.as_ref()?.get(table, key))
+    }
+}
+
+impl std::fmt::Debug for ReadTx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadTx")
+            .field("seals", &self.published.seals)
+            .finish_non_exhaustive()
+    }
+}
