@@ -69,7 +69,7 @@ impl Env {
         unlink_lock_file(path)?;
         check_length(&heed, path)?;
         let tables = open_tables(&heed).map_err(|source| OpenError::Lmdb {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         })?;
         Ok(Self {
