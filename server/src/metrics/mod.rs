@@ -1,0 +1,333 @@
+//! Metrics in Prometheus' text format, under the names and labels that etcd's dashboards and
+//! alert rules select.
+//!
+//! [`Metrics`] is made once and shared; the server updates its fields, each an atomic number.
+//! What one member without peers cannot have (round trips, peer bytes) is not registered.
+//! Nothing below `server` knows metrics: stores return what the server counts.
+
+mod grpc;
+mod process;
+mod table;
+
+use prometheus::{Encoder, HistogramOpts, Opts, TextEncoder};
+
+use self::grpc::GrpcMetrics;
+use self::process::ProcessMetrics;
+use self::table::PlainMetrics;
+use crate::identity::MemberId;
+use crate::settings::{CLUSTER_VERSION, ETCD_VERSION, FeatureGates, MetricsDetail};
+
+pub use self::grpc::{GrpcKind, GrpcMethod, GrpcMethodMetrics};
+pub use prometheus::{Histogram, IntCounter, IntGauge};
+
+/// The content type of [`Metrics::render`]'s text.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+
+/// Every number that the server measures.
+///
+/// Plain counters, gauges and histograms are fields of `plain`, reached by dereferencing:
+/// `metrics.mvcc_put_total.inc()`.
+pub struct Metrics {
+    registry: prometheus::Registry,
+    plain: PlainMetrics,
+    grpc: GrpcMetrics,
+    process: ProcessMetrics,
+    apply_durations: prometheus::HistogramVec,
+    request_durations: prometheus::HistogramVec,
+    range_durations: Outcomes,
+    client_requests: prometheus::IntCounterVec,
+    health_check: prometheus::IntGaugeVec,
+    health_checks: prometheus::IntCounterVec,
+    alarms: prometheus::IntGaugeVec,
+    cluster_version: prometheus::IntGaugeVec,
+    member_id: String,
+}
+
+/// What is known of a member when its metrics are made.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricsSource<'a> {
+    /// This member.
+    pub member_id: MemberId,
+    /// Its switched features.
+    pub feature_gates: &'a FeatureGates,
+    /// Every method that its gRPC server answers.
+    pub grpc_methods: &'a [GrpcMethod],
+    /// How much to measure.
+    pub detail: MetricsDetail,
+}
+
+/// A histogram for what succeeded, and one for what failed.
+#[derive(Clone)]
+pub struct Outcomes {
+    succeeded: Histogram,
+    failed: Histogram,
+}
+
+impl Outcomes {
+    fn of(family: &prometheus::HistogramVec, labels: &[&str]) -> prometheus::Result<Self> {
+        let with = |outcome| {
+            let mut all = labels.to_vec();
+            all.push(outcome);
+            family.get_metric_with_label_values(&all)
+        };
+        Ok(Self {
+            succeeded: with("true")?,
+            failed: with("false")?,
+        })
+    }
+
+    /// Counts one that took `elapsed`.
+    pub fn observe(&self, elapsed: std::time::Duration, is_success: bool) {
+        let histogram = if is_success {
+            &self.succeeded
+        } else {
+            &self.failed
+        };
+        histogram.observe(elapsed.as_secs_f64());
+    }
+}
+
+impl std::ops::Deref for Metrics {
+    type Target = PlainMetrics;
+
+    fn deref(&self) -> &PlainMetrics {
+        &self.plain
+    }
+}
+
+impl Metrics {
+    /// Registers everything; gRPC counters start at 0 for every method and code.
+    ///
+    /// # Errors
+    ///
+    /// If a name or label is malformed or taken, a mistake in this module or in the list of
+    /// methods.
+    pub fn new(source: MetricsSource<'_>) -> prometheus::Result<Self> {
+        let registry = prometheus::Registry::new();
+        let range_durations = histograms(
+            &registry,
+            "etcd_server_range_duration_seconds",
+            "Time that a range took in the store.",
+            table::APPLY_SECONDS,
+            &["success"],
+        )?;
+        let metrics = Self {
+            plain: PlainMetrics::register(&registry)?,
+            grpc: GrpcMetrics::register(&registry, source.grpc_methods, source.detail)?,
+            process: ProcessMetrics::register(&registry)?,
+            apply_durations: histograms(
+                &registry,
+                "etcd_server_apply_duration_seconds",
+                "Time that applying an entry took.",
+                table::APPLY_SECONDS,
+                &["version", "op", "success"],
+            )?,
+            request_durations: histograms(
+                &registry,
+                "etcd_server_request_duration_seconds",
+                "Time until a request was answered.",
+                table::DISK_SECONDS,
+                &["type", "success"],
+            )?,
+            range_durations: Outcomes::of(&range_durations, &[])?,
+            client_requests: counters(
+                &registry,
+                "etcd_server_client_requests_total",
+                "Requests by the clients' API version.",
+                &["type", "client_api_version"],
+            )?,
+            health_check: gauges(
+                &registry,
+                "etcd_server_healthcheck",
+                "Last result of each health check: 1 is good.",
+                &["type", "name"],
+            )?,
+            health_checks: counters(
+                &registry,
+                "etcd_server_healthchecks_total",
+                "Health checks by result.",
+                &["type", "name", "status"],
+            )?,
+            alarms: gauges(
+                &registry,
+                "etcd_debugging_server_alarms",
+                "Alarms: 1 while raised.",
+                &["server_id", "alarm_type"],
+            )?,
+            cluster_version: gauges(
+                &registry,
+                "etcd_cluster_version",
+                "Version that the cluster runs at: 1 for the label.",
+                &["cluster_version"],
+            )?,
+            member_id: source.member_id.to_string(),
+            registry,
+        };
+        metrics.register_facts(&source)?;
+        Ok(metrics)
+    }
+
+    /// What stays as it is while the process lives.
+    fn register_facts(&self, source: &MetricsSource<'_>) -> prometheus::Result<()> {
+        let fact = |name, help, label, value: &str| -> prometheus::Result<()> {
+            let family = gauges(&self.registry, name, help, &[label])?;
+            family.get_metric_with_label_values(&[value])?.set(1);
+            Ok(())
+        };
+        fact(
+            "etcd_server_version",
+            "API version: 1 for the label.",
+            "server_version",
+            ETCD_VERSION,
+        )?;
+        fact(
+            "etcd_server_id",
+            "Member: 1 for the label.",
+            "server_id",
+            &self.member_id,
+        )?;
+        let features = gauges(
+            &self.registry,
+            "etcd_server_feature_enabled",
+            "Feature gates: 1 is open.",
+            &["name", "stage"],
+        )?;
+        for (name, stage, is_open) in source.feature_gates.list() {
+            features
+                .get_metric_with_label_values(&[name, stage])?
+                .set(i64::from(is_open));
+        }
+        self.plain.debugging_mvcc_compact_revision.set(-1);
+        Ok(())
+    }
+
+    /// The counters of a gRPC method by its path, as in `/etcdserverpb.KV/Put`.
+    #[must_use]
+    pub fn grpc_method(&self, path: &str) -> Option<&GrpcMethodMetrics> {
+        self.grpc.method(path)
+    }
+
+    /// The histograms of applying one kind of entry (`Put`, `Txn`, …): look up once, keep.
+    ///
+    /// # Errors
+    ///
+    /// Never for a name that is a label's text.
+    pub fn apply_duration(&self, op: &str) -> prometheus::Result<Outcomes> {
+        Outcomes::of(&self.apply_durations, &["v3", op])
+    }
+
+    /// The histograms of answering one kind of request (`Put`, `Range`, …): look up once, keep.
+    ///
+    /// # Errors
+    ///
+    /// Never for a name that is a label's text.
+    pub fn request_duration(&self, kind: &str) -> prometheus::Result<Outcomes> {
+        Outcomes::of(&self.request_durations, &[kind])
+    }
+
+    /// The histograms of ranges in the store.
+    #[must_use]
+    pub fn range_duration(&self) -> &Outcomes {
+        &self.range_durations
+    }
+
+    /// Counts a request of a client that named its API version.
+    ///
+    /// Versions come from clients: only 3.0 to 3.99 make a series of their own.
+    pub fn client_request(&self, kind: GrpcKind, client_api_version: &str) {
+        let is_version = client_api_version.strip_prefix("3.").is_some_and(|minor| {
+            matches!(minor.len(), 1 | 2) && minor.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        let version = if is_version {
+            client_api_version
+        } else {
+            "unknown"
+        };
+        let kind = if kind == GrpcKind::Unary {
+            "unary"
+        } else {
+            "stream"
+        };
+        self.client_requests
+            .with_label_values(&[kind, version])
+            .inc();
+    }
+
+    /// Notes the result of a health check.
+    pub fn health_check(&self, kind: &str, name: &str, is_good: bool) {
+        let status = if is_good { "success" } else { "error" };
+        self.health_check
+            .with_label_values(&[kind, name])
+            .set(i64::from(is_good));
+        self.health_checks
+            .with_label_values(&[kind, name, status])
+            .inc();
+    }
+
+    /// Notes that an alarm (`NOSPACE`, `CORRUPT`) is raised or cleared.
+    pub fn alarm(&self, name: &str, is_raised: bool) {
+        self.alarms
+            .with_label_values(&[&self.member_id, name])
+            .set(i64::from(is_raised));
+    }
+
+    /// Notes that the cluster's version is decided.
+    pub fn cluster_version_decided(&self) {
+        let version = CLUSTER_VERSION
+            .rsplit_once('.')
+            .map_or(CLUSTER_VERSION, |it| it.0);
+        self.cluster_version.with_label_values(&[version]).set(1);
+    }
+
+    /// All of it as text, the process's own numbers read anew.
+    ///
+    /// # Errors
+    ///
+    /// If a family is inconsistent, a mistake in this module.
+    pub fn render(&self) -> prometheus::Result<String> {
+        let os = self.process.read();
+        self.plain.os_fd_used.set(os.open_fds);
+        self.plain.os_fd_limit.set(os.max_fds);
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+fn histograms(
+    registry: &prometheus::Registry,
+    name: &str,
+    help: &str,
+    buckets: table::Buckets,
+    labels: &[&str],
+) -> prometheus::Result<prometheus::HistogramVec> {
+    let opts = HistogramOpts::new(name, help).buckets(buckets.bounds());
+    let family = prometheus::HistogramVec::new(opts, labels)?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+fn counters(
+    registry: &prometheus::Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<prometheus::IntCounterVec> {
+    let family = prometheus::IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+fn gauges(
+    registry: &prometheus::Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<prometheus::IntGaugeVec> {
+    let family = prometheus::IntGaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+#[cfg(test)]
+mod tests;

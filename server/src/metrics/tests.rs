@@ -1,0 +1,196 @@
+//! What a scrape shows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tonic::Code;
+
+use super::*;
+use crate::settings::{Invocation, Settings, read};
+
+const METHODS: [GrpcMethod; 2] = [
+    GrpcMethod {
+        service: "etcdserverpb.KV",
+        method: "Put",
+        kind: GrpcKind::Unary,
+    },
+    GrpcMethod {
+        service: "etcdserverpb.Watch",
+        method: "Watch",
+        kind: GrpcKind::BidiStream,
+    },
+];
+
+fn settings() -> Settings {
+    match read(&[], &[], |_| Err(std::io::ErrorKind::NotFound.into())).unwrap() {
+        Invocation::Serve(settings) => *settings,
+        Invocation::Print(_) => panic!("no flags start a server"),
+    }
+}
+
+fn metrics(detail: MetricsDetail) -> Metrics {
+    Metrics::new(MetricsSource {
+        member_id: MemberId::from_wire(0x8e9e_05c5_2164_694d),
+        feature_gates: &settings().feature_gates,
+        grpc_methods: &METHODS,
+        detail,
+    })
+    .unwrap()
+}
+
+fn has(text: &str, line: &str) -> bool {
+    text.lines().any(|it| it == line)
+}
+
+/// etcd's families that one member without proxy, v2 store and snapshot files has no use for.
+const LEFT_OUT: [&str; 12] = [
+    "etcd_debugging_disk_backend_commit_rebalance_duration_seconds",
+    "etcd_debugging_disk_backend_commit_spill_duration_seconds",
+    "etcd_debugging_disk_backend_commit_write_duration_seconds",
+    "etcd_debugging_lease_ttl_total",
+    "etcd_debugging_server_watch_send_loop_control_stream_duration_seconds",
+    "etcd_debugging_server_watch_send_loop_progress_duration_seconds",
+    "etcd_debugging_server_watch_send_loop_watch_stream_duration_per_event_seconds",
+    "etcd_debugging_server_watch_send_loop_watch_stream_duration_seconds",
+    "etcd_debugging_snap_save_marshalling_duration_seconds",
+    "etcd_debugging_snap_save_total_duration_seconds",
+    "etcd_network_known_peers",
+    "etcd_server_go_version",
+];
+
+/// `etcd_types.txt` is what a scrape of etcd 3.7.1 lists, one family and type a line.
+#[test]
+fn families_have_etcds_names_and_types() {
+    let metrics = metrics(MetricsDetail::Extensive);
+    metrics.alarm("NOSPACE", true);
+    metrics.cluster_version_decided();
+    metrics.health_check("livez", "serializable_read", true);
+    metrics.client_request(GrpcKind::Unary, "3.7");
+    metrics
+        .apply_duration("Put")
+        .unwrap()
+        .observe(Duration::from_millis(1), true);
+    metrics
+        .request_duration("Put")
+        .unwrap()
+        .observe(Duration::from_millis(1), true);
+    let text = metrics.render().unwrap();
+    let ours: BTreeMap<&str, &str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| line.split_once(' ').unwrap())
+        .collect();
+    let etcds: BTreeMap<&str, &str> = include_str!("etcd_types.txt")
+        .lines()
+        .map(|line| line.split_once(' ').unwrap())
+        .filter(|(name, _)| !LEFT_OUT.contains(name))
+        .collect();
+    let own = BTreeSet::from(["cairn_log_lines_lost_total"]);
+    for (name, kind) in &etcds {
+        assert_eq!(ours.get(name), Some(kind), "{name}");
+    }
+    for name in ours.keys() {
+        assert!(
+            etcds.contains_key(name) || own.contains(name),
+            "{name} is not etcd's"
+        );
+    }
+    assert!(
+        text.lines()
+            .any(|line| line.starts_with("grpc_server_handling_seconds_bucket"))
+    );
+}
+
+#[test]
+fn facts_of_the_member_stand_in_labels() {
+    let metrics = metrics(MetricsDetail::Basic);
+    metrics.cluster_version_decided();
+    let text = metrics.render().unwrap();
+    for line in [
+        "etcd_server_version{server_version=\"3.7.1\"} 1",
+        "etcd_cluster_version{cluster_version=\"3.7\"} 1",
+        "etcd_server_id{server_id=\"8e9e05c52164694d\"} 1",
+        "etcd_server_feature_enabled{name=\"FastLeaseKeepAlive\",stage=\"BETA\"} 1",
+        "etcd_server_feature_enabled{name=\"LeaseCheckpoint\",stage=\"ALPHA\"} 0",
+        "etcd_debugging_mvcc_compact_revision -1",
+        "etcd_server_has_leader 0",
+    ] {
+        assert!(has(&text, line), "{line}");
+    }
+    assert!(!text.contains("grpc_server_handling_seconds"));
+    assert!(!text.contains("# EOF"));
+}
+
+#[test]
+fn every_method_starts_at_zero_with_every_code() {
+    let metrics = metrics(MetricsDetail::Basic);
+    let before = metrics.render().unwrap();
+    let series = before
+        .lines()
+        .filter(|line| line.starts_with("grpc_server_handled_total{"));
+    assert_eq!(series.clone().count(), 17 * METHODS.len());
+    assert!(series.clone().all(|line| line.ends_with(" 0")));
+    let put = metrics.grpc_method("/etcdserverpb.KV/Put").unwrap();
+    put.started.inc();
+    put.handled(Code::Ok, Duration::ZERO);
+    put.handled(Code::Unauthenticated, Duration::ZERO);
+    let after = metrics.render().unwrap();
+    let labels = "grpc_method=\"Put\",grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"";
+    assert!(has(
+        &after,
+        &format!("grpc_server_started_total{{{labels}}} 1")
+    ));
+    for (code, count) in [("OK", 1), ("Unauthenticated", 1), ("Internal", 0)] {
+        let line = format!("grpc_server_handled_total{{grpc_code=\"{code}\",{labels}}} {count}");
+        assert!(has(&after, &line), "{line}");
+    }
+    assert!(metrics.grpc_method("/etcdserverpb.KV/Nope").is_none());
+}
+
+#[test]
+fn histograms_have_etcds_bounds() {
+    let metrics = metrics(MetricsDetail::Basic);
+    metrics.disk_wal_fsync_duration_seconds.observe(0.0015);
+    let text = metrics.render().unwrap();
+    for line in [
+        "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"0.001\"} 0",
+        "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"0.002\"} 1",
+        "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"8.192\"} 1",
+        "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"+Inf\"} 1",
+        "etcd_disk_wal_fsync_duration_seconds_sum 0.0015",
+        "etcd_disk_wal_fsync_duration_seconds_count 1",
+        "etcd_disk_backend_defrag_duration_seconds_bucket{le=\"409.6\"} 0",
+        "etcd_mvcc_hash_duration_seconds_bucket{le=\"163.84\"} 0",
+    ] {
+        assert!(has(&text, line), "{line}");
+    }
+}
+
+#[test]
+fn clients_cannot_make_series_of_their_own() {
+    let metrics = metrics(MetricsDetail::Basic);
+    metrics.client_request(GrpcKind::Unary, "3.7");
+    metrics.client_request(GrpcKind::BidiStream, "evil\"} 1\nx");
+    metrics.client_request(GrpcKind::BidiStream, "3.123");
+    let text = metrics.render().unwrap();
+    let line = "etcd_server_client_requests_total{client_api_version=\"3.7\",type=\"unary\"} 1";
+    assert!(has(&text, line));
+    let line =
+        "etcd_server_client_requests_total{client_api_version=\"unknown\",type=\"stream\"} 2";
+    assert!(has(&text, line));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_process_is_measured() {
+    let text = metrics(MetricsDetail::Basic).render().unwrap();
+    for name in [
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "process_start_time_seconds",
+    ] {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        let value: f64 = line.split(' ').nth(1).unwrap().parse().unwrap();
+        assert!(value > 0.0, "{line}");
+    }
+}
