@@ -4,8 +4,6 @@
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
-mod golden_raft;
-#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod served;

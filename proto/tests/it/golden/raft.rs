@@ -9,7 +9,7 @@ use cairn_proto::{
     },
 };
 
-use crate::golden::check;
+use super::check;
 
 fn conf_change_entry() -> Entry {
     Entry {
