@@ -2,5 +2,4 @@
 #![forbid(unsafe_code)]
 
 pub mod identity;
-pub mod metrics;
 pub mod settings;

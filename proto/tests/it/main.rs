@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod golden_raft;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod served;

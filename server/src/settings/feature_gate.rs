@@ -135,20 +135,6 @@ impl FeatureGates {
         Ok(gates)
     }
 
-    /// Every gate with its name and stage, and whether it is open, sorted by name.
-    pub fn list(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
-        let all = [("AllAlpha", "ALPHA", false), ("AllBeta", "BETA", false)];
-        let gates = GATES.map(|(name, gate, stage)| {
-            let stage = if stage == Stage::Alpha {
-                "ALPHA"
-            } else {
-                "BETA"
-            };
-            (name, stage, self.is_open(gate))
-        });
-        all.into_iter().chain(gates)
-    }
-
     /// Whether the feature is switched on.
     #[must_use]
     pub fn is_open(&self, gate: FeatureGate) -> bool {

@@ -9,7 +9,7 @@ use cairn_proto::{
     },
 };
 
-use super::check;
+use crate::golden::check;
 
 fn conf_change_entry() -> Entry {
     Entry {

@@ -1,0 +1,101 @@
+//! What can go wrong, by family of operation.
+
+use std::io;
+
+use cairn_backend::Poisoned;
+use cairn_index::{FullRevision, Revision};
+
+use crate::bucket_key::InvalidBucketKey;
+use crate::compaction_point::CompactionPoint;
+use crate::stored_kv::MalformedKv;
+
+/// Why a read failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The revision was forgotten.
+    #[error("revision {requested} has been compacted at {compacted}")]
+    Compacted {
+        /// The revision to read at.
+        requested: Revision,
+        /// How far history is compacted.
+        compacted: CompactionPoint,
+    },
+    /// The revision was not written yet.
+    #[error("revision {requested} is later than the current {current}")]
+    Future {
+        /// The revision to read at.
+        requested: Revision,
+        /// The revision of the store.
+        current: Revision,
+    },
+    /// The index knows a change that the backend lacks.
+    #[error("the change at {0} is not stored")]
+    Missing(FullRevision),
+    /// A stored value is not a `KeyValue`.
+    #[error(transparent)]
+    MalformedKv(#[from] MalformedKv),
+    /// A stored key is not a change's.
+    #[error(transparent)]
+    InvalidKey(#[from] InvalidBucketKey),
+    /// The backend failed.
+    #[error(transparent)]
+    Backend(#[from] cairn_backend::ReadError),
+}
+
+/// Why a write failed. The store is then behind its log, and the process must stop.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The backend has failed before and takes no writes.
+    #[error(transparent)]
+    Poisoned(#[from] Poisoned),
+}
+
+/// Why a compaction was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompactError {
+    /// History was compacted as far already.
+    #[error("{requested} has been compacted: history begins at {compacted}")]
+    Compacted {
+        /// How far to compact.
+        requested: CompactionPoint,
+        /// How far history is compacted.
+        compacted: CompactionPoint,
+    },
+    /// The revision was not written yet.
+    #[error("{requested} is later than the current revision {current}")]
+    Future {
+        /// How far to compact.
+        requested: CompactionPoint,
+        /// The revision of the store.
+        current: Revision,
+    },
+}
+
+/// Why a store could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// A stored key is not a change's.
+    #[error(transparent)]
+    InvalidKey(#[from] InvalidBucketKey),
+    /// A stored value is not a `KeyValue`.
+    #[error("the value at {at} cannot be read")]
+    InvalidValue {
+        /// The change it is stored under.
+        at: FullRevision,
+        /// What is wrong with it.
+        #[source]
+        source: MalformedKv,
+    },
+    /// A stored value contradicts its place.
+    #[error("the value at {at} says that it belongs elsewhere")]
+    Misplaced {
+        /// The change it is stored under.
+        at: FullRevision,
+    },
+    /// The thread that builds the index could not be started.
+    #[error("no thread for building the index")]
+    Thread(#[source] io::Error),
+    /// The backend failed.
+    #[error(transparent)]
+    Backend(#[from] cairn_backend::ReadError),
+}

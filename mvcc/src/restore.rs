@@ -1,0 +1,209 @@
+//! Reading a store back: one thread scans storage, another builds the index.
+//!
+//! The two are joined by a bounded channel of chunks, so what is under way between them is small
+//! however large the store is.
+
+use std::collections::HashMap;
+use std::ops::{Bound, ControlFlow};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use bytes::Bytes;
+use cairn_backend::{Backend, ReadTx, Table};
+use cairn_index::{
+    FullRevision, Key, KeyChange, KeyVersion, Restore, Revision, TreeIndex, Version,
+};
+
+use crate::bucket_key::{BucketKey, Kind};
+use crate::compaction::Compaction;
+use crate::compaction_marks::Mark;
+use crate::error::RestoreError;
+use crate::lease_id::LeaseId;
+use crate::store::{State, Store};
+use crate::stored_kv::KvFields;
+
+/// How many changes pass from thread to thread at a time: enough to make the passing cheap.
+const CHUNK_CHANGES: usize = 8192;
+
+/// How many chunks may wait for the index: with 88 bytes a change, 3 MB.
+const CHUNKS_WAITING_MAX: usize = 4;
+
+/// A store read back, and what only the reading could tell.
+pub struct Restored {
+    /// The store.
+    pub store: Store,
+    /// The lease of every live key that has one, in no order.
+    pub leases: Vec<(LeaseId, Bytes)>,
+}
+
+/// A stored change, as the index needs it.
+struct Record {
+    key: Key,
+    change: KeyChange,
+    lease: Option<LeaseId>,
+}
+
+impl Restored {
+    /// Reads a store back, as [`Store::restore`].
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`] if the backend fails or its content is damaged.
+    pub fn read(backend: Backend) -> Result<Self, RestoreError> {
+        let tx = backend.read()?;
+        let finished = Mark::Finished.read(&tx)?;
+        let compacted = finished.max(Mark::Scheduled.read(&tx)?);
+        let (last, built) = scan_and_build(&tx)?;
+        drop(tx);
+        // The last revisions may all be gone: a compaction at the current one deletes deletions.
+        let current = compacted
+            .and_then(crate::CompactionPoint::revision)
+            .max(last)
+            .unwrap_or(Revision::FIRST);
+        let state = State {
+            current,
+            compacted,
+            index: built.index,
+        };
+        let leases = built.leases.into_iter();
+        let leases = leases.map(|(key, lease)| (lease, Bytes::copy_from_slice(key.as_bytes())));
+        Ok(Self {
+            leases: leases.collect(),
+            store: Store::new(backend, state, Compaction::finished_at(finished)),
+        })
+    }
+}
+
+/// The last stored transaction, and what was built of all of them.
+fn scan_and_build(tx: &ReadTx) -> Result<(Option<Revision>, Built), RestoreError> {
+    let (sender, receiver) = sync_channel(CHUNKS_WAITING_MAX);
+    thread::scope(|scope| {
+        let builder = thread::Builder::new()
+            .name("restore-index".to_owned())
+            .spawn_scoped(scope, move || Built::of(&receiver))
+            .map_err(RestoreError::Thread)?;
+        let last = Scanner::new(sender).scan(tx);
+        match builder.join() {
+            Ok(built) => Ok((last?, built)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// The producer: reads every stored change in order.
+struct Scanner {
+    chunk: Vec<Record>,
+    last: Option<Revision>,
+    sender: SyncSender<Vec<Record>>,
+}
+
+impl Scanner {
+    fn new(sender: SyncSender<Vec<Record>>) -> Self {
+        Self {
+            chunk: Vec::with_capacity(CHUNK_CHANGES),
+            last: None,
+            sender,
+        }
+    }
+
+    fn scan(mut self, tx: &ReadTx) -> Result<Option<Revision>, RestoreError> {
+        let mut failed = None;
+        let everything = (Bound::Unbounded, Bound::Unbounded);
+        tx.scan(
+            Table::Key,
+            everything,
+            &mut |key, value| match Record::read(key, value) {
+                Ok(record) => self.take(record),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let _ = self.pass_on();
+        Ok(self.last)
+    }
+
+    fn take(&mut self, record: Record) -> ControlFlow<()> {
+        self.last = Some(record.change.at().main);
+        self.chunk.push(record);
+        if self.chunk.len() < CHUNK_CHANGES {
+            return ControlFlow::Continue(());
+        }
+        self.pass_on()
+    }
+
+    /// Breaks off if the builder is gone, which is told by joining it.
+    fn pass_on(&mut self) -> ControlFlow<()> {
+        let next = Vec::with_capacity(CHUNK_CHANGES);
+        match self.sender.send(std::mem::replace(&mut self.chunk, next)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+}
+
+impl Record {
+    fn read(key: &[u8], value: &[u8]) -> Result<Self, RestoreError> {
+        let (at, kind) = BucketKey::decode(key)?;
+        let fields =
+            KvFields::parse(value).map_err(|source| RestoreError::InvalidValue { at, source })?;
+        let change = match kind {
+            Kind::Put => {
+                KeyChange::Put(version_of(&fields, at).ok_or(RestoreError::Misplaced { at })?)
+            }
+            Kind::Tombstone => KeyChange::Tombstone(at),
+        };
+        Ok(Self {
+            key: fields.key.into(),
+            change,
+            lease: fields.lease,
+        })
+    }
+}
+
+/// The version that a stored put says it is, if it can be true.
+fn version_of(fields: &KvFields<'_>, at: FullRevision) -> Option<KeyVersion> {
+    let created = Revision::from_wire(fields.created).ok()?;
+    let possible = fields.modified == at.main.to_wire() && created <= at.main;
+    possible.then_some(KeyVersion {
+        modified: at,
+        created,
+        version: Version::from_wire(fields.version)?,
+    })
+}
+
+/// The consumer's work.
+struct Built {
+    index: TreeIndex,
+    leases: HashMap<Key, LeaseId>,
+}
+
+impl Built {
+    fn of(chunks: &Receiver<Vec<Record>>) -> Self {
+        let mut restore = Restore::new();
+        let mut leases = HashMap::new();
+        for record in chunks.iter().flatten() {
+            match record.change {
+                KeyChange::Put(version) => restore.put(record.key.as_bytes(), version),
+                KeyChange::Tombstone(at) => restore.tombstone(record.key.as_bytes(), at),
+            }
+            match record.lease {
+                Some(lease) => {
+                    leases.insert(record.key, lease);
+                }
+                None if leases.is_empty() => {}
+                None => {
+                    leases.remove(&record.key);
+                }
+            }
+        }
+        Self {
+            index: restore.finish(),
+            leases,
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The store: what its readers and its writer share.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cairn_backend::{Backend, Table};
+use cairn_index::{FullRevision, KeyRange, Revision, TreeIndex};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+use crate::bucket_key::BucketKey;
+use crate::compaction::Compaction;
+use crate::compaction_point::CompactionPoint;
+use crate::error::{ReadError, RestoreError};
+use crate::index_view::IndexView;
+use crate::range::{self, RangeSummary};
+use crate::range_query::{RangeQuery, ReadAt};
+use crate::range_scan::RangeScan;
+use crate::restore::Restored;
+use crate::stored_kv::StoredKv;
+use crate::view::View;
+use crate::write_batch::WriteBatch;
+
+/// A revisioned key-value store. Clones are handles to the same store.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    backend: Backend,
+    state: RwLock<State>,
+    compaction: Mutex<Compaction>,
+    writers_turn: Mutex<()>,
+}
+
+/// What changes with every write.
+///
+/// The lock around it is held for one lookup or one change of the index, never across a scan or
+/// storage. A transaction changes the index step by step, yet readers never see it half done:
+/// lookups are always at a revision, and `current` is advanced last, after the backend has
+/// published the bytes.
+///
+/// Invariants:
+/// 1. `compacted ≤ current`.
+/// 2. `current` and `compacted` never go back.
+/// 3. The index has every change up to `current` but those that a compaction at `compacted` drops.
+pub(crate) struct State {
+    pub(crate) current: Revision,
+    pub(crate) compacted: Option<CompactionPoint>,
+    pub(crate) index: TreeIndex,
+}
+
+impl Store {
+    /// Reads a store back from its backend; an empty backend is an empty store. A compaction that
+    /// was cut short goes on with [`compaction_step`](Self::compaction_step).
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`] if the backend fails or its content is damaged.
+    pub fn restore(backend: Backend) -> Result<Self, RestoreError> {
+        Restored::read(backend).map(|restored| restored.store)
+    }
+
+    pub(crate) fn new(backend: Backend, state: State, compaction: Compaction) -> Self {
+        state.check();
+        Self {
+            shared: Arc::new(Shared {
+                backend,
+                state: RwLock::new(state),
+                compaction: Mutex::new(compaction),
+                writers_turn: Mutex::new(()),
+            }),
+        }
+    }
+
+    /// The revision of the last write that readers can see.
+    #[must_use]
+    pub fn current(&self) -> Revision {
+        self.shared.state.read().current
+    }
+
+    /// The first revision that can be read, if history was ever compacted.
+    #[must_use]
+    pub fn compacted(&self) -> Option<Revision> {
+        self.compaction_point().and_then(CompactionPoint::revision)
+    }
+
+    /// How far history was compacted, if ever; unlike [`compacted`](Self::compacted) it tells a
+    /// compaction at zero from none.
+    #[must_use]
+    pub fn compaction_point(&self) -> Option<CompactionPoint> {
+        self.shared.state.read().compacted
+    }
+
+    /// How many keys there are now.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.shared.state.read().index.live()
+    }
+
+    /// The backend beneath.
+    #[must_use]
+    pub fn backend(&self) -> &Backend {
+        &self.shared.backend
+    }
+
+    /// Begins to write. There is one writer at a time: a second one waits here.
+    #[must_use]
+    pub fn write(&self) -> WriteBatch<'_> {
+        WriteBatch::begin(self)
+    }
+
+    /// Reads a range, handing each pair to `sink`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the revision is compacted or in the future, or storage fails. Pairs may have
+    /// reached `sink` before storage failed.
+    pub fn range(
+        &self,
+        query: &RangeQuery,
+        sink: &mut dyn FnMut(StoredKv<'_>),
+    ) -> Result<RangeSummary, ReadError> {
+        let view = self.view(query.at, &query.range)?;
+        let tally = range::answer(query, view.at, &view.index, &view.values, sink)?;
+        Ok(RangeSummary {
+            revision: view.current,
+            count: tally.count,
+            more: tally.more,
+        })
+    }
+
+    /// Begins to read a range in chunks.
+    ///
+    /// # Errors
+    ///
+    /// As [`range`](Self::range).
+    pub fn scan(&self, query: &RangeQuery) -> Result<RangeScan, ReadError> {
+        RangeScan::begin(self.clone(), query.clone())
+    }
+
+    /// The encoded `mvccpb.KeyValue` that a put stored, unless a compaction has deleted it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Backend`] if storage fails.
+    pub fn previous(&self, at: FullRevision) -> Result<Option<Bytes>, ReadError> {
+        let values = self.shared.backend.read()?;
+        Ok(values.get(Table::Key, BucketKey::put(at).as_bytes())?)
+    }
+
+    /// Takes a consistent view of a range.
+    pub(crate) fn view(&self, at: ReadAt, range: &KeyRange) -> Result<View, ReadError> {
+        loop {
+            let (current, revision, compacted, index) = {
+                let state = self.shared.state.read();
+                let revision = state.readable(at)?;
+                let index = IndexView::take(&state.index, range, revision);
+                (state.current, revision, state.compacted, index)
+            };
+            let values = self.shared.backend.read()?;
+            // Whatever a compaction deleted before `values` was opened, it had published itself
+            // before. So this sees every compaction whose deletions `values` could lack.
+            match (
+                self.shared
+                    .state
+                    .read()
+                    .readable(ReadAt::Revision(revision)),
+                at,
+            ) {
+                (Ok(_), _) => {
+                    let view = View {
+                        current,
+                        at: revision,
+                        compacted,
+                        index,
+                        values,
+                    };
+                    view.check();
+                    return Ok(view);
+                }
+                (Err(_), ReadAt::Latest) => {}
+                (Err(overtaken), ReadAt::Revision(_)) => return Err(overtaken),
+            }
+        }
+    }
+
+    pub(crate) fn writers_turn(&self) -> MutexGuard<'_, ()> {
+        self.shared.writers_turn.lock()
+    }
+
+    pub(crate) fn state(&self) -> &RwLock<State> {
+        &self.shared.state
+    }
+
+    pub(crate) fn compaction(&self) -> &Mutex<Compaction> {
+        &self.shared.compaction
+    }
+}
+
+impl State {
+    /// The revision to read at, if it can be read.
+    pub(crate) fn readable(&self, at: ReadAt) -> Result<Revision, ReadError> {
+        readable(at, self.current, self.compacted)
+    }
+
+    /// Shows readers what a batch wrote.
+    pub(crate) fn publish(&mut self, current: Revision, compacted: Option<CompactionPoint>) {
+        assert!(self.current <= current, "2");
+        assert!(self.compacted <= compacted, "2");
+        self.current = current;
+        self.compacted = compacted;
+        self.check();
+    }
+
+    fn check(&self) {
+        assert!(
+            self.compacted
+                .is_none_or(|point| point <= self.current.into()),
+            "1"
+        );
+    }
+}
+
+/// The revision to read at, if it is neither compacted nor in the future.
+pub(crate) fn readable(
+    at: ReadAt,
+    current: Revision,
+    compacted: Option<CompactionPoint>,
+) -> Result<Revision, ReadError> {
+    let requested = match at {
+        ReadAt::Latest => current,
+        ReadAt::Revision(requested) => requested,
+    };
+    match compacted {
+        Some(compacted) if compacted.hides(requested) => Err(ReadError::Compacted {
+            requested,
+            compacted,
+        }),
+        _ if requested > current => Err(ReadError::Future { requested, current }),
+        _ => Ok(requested),
+    }
+}
