@@ -1,0 +1,4 @@
+//! The index as the crates above use it.
+
+mod model;
+mod random_histories;
