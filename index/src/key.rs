@@ -40,6 +40,16 @@ impl Key {
     }
 }
 
+impl Default for Key {
+    /// The empty key, which is before all others.
+    fn default() -> Self {
+        Self(Form::Inline {
+            len: 0,
+            bytes: [0; INLINE_BYTES_MAX],
+        })
+    }
+}
+
 impl From<&[u8]> for Key {
     fn from(key: &[u8]) -> Self {
         let mut bytes = [0; INLINE_BYTES_MAX];

@@ -76,6 +76,12 @@ impl KeyIndex {
         }
     }
 
+    /// A key of these changes, in any order; `None` if there are none.
+    pub(crate) fn from_unsorted(changes: &mut [KeyChange]) -> Option<Self> {
+        changes.sort_unstable_by_key(KeyChange::at);
+        Self::from_changes(changes)
+    }
+
     /// Writes the key: the version it has now.
     ///
     /// # Panics
@@ -123,6 +129,14 @@ impl KeyIndex {
         match &self.0 {
             Form::AtRest(packed) => Some(packed.unpack()),
             Form::Changed(history) => history.last().version(),
+        }
+    }
+
+    /// The transaction of the last change.
+    pub(crate) fn newest(&self) -> Revision {
+        match &self.0 {
+            Form::AtRest(packed) => packed.main,
+            Form::Changed(history) => history.last().at().main,
         }
     }
 

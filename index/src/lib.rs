@@ -11,6 +11,8 @@ mod keep_set;
 mod key;
 mod key_index;
 mod key_range;
+mod leaf;
+mod leaves;
 mod restore;
 mod revision;
 mod tree_index;

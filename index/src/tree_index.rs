@@ -1,13 +1,14 @@
 //! All keys, in order, in a map whose copy costs nothing.
 
-use im::OrdMap;
+use std::ops::Bound;
 
-use crate::compaction::{CompactionChunk, visit_chunk};
+use crate::compaction::CompactionChunk;
 use crate::history::KeyChange;
 use crate::keep_set::KeepSet;
 use crate::key::Key;
 use crate::key_index::{KeyIndex, Remains};
 use crate::key_range::KeyRange;
+use crate::leaves::Leaves;
 use crate::revision::{FullRevision, Revision};
 use crate::version::KeyVersion;
 
@@ -17,12 +18,11 @@ use crate::version::KeyVersion;
 /// on one while the only writer goes on.
 ///
 /// Invariants:
-/// 1. Each key's index holds its own invariants.
-/// 2. `live` is the number of keys whose last change is a put.
-#[derive(Clone, Debug, Default)]
+/// 1. Keys ascend strictly, in leaves that hold their own invariants.
+/// 2. Each key's index holds its own invariants.
+#[derive(Clone, Debug)]
 pub struct TreeIndex {
-    keys: OrdMap<Key, KeyIndex>,
-    live: usize,
+    keys: Leaves,
 }
 
 /// What a put did to its key.
@@ -38,17 +38,18 @@ impl TreeIndex {
     /// An index without keys.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            keys: Leaves::new(),
+        }
     }
 
     /// The index of these keys, which must ascend.
-    pub(crate) fn from_sorted(keys: impl IntoIterator<Item = (Key, KeyIndex)>) -> Self {
-        let mut live = 0;
-        let keys = keys.into_iter().inspect(|(_, index)| {
-            live += usize::from(index.latest().is_some());
-        });
-        let keys = keys.collect();
-        Self { keys, live }
+    pub(crate) fn from_sorted(
+        keys: impl IntoIterator<Item = (impl AsRef<[u8]>, KeyIndex)>,
+    ) -> Self {
+        Self {
+            keys: Leaves::from_sorted(keys),
+        }
     }
 
     /// Writes a key.
@@ -57,23 +58,21 @@ impl TreeIndex {
     ///
     /// If `at` is not later than the key's last change.
     pub fn put(&mut self, key: &[u8], at: FullRevision) -> PutPlace {
-        let place = match self.keys.get_mut(key) {
-            Some(index) => PutPlace {
-                previous: index.latest(),
+        let update = |index: &mut KeyIndex| {
+            let previous = index.latest();
+            PutPlace {
+                previous,
                 now: index.put(at),
-            },
-            None => {
-                let now = KeyVersion::created_by(at);
-                self.keys
-                    .insert(key.into(), KeyIndex::new(KeyChange::Put(now)));
-                PutPlace {
-                    previous: None,
-                    now,
-                }
             }
         };
-        self.live += usize::from(place.previous.is_none());
-        place
+        self.keys.update(key, update).unwrap_or_else(|| {
+            let now = KeyVersion::created_by(at);
+            self.keys.insert(key, KeyIndex::new(KeyChange::Put(now)));
+            PutPlace {
+                previous: None,
+                now,
+            }
+        })
     }
 
     /// Deletes a key: the version it had, or `None`, and no change, if it is not live.
@@ -82,10 +81,8 @@ impl TreeIndex {
     ///
     /// If `at` is not later than the key's last change.
     pub fn tombstone(&mut self, key: &[u8], at: FullRevision) -> Option<KeyVersion> {
-        let previous = self.keys.get_mut(key)?.tombstone(at)?;
-        assert!(self.live > 0, "a live key is counted");
-        self.live -= 1;
-        Some(previous)
+        self.keys.get(key)?.latest()?;
+        self.keys.update(key, |index| index.tombstone(at))?
     }
 
     /// Compacts up to `keys_max` keys from after `resume` on, noting in `keep` what is kept: the
@@ -98,12 +95,12 @@ impl TreeIndex {
         keep: &mut KeepSet,
     ) -> Option<Key> {
         let mut touched = Vec::new();
-        let resume = visit_chunk(&self.keys, resume, keys_max, |key, index| {
+        let resume = self.visit_chunk(resume, keys_max, |key, index| {
             if let Some(kept) = index.kept(at) {
                 keep.insert(kept.at());
             }
             if index.dropped(at).next().is_some() {
-                touched.push(key.clone());
+                touched.push(Key::from(key));
             }
         });
         for key in touched {
@@ -114,10 +111,8 @@ impl TreeIndex {
 
     /// Compacts one key, as a [`CompactionChunk`] asks for.
     pub fn compact_key(&mut self, key: &Key, at: Revision) {
-        let Some(index) = self.keys.get_mut(key) else {
-            return;
-        };
-        if index.compact(at) == Remains::Nothing {
+        let key = key.as_bytes();
+        if self.keys.update(key, |index| index.compact(at)) == Some(Remains::Nothing) {
             self.keys.remove(key);
         }
     }
@@ -132,11 +127,11 @@ impl TreeIndex {
         keys_max: usize,
     ) -> CompactionChunk {
         let mut chunk = CompactionChunk::default();
-        chunk.resume = visit_chunk(&self.keys, resume, keys_max, |key, index| {
+        chunk.resume = self.visit_chunk(resume, keys_max, |key, index| {
             let before = chunk.dropped.len();
             chunk.dropped.extend(index.dropped(at));
             if chunk.dropped.len() > before {
-                chunk.keys.push(key.clone());
+                chunk.keys.push(key.into());
             }
         });
         chunk
@@ -147,7 +142,7 @@ impl TreeIndex {
     #[must_use]
     pub fn keep(&self, at: Revision) -> KeepSet {
         let mut keep = KeepSet::new(at);
-        for kept in self.keys.values().filter_map(|index| index.kept(at)) {
+        for kept in self.keys.iter().filter_map(|(_, index)| index.kept(at)) {
             keep.insert(kept.at());
         }
         keep
@@ -159,7 +154,7 @@ impl TreeIndex {
     #[must_use]
     pub fn keep_for_hash(&self, at: Revision) -> KeepSet {
         let mut keep = KeepSet::new(at);
-        for found in self.keys.values().filter_map(|index| index.get(at)) {
+        for found in self.keys.iter().filter_map(|(_, index)| index.get(at)) {
             keep.insert(found.modified);
         }
         keep
@@ -184,15 +179,15 @@ impl TreeIndex {
         range: &KeyRange,
         at: Revision,
     ) -> impl Iterator<Item = (&[u8], KeyVersion)> {
-        let keys = self.keys.range::<_, [u8]>(range.bounds());
-        keys.filter_map(move |(key, index)| Some((key.as_bytes(), index.get(at)?)))
+        let keys = self.keys.range(range.bounds());
+        keys.filter_map(move |(key, index)| Some((key, index.get(at)?)))
     }
 
-    /// How many keys of a range a read at `at` finds: O(keys in the range).
+    /// How many keys of a range a read at `at` finds. A leaf of keys that did
+    /// not change after `at` is one step.
     #[must_use]
     pub fn count(&self, range: &KeyRange, at: Revision) -> u64 {
-        let keys = self.keys.range::<_, [u8]>(range.bounds());
-        keys.map(|(_, index)| u64::from(index.is_live(at))).sum()
+        self.keys.count(range.bounds(), at) as u64
     }
 
     /// The changes of a key from transaction `from` on, as [`KeyIndex::since`].
@@ -206,20 +201,20 @@ impl TreeIndex {
 
     /// How many keys are known, deleted ones that no compaction removed yet included.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub const fn len(&self) -> usize {
         self.keys.len()
     }
 
     /// Whether no key is known.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.keys.len() == 0
     }
 
     /// How many keys are live after the last write.
     #[must_use]
     pub const fn live(&self) -> usize {
-        self.live
+        self.keys.live()
     }
 
     /// Checks the invariants.
@@ -228,19 +223,44 @@ impl TreeIndex {
     ///
     /// If one is broken, which is a bug here; its number is in the message.
     pub fn check_invariants(&self) {
-        self.keys.values().for_each(KeyIndex::check_invariants); // 1
-        let live = self
-            .keys
-            .values()
-            .filter(|index| index.latest().is_some())
-            .count();
-        assert_eq!(live, self.live, "2");
+        self.keys.check_invariants(); // 1
+        self.keys
+            .iter()
+            .for_each(|(_, index)| index.check_invariants()); // 2
+    }
+
+    /// Visits up to `keys_max` keys after `resume`: the last one visited if more may follow.
+    fn visit_chunk(
+        &self,
+        resume: Option<&Key>,
+        keys_max: usize,
+        mut visit: impl FnMut(&[u8], &KeyIndex),
+    ) -> Option<Key> {
+        let keys_max = keys_max.max(1);
+        let start = resume.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
+        let mut last = None;
+        let chunk = self.keys.range((start, Bound::Unbounded)).take(keys_max);
+        let visited = chunk.map(|(key, index)| {
+            visit(key, index);
+            last = Some(key);
+        });
+        if visited.count() < keys_max {
+            None
+        } else {
+            last.map(Key::from)
+        }
+    }
+}
+
+impl Default for TreeIndex {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl PartialEq for TreeIndex {
     fn eq(&self, other: &Self) -> bool {
-        self.keys == other.keys
+        self.keys.iter().eq(other.keys.iter())
     }
 }
 

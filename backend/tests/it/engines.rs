@@ -60,7 +60,7 @@ impl Disk for LmdbDisk {
 
 impl Disk for MemoryEngine {
     fn open_with(&self, options: BackendOptions) -> Backend {
-        let engine: MemoryEngine = self.clone();
+        let engine: Self = self.clone();
         Backend::open(engine, options).unwrap()
     }
 }

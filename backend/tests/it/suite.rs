@@ -1,12 +1,16 @@
 //! What holds for a backend over any engine.
 
 use std::ops::{Bound, ControlFlow};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cairn_backend::{Backend, BackendOptions, CommitError, MemoryEngine, Order, PoisonHook, Table};
+use cairn_backend::{
+    Backend, BackendOptions, Buffer, CommitError, DefragmentError, Engine, EngineSize,
+    EngineSnapshot, MemoryEngine, Order, PoisonHook, ReadError, SnapshotError, SnapshotReader,
+    Table,
+};
 
 use crate::engines::{ALL, Disk, entries, on_each_engine};
 
@@ -322,4 +326,60 @@ fn a_failed_commit_poisons_the_backend_and_tells_the_hook_once() {
         [""; 0],
         "nothing of the failed commit is there"
     );
+}
+
+/// An engine that does something each time before it opens a snapshot.
+struct Meddling {
+    disk: MemoryEngine,
+    before_snapshot: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Engine for Meddling {
+    fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>, ReadError> {
+        (self.before_snapshot)();
+        self.disk.snapshot()
+    }
+
+    fn commit(&self, batch: &Buffer) -> Result<(), CommitError> {
+        self.disk.commit(batch)
+    }
+
+    fn size(&self) -> Result<EngineSize, ReadError> {
+        self.disk.size()
+    }
+
+    fn copy(&self) -> Result<Box<dyn SnapshotReader>, SnapshotError> {
+        self.disk.copy()
+    }
+
+    fn defragment(&self) -> Result<(), DefragmentError> {
+        self.disk.defragment()
+    }
+}
+
+#[test]
+fn a_view_starts_again_when_a_commit_comes_between_buffers_and_engine() {
+    let meddled = Arc::new(OnceLock::<Backend>::new());
+    let times = AtomicUsize::new(0);
+    let before_snapshot = {
+        let meddled = Arc::clone(&meddled);
+        Box::new(move || {
+            let Some(backend) = meddled.get() else { return };
+            if times.fetch_add(1, Ordering::Relaxed) < 2 {
+                put(backend, Table::Lease, "a", "new");
+                put(backend, Table::Lease, "b", "new");
+                backend.commit().unwrap();
+            }
+        })
+    };
+    let engine = Meddling {
+        disk: MemoryEngine::new(),
+        before_snapshot,
+    };
+    let backend = Backend::open(engine, BackendOptions::default()).unwrap();
+    put(&backend, Table::Lease, "a", "old");
+    meddled.set(backend.clone()).unwrap();
+    let view = backend.read().unwrap();
+    let new = |key: &[u8]| (key.to_vec(), b"new".to_vec());
+    assert_eq!(entries(&view, Table::Lease), [new(b"a"), new(b"b")]);
 }
