@@ -279,6 +279,12 @@ impl Metrics {
         self.cluster_version.with_label_values(&[version]).set(1);
     }
 
+    /// Notes how many log lines were given up since the start.
+    pub fn log_lines_lost(&self, lost: u64) {
+        let counter = &self.plain.log_lines_lost_total;
+        counter.inc_by(lost.saturating_sub(counter.get()));
+    }
+
     /// All of it as text, the process's own numbers read anew.
     ///
     /// # Errors

@@ -363,6 +363,17 @@ pub struct LogSettings {
     pub outputs: Vec<LogOutput>,
 }
 
+impl Default for LogSettings {
+    /// A log without flags; also for what goes wrong before there are settings.
+    fn default() -> Self {
+        Self {
+            level: LogLevel::Info,
+            format: LogFormat::Json,
+            outputs: vec![LogOutput::Stderr],
+        }
+    }
+}
+
 /// The least severe event that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
