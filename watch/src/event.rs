@@ -1,0 +1,99 @@
+//! Events on their way to watchers: encoded once, shared by all who get them.
+
+use std::sync::Arc;
+
+use cairn_mvcc::{Change, ChangeKind};
+use cairn_proto::mvccpb::event::EventType;
+use cairn_proto::stored::EncodedEvent;
+
+use crate::history::History;
+use crate::watcher::PrevKv;
+
+/// The events of a reply: shared by every watcher that gets just these.
+pub type EventList = Arc<[EncodedEvent]>;
+
+/// The changes of a notification or of a piece of catching up, and what was encoded of them.
+///
+/// A change is encoded when the first watcher wants it, and looks for the pair that it replaced
+/// when the first watcher wants that. Watchers that want the same changes as the one before them,
+/// and most watchers do, get the same list.
+#[derive(Debug)]
+pub(crate) struct EventPool<'a> {
+    changes: &'a [Change],
+    plain: Form,
+    with_prev_kv: Form,
+}
+
+/// Events in one of the two forms: with what they replaced, or without.
+#[derive(Debug)]
+struct Form {
+    encoded: Vec<Option<EncodedEvent>>,
+    last: Option<(Vec<usize>, EventList)>,
+}
+
+impl<'a> EventPool<'a> {
+    pub(crate) fn new(changes: &'a [Change]) -> Self {
+        let form = || Form {
+            encoded: vec![None; changes.len()],
+            last: None,
+        };
+        Self {
+            changes,
+            plain: form(),
+            with_prev_kv: form(),
+        }
+    }
+
+    /// The list of the changes at these places.
+    pub(crate) fn list<H: History>(
+        &mut self,
+        places: impl Iterator<Item = usize> + Clone,
+        prev_kv: PrevKv,
+        history: &H,
+    ) -> Result<EventList, H::Error> {
+        let form = match prev_kv {
+            PrevKv::Omit => &mut self.plain,
+            PrevKv::Include => &mut self.with_prev_kv,
+        };
+        if let Some((last, list)) = &form.last
+            && places.clone().eq(last.iter().copied())
+        {
+            return Ok(list.clone());
+        }
+        let places: Vec<usize> = places.collect();
+        let mut events = Vec::with_capacity(places.len());
+        for (change, encoded) in places
+            .iter()
+            .filter_map(|&place| self.changes.get(place).zip(form.encoded.get(place)))
+        {
+            events.push(match encoded {
+                Some(event) => event.clone(),
+                None => encode(change, prev_kv, history)?,
+            });
+        }
+        for (&place, event) in places.iter().zip(&events) {
+            if let Some(encoded) = form.encoded.get_mut(place) {
+                encoded.get_or_insert_with(|| event.clone());
+            }
+        }
+        let list = EventList::from(events);
+        form.last = Some((places, list.clone()));
+        Ok(list)
+    }
+}
+
+fn encode<H: History>(
+    change: &Change,
+    prev_kv: PrevKv,
+    history: &H,
+) -> Result<EncodedEvent, H::Error> {
+    let previous = match prev_kv {
+        PrevKv::Include if !change.created => history.previous(change)?,
+        PrevKv::Include | PrevKv::Omit => None,
+    };
+    let kind = match change.kind {
+        ChangeKind::Put => EventType::Put,
+        ChangeKind::Delete => EventType::Delete,
+    };
+    Ok(EncodedEvent::splice(kind, &change.kv, previous.as_deref()))
+}

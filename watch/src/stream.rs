@@ -1,0 +1,118 @@
+//! A client's stream: its sink, and the watchers that share it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
+
+use cairn_index::Revision;
+use cairn_proto::stored::EncodedEvent;
+
+use crate::event::EventList;
+use crate::reply::{ReplyKind, WatchReply};
+use crate::sink::{Full, Sink};
+use crate::watcher::{WatchId, WatcherKey};
+
+/// The name of a stream, given by whoever opens it and never twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(u64);
+
+impl StreamId {
+    /// The id with this number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// The name of a stream in its hub: its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StreamKey(pub(crate) usize);
+
+/// What became of a reply that the client did not ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The sink took it.
+    Taken,
+    /// The sink is full.
+    Refused,
+}
+
+/// A stream.
+#[derive(Debug)]
+pub(crate) struct Stream<S> {
+    sink: S,
+    /// The ids in use. An id without a watcher is one whose watcher ended by compaction: it stays
+    /// taken until the client cancels it.
+    pub(crate) ids: BTreeMap<WatchId, Option<WatcherKey>>,
+    next_id: i64,
+    /// Whether the sink was full, and nothing more is tried until it has room again.
+    pub(crate) blocked: bool,
+    pub(crate) victims: BTreeSet<WatcherKey>,
+    /// The events of the last reply, to count them once when many replies share them. Weak, so that
+    /// an idle stream keeps no events alive.
+    last_events: Option<Weak<[EncodedEvent]>>,
+}
+
+impl<S: Sink> Stream<S> {
+    pub(crate) const fn new(sink: S) -> Self {
+        Self {
+            sink,
+            ids: BTreeMap::new(),
+            next_id: 0,
+            blocked: false,
+            victims: BTreeSet::new(),
+            last_events: None,
+        }
+    }
+
+    /// The next id that is free, from 0 up; those that clients chose are passed over.
+    pub(crate) fn take_free_id(&mut self) -> WatchId {
+        while self.ids.contains_key(&WatchId::new(self.next_id)) {
+            self.next_id += 1;
+        }
+        let id = WatchId::new(self.next_id);
+        self.next_id += 1;
+        id
+    }
+
+    pub(crate) fn answer(&mut self, revision: Revision, kind: ReplyKind) {
+        self.sink.answer(WatchReply::new(revision, kind));
+    }
+
+    /// Sends what the client did not ask for. A sink that is full once is not tried again before it
+    /// has room: that keeps a watcher's place in one hand.
+    pub(crate) fn send(&mut self, revision: Revision, kind: ReplyKind) -> Sent {
+        if self.blocked {
+            return Sent::Refused;
+        }
+        let reply = match &kind {
+            ReplyKind::Events { events, .. } if self.shares_last(events) => {
+                WatchReply::sharing_events(revision, kind)
+            }
+            ReplyKind::Events { events, .. } => {
+                self.last_events = Some(Arc::downgrade(events));
+                WatchReply::new(revision, kind)
+            }
+            _ => WatchReply::new(revision, kind),
+        };
+        match self.sink.try_send(reply) {
+            Ok(()) => Sent::Taken,
+            Err(Full) => {
+                self.blocked = true;
+                self.last_events = None;
+                Sent::Refused
+            }
+        }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.sink.has_room()
+    }
+
+    fn shares_last(&self, events: &EventList) -> bool {
+        // The allocation of a `Weak` is not reused while it lives, so equal addresses are equal lists.
+        let address = Arc::as_ptr(events).cast::<EncodedEvent>();
+        self.last_events
+            .as_ref()
+            .is_some_and(|last| last.as_ptr().cast::<EncodedEvent>() == address)
+    }
+}
