@@ -5,8 +5,12 @@
     reason = "tests fail where they cannot go on"
 )]
 
+mod compaction;
+mod hashes;
 mod history;
 mod model;
 mod ranges;
 mod restores;
+mod scans;
 mod script;
+mod transactions;

@@ -1,0 +1,96 @@
+//! Scans: pinned to their revision, and stopped by a compaction that overtakes them.
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+
+use cairn_mvcc::{KeyRange, RangeQuery, RangeScan, ReadError, ScanProgress, SortOrder};
+
+use crate::model::Operation;
+use crate::script::Subject;
+
+fn filled() -> Subject {
+    let mut subject = Subject::new();
+    let put = |key: &'static str| Operation::Put {
+        key: key.into(),
+        value: "old".into(),
+        lease: 0,
+    };
+    subject.write(&[["a", "b", "c", "d"].map(put).to_vec()]);
+    subject
+}
+
+fn next(scan: &mut RangeScan, pairs_max: usize) -> Result<(String, ScanProgress), ReadError> {
+    let mut keys = String::new();
+    let pairs_max = NonZeroUsize::new(pairs_max).unwrap();
+    let progress = scan.next_chunk(pairs_max, &mut |kv| {
+        assert_eq!(kv.fields().unwrap().value, b"old");
+        keys.push_str(std::str::from_utf8(kv.key).unwrap());
+        ControlFlow::Continue(())
+    });
+    Ok((keys, progress?))
+}
+
+#[test]
+fn writes_between_chunks_are_not_seen() {
+    for order in [SortOrder::None, SortOrder::Descend] {
+        let mut subject = filled();
+        let mut query = RangeQuery::new(KeyRange::All);
+        query.order = order;
+        let mut scan = subject.store.scan(&query).unwrap();
+        let (first, progress) = next(&mut scan, 2).unwrap();
+        assert_eq!((first.len(), progress), (2, ScanProgress::More));
+        subject.write(&[vec![Operation::Delete(KeyRange::All)]]);
+        let (rest, progress) = next(&mut scan, 9).unwrap();
+        let ScanProgress::Done(summary) = progress else {
+            panic!("nothing is left");
+        };
+        assert_eq!((rest.len(), summary.count, summary.more), (2, 4, false));
+        assert_eq!(
+            summary.revision.to_wire(),
+            2,
+            "the revision that the scan began at"
+        );
+        assert_eq!(next(&mut scan, 9).unwrap(), (String::new(), progress));
+    }
+}
+
+#[test]
+fn a_scan_that_a_compaction_overtakes_fails() {
+    for order in [SortOrder::None, SortOrder::Descend] {
+        let mut subject = filled();
+        let mut query = RangeQuery::new(KeyRange::All);
+        query.order = order;
+        let mut scan = subject.store.scan(&query).unwrap();
+        next(&mut scan, 1).unwrap();
+        subject.compact(0);
+        next(&mut scan, 1).unwrap();
+        subject.write(&[vec![Operation::Delete(KeyRange::All)]]);
+        subject.compact(0);
+        assert!(matches!(
+            next(&mut scan, 1),
+            Err(ReadError::Compacted { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_chunk_ends_where_its_reader_breaks_off() {
+    let subject = filled();
+    let mut query = RangeQuery::new(KeyRange::All);
+    query.limit = NonZeroUsize::new(3);
+    let mut scan = subject.store.scan(&query).unwrap();
+    let mut keys = Vec::new();
+    let chunks = std::iter::from_fn(|| {
+        let before = keys.len();
+        let progress = scan.next_chunk(NonZeroUsize::MAX, &mut |kv| {
+            keys.push(kv.key.to_vec());
+            ControlFlow::Break(())
+        });
+        (keys.len() > before).then_some(progress.unwrap())
+    });
+    let last = chunks.last();
+    assert_eq!(keys, [b"a", b"b", b"c"]);
+    assert!(
+        matches!(last, Some(ScanProgress::Done(summary)) if summary.more && summary.count == 4)
+    );
+}
