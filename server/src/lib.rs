@@ -1,6 +1,7 @@
 //! The server.
 #![forbid(unsafe_code)]
 
+pub mod http;
 pub mod identity;
 pub mod logging;
 pub mod metrics;

@@ -285,15 +285,20 @@ impl Metrics {
         counter.inc_by(lost.saturating_sub(counter.get()));
     }
 
+    /// Reads the process's own numbers anew.
+    pub fn refresh_process(&self) {
+        let os = self.process.read();
+        self.plain.os_fd_used.set(os.open_fds);
+        self.plain.os_fd_limit.set(os.max_fds);
+    }
+
     /// All of it as text, the process's own numbers read anew.
     ///
     /// # Errors
     ///
     /// If a family is inconsistent, a mistake in this module.
     pub fn render(&self) -> prometheus::Result<String> {
-        let os = self.process.read();
-        self.plain.os_fd_used.set(os.open_fds);
-        self.plain.os_fd_limit.set(os.max_fds);
+        self.refresh_process();
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())

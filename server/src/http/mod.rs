@@ -1,0 +1,66 @@
+//! HTTP beside gRPC: version, health, metrics, each with etcd's paths and bodies.
+//!
+//! What the member is like is asked through [`Probe`]; nothing here knows the store or the log.
+//! The JSON gateway is not here. gRPC requests on the same port never come this way.
+
+mod access;
+mod health;
+mod metrics_page;
+mod probe;
+mod reply;
+mod vars;
+mod version_page;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::any;
+
+use self::health::CheckGroup;
+use crate::metrics::Metrics;
+use crate::settings::HttpSettings;
+
+pub use self::probe::{Alarm, Consistency, Probe, ProbeError, ProbeFuture, Versions};
+
+/// What the pages need.
+#[derive(Clone)]
+pub struct HttpParts {
+    /// The member.
+    pub probe: Arc<dyn Probe>,
+    /// Its numbers.
+    pub metrics: Arc<Metrics>,
+    /// Time that a check may take.
+    pub request_timeout: Duration,
+}
+
+/// The pages of the client addresses, for requests over plaintext.
+///
+/// Origins and host names are checked first; preflights of browsers are answered.
+pub fn client_router(parts: HttpParts, settings: HttpSettings) -> Router {
+    let pages = Router::new()
+        .route("/version", any(version_page::version))
+        .route("/debug/vars", any(vars::vars))
+        .with_state(parts.clone())
+        .merge(monitoring_pages(parts))
+        .fallback(reply::not_found);
+    access::guard(pages, settings)
+}
+
+/// The pages of the metrics addresses: metrics and health alone, for anyone.
+pub fn monitoring_router(parts: HttpParts) -> Router {
+    monitoring_pages(parts).fallback(reply::not_found)
+}
+
+fn monitoring_pages(parts: HttpParts) -> Router {
+    let mut router = Router::new()
+        .route("/metrics", any(metrics_page::metrics))
+        .route("/health", any(health::health));
+    for group in [CheckGroup::Livez, CheckGroup::Readyz] {
+        router = group.add_routes(router);
+    }
+    router.with_state(parts)
+}
+
+#[cfg(test)]
+mod tests;
