@@ -1,2 +1,39 @@
-//! The replicated log.
+//! The replicated log: raft-rs driven as a state machine, and the write-ahead log under it.
+//!
+//! A member is a [`Node`]: a [`Driver`] (raft behind our own types: no disk, no clock, no chance)
+//! and a [`wal::Wal`] on a [`disk::Disk`]. Its owner proposes, passes messages on and lets time
+//! pass, then takes a [`Turn`]: what was committed, what to send, which reads may go on.
+//!
+//! What an entry means, how members reach one another and when time passes is not known here.
 #![forbid(unsafe_code)]
+
+mod compaction;
+mod conf_change;
+pub mod disk;
+mod driver;
+mod entry;
+mod log_index;
+mod log_store;
+mod member_id;
+mod node;
+mod node_options;
+mod seeded;
+mod status;
+mod term;
+pub mod wal;
+mod wire;
+
+pub use compaction::{CompactionPolicy, LogExtent};
+pub use conf_change::{ConfChange, ConfChangeKind, ConfState, UnreadableConfChange};
+pub use driver::{
+    ConfChangeError, Driver, DriverError, ProposeError, ReadContext, ReadIndexError, ReadReady,
+    SnapshotPoint, StepError, Turn,
+};
+pub use entry::{Entry, EntryKind, UnreadableEntry};
+pub use log_index::LogIndex;
+pub use member_id::{ClusterId, Identity, MemberId};
+pub use node::{FirstMember, Node, NodeError};
+pub use node_options::NodeOptions;
+pub use status::{Leadership, Role, Status};
+pub use term::Term;
+pub use wire::UnreadableMessage;

@@ -1,0 +1,178 @@
+//! The door: what a message must be before raft sees it.
+//!
+//! raft-rs trusts its peers and panics at messages that no peer of its kind sends. Here they are
+//! refused, one rule for each of its assumptions.
+
+use cairn_proto::raftpb;
+use raft::eraftpb::{Entry, EntryType, Message, MessageType};
+
+use super::Driver;
+use crate::conf_change::{ConfChange, ConfState};
+use crate::wire::{self, UnreadableMessage};
+
+/// Why a message was refused. The state machine is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// It is not a message that members send one another.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableMessage),
+    /// It is for somebody else, or from nobody.
+    #[error("message from {from:x} to {to:x} is not for this member")]
+    Address {
+        /// Whom it is from.
+        from: u64,
+        /// Whom it is for.
+        to: u64,
+    },
+    /// It contradicts itself, or what is known to be committed.
+    #[error("message of type {message_type} is impossible: {reason}")]
+    Impossible {
+        /// Its type, as etcd names it.
+        message_type: &'static str,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// Raft has no use for it: its sender is not a member, or there is no leader to pass it on to.
+    #[error("message was dropped: {0}")]
+    Dropped(String),
+}
+
+impl Driver {
+    /// Takes a message from another member.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError`]; senders need not be told.
+    pub fn step(&mut self, message: raftpb::Message) -> Result<(), StepError> {
+        let mut message = wire::message_from_wire(message)?;
+        self.check_address(&message)?;
+        self.check(&message)
+            .map_err(|reason| StepError::Impossible {
+                message_type: raftpb::MessageType::try_from(message.msg_type)
+                    .map_or("?", |message_type| message_type.as_str_name()),
+                reason,
+            })?;
+        // Passed on to a leader, it must look as if it came from here.
+        if message.msg_type() == MessageType::MsgTransferLeader {
+            if message.term < self.raw.raft.term {
+                return Err(StepError::Dropped("it is of an earlier term".to_owned()));
+            }
+            message.term = 0;
+        }
+        self.raw
+            .step(message)
+            .map_err(|error| StepError::Dropped(error.to_string()))
+    }
+
+    fn check_address(&self, message: &Message) -> Result<(), StepError> {
+        let names_target = message.msg_type() == MessageType::MsgTransferLeader;
+        let from_other = message.from != self.member.get() || names_target;
+        if message.to == self.member.get() && message.from != 0 && from_other {
+            return Ok(());
+        }
+        Err(StepError::Address {
+            from: message.from,
+            to: message.to,
+        })
+    }
+
+    fn check(&self, message: &Message) -> Result<(), &'static str> {
+        let kind = message.msg_type();
+        let to_leader = matches!(kind, MessageType::MsgPropose | MessageType::MsgReadIndex);
+        if to_leader != (message.term == 0) {
+            return Err("only what is passed on to a leader is without a term");
+        }
+        let last = self.raw.raft.raft_log.last_index();
+        match kind {
+            MessageType::MsgPropose => self.check_proposals(&message.entries),
+            MessageType::MsgReadIndex | MessageType::MsgReadIndexResp => {
+                if message.entries.len() == 1 {
+                    Ok(())
+                } else {
+                    Err("a read is one entry")
+                }
+            }
+            MessageType::MsgAppend => self.check_append(message),
+            MessageType::MsgAppendResponse => {
+                let current = message.term == self.raw.raft.term;
+                let beyond = !message.reject && message.index > last;
+                if current && beyond {
+                    Err("acknowledges what was never sent")
+                } else {
+                    Ok(())
+                }
+            }
+            MessageType::MsgHeartbeat => {
+                let current = message.term >= self.raw.raft.term;
+                if current && message.commit > last {
+                    Err("commits what was never sent")
+                } else {
+                    Ok(())
+                }
+            }
+            MessageType::MsgSnapshot => check_snapshot(message),
+            MessageType::MsgHup
+            | MessageType::MsgBeat
+            | MessageType::MsgUnreachable
+            | MessageType::MsgSnapStatus
+            | MessageType::MsgCheckQuorum => Err("it never leaves a member"),
+            MessageType::MsgRequestVote
+            | MessageType::MsgRequestVoteResponse
+            | MessageType::MsgRequestPreVote
+            | MessageType::MsgRequestPreVoteResponse
+            | MessageType::MsgHeartbeatResponse
+            | MessageType::MsgTransferLeader
+            | MessageType::MsgTimeoutNow => Ok(()),
+        }
+    }
+
+    fn check_proposals(&self, entries: &[Entry]) -> Result<(), &'static str> {
+        if entries.is_empty() {
+            return Err("proposes nothing");
+        }
+        entries.iter().try_for_each(|entry| self.check_entry(entry))
+    }
+
+    fn check_append(&self, message: &Message) -> Result<(), &'static str> {
+        let (mut index, mut term) = (message.index, message.log_term);
+        if term > message.term {
+            return Err("entries are from the future");
+        }
+        for entry in &message.entries {
+            if Some(entry.index) != index.checked_add(1) {
+                return Err("entries are not consecutive");
+            }
+            if entry.term < term.max(1) || entry.term > message.term {
+                return Err("terms of entries do not rise");
+            }
+            self.check_entry(entry)?;
+            (index, term) = (entry.index, entry.term);
+        }
+        Ok(())
+    }
+
+    fn check_entry(&self, entry: &Entry) -> Result<(), &'static str> {
+        if entry.data.len() > self.entry_bytes_max {
+            return Err("an entry is too large");
+        }
+        match EntryType::try_from(entry.entry_type) {
+            Ok(EntryType::EntryNormal) => Ok(()),
+            Ok(EntryType::EntryConfChange) => match ConfChange::decode(entry.data.clone()) {
+                Ok(_) => Ok(()),
+                Err(_) => Err("a configuration change is unreadable"),
+            },
+            Ok(EntryType::EntryConfChangeV2) | Err(_) => Err("an entry is of a type not known"),
+        }
+    }
+}
+
+fn check_snapshot(message: &Message) -> Result<(), &'static str> {
+    let metadata = message.get_snapshot().get_metadata();
+    if metadata.index == 0 || metadata.term == 0 || metadata.term > message.term {
+        return Err("a snapshot of no place in the log");
+    }
+    match ConfState::from_raft(metadata.get_conf_state()) {
+        Some(state) if !state.voters.is_empty() => Ok(()),
+        _ => Err("a snapshot without a configuration"),
+    }
+}

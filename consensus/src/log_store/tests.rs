@@ -1,0 +1,1 @@
+//! The log in memory, against what it should hold.

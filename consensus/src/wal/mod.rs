@@ -1,0 +1,713 @@
+//! The write-ahead log: what a member has promised to remember, on disk before it says so.
+//!
+//! # Bytes
+//!
+//! The log is a row of [segments](segment): files of one fixed length (64 MiB), numbered without
+//! gaps, zero-filled or recycled so that a write changes no metadata of the file system. A segment
+//! begins with a header, then come [frames](frame), one after another. A frame is what one write
+//! put there, checked as a whole; in it are [records](record): entries, the hard state, and the
+//! marker that says where the log begins. The first frame of each segment repeats hard state and
+//! marker, so that older segments can go. Files named `spare-…` are segments to be.
+//!
+//! # Writing
+//!
+//! [`Wal::append`] puts everything that waits into one frame, writes it with one write and makes it
+//! durable with one sync; only then is the next frame written. So at any moment **at most one frame
+//! is not durable, and it is the last**. (A batch beyond 4 MiB takes several frames, one after the
+//! other.) When a segment is full, a spare gets its header and first frame, is synced, and is then
+//! given the segment's name, and the directory is synced: a file with a segment's name is always
+//! whole up to its first frame. Spares are recycled segments; while there are none, one is
+//! zero-filled in small pieces between writes.
+//!
+//! After a failed write or sync nothing is known of what is on disk, and asking again proves
+//! nothing: the log refuses everything from then on ([`WalError::Poisoned`]), and the process must
+//! stop. Recovery at the next start sees what is really there.
+//!
+//! # Recovery
+//!
+//! Segments are read in order; each frame must be whole and name the frame before it, each header
+//! must say where the segment before it ended. What does not is either the torn tail of the last
+//! write, which nobody was told of, or damage to what somebody was told of. The difference:
+//!
+//! - In any segment but the last, it is damage: the next segment was begun after its end was synced.
+//! - In the last segment, if a frame follows, it is damage: a frame is written only after the one
+//!   before it is durable. If the header of the broken frame is whole, the frame that follows must
+//!   be right behind it; if not, every aligned place behind it is tried, and a frame's header is
+//!   known by its checksum alone, which continues from the segment's (so what a recycled file
+//!   contains never counts).
+//! - Else it is a torn tail, and the log ends before it.
+//!
+//! Damage refuses the start with [`WalError::Corrupt`], which names file and offset. One case cannot
+//! be told apart: damage to the very last frame looks like a torn write. The application notices if
+//! it has applied what is missing, since it remembers how far it has come.
+//!
+//! What was recovered is made durable again before it is relied on: the last frame is written anew
+//! and synced, for it may be in memory only (the process was killed between write and sync, or a
+//! sync failed).
+//!
+//! # What is assumed of the disk
+//!
+//! Written bytes are durable once a sync has returned; a rename is atomic, and durable once the
+//! directory is synced; 512-byte sectors are written whole or not at all, but in any order; rot may
+//! change durable bytes, but not so that CRC32C agrees.
+
+mod frame;
+mod places;
+mod reader;
+mod record;
+mod recovery;
+mod segment;
+mod spares;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use raft::eraftpb;
+
+use crate::disk::{Disk, DiskFile};
+use crate::log_index::LogIndex;
+use crate::member_id::Identity;
+use frame::{FRAME_HEADER_BYTES, FrameHeader, frame_bytes};
+use places::{Place, Places};
+use reader::{FrameAt, FrameReader};
+use segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
+use spares::Spares;
+
+pub(crate) use record::Record;
+pub use record::{BadRecord, Marker, MarkerOrigin};
+pub use segment::BadSegmentHeader;
+
+/// The length of a segment, unless options say otherwise: long enough that changing segments is
+/// rare, short enough that keeping one too many costs nothing.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// The shortest segment that makes sense: room for the header, a marker with many members and an
+/// entry. Tests use it.
+const SEGMENT_BYTES_MIN: u64 = 4096;
+
+/// What a frame is filled up to: beyond this, a longer write is no faster a byte.
+const FRAME_BYTES_TARGET: usize = 4 << 20;
+
+/// Whether writes are made durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Every write is synced before it counts.
+    #[default]
+    Sync,
+    /// Nothing is ever synced: a power failure may lose and corrupt everything
+    /// (`--unsafe-no-fsync`).
+    UnsafeNoSync,
+}
+
+/// How a log is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct WalOptions {
+    /// The length of a segment. Fixed when the log is created.
+    pub segment_bytes: u64,
+    /// Whether writes are made durable.
+    pub durability: Durability,
+}
+
+impl Default for WalOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: SEGMENT_BYTES,
+            durability: Durability::Sync,
+        }
+    }
+}
+
+/// What is to be written at once.
+#[derive(Clone, Debug, Default)]
+pub struct LogWrite {
+    /// What raft must remember, if it changed.
+    pub hard_state: Option<eraftpb::HardState>,
+    /// Where the log begins, if that changed.
+    pub marker: Option<Marker>,
+    /// Entries with consecutive indexes: they follow the log's last, or take the place of those
+    /// from their first index on.
+    pub entries: Vec<eraftpb::Entry>,
+}
+
+impl LogWrite {
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hard_state.is_none() && self.marker.is_none() && self.entries.is_empty()
+    }
+}
+
+/// Why the log could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum WalError {
+    /// The disk failed.
+    #[error("cannot {action} {file}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        file: String,
+        /// What the disk said.
+        #[source]
+        source: io::Error,
+    },
+    /// What is on disk is not what was written there.
+    #[error("write-ahead log is corrupt: {file} at offset {offset}: {damage}")]
+    Corrupt {
+        /// The file.
+        file: String,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong there.
+        damage: Damage,
+    },
+    /// A segment between others is not there.
+    #[error("write-ahead log is incomplete: segment {} is missing", segment_name(*.number))]
+    Missing {
+        /// Its number.
+        number: u64,
+    },
+    /// The log belongs to another member or cluster than its own earlier segments.
+    #[error("write-ahead log is mixed up: {file} belongs to member {}", .found.member)]
+    Identity {
+        /// The file.
+        file: String,
+        /// Whose it is.
+        found: Identity,
+    },
+    /// There is no log.
+    #[error("there is no write-ahead log")]
+    NotFound,
+    /// There is a log already.
+    #[error("there is a write-ahead log already")]
+    Exists,
+    /// The options cannot be.
+    #[error("a segment of {segment_bytes} bytes is too short")]
+    SegmentBytes {
+        /// What was asked for.
+        segment_bytes: u64,
+    },
+    /// An entry that no segment can hold; nothing was written.
+    #[error("an entry of {bytes} bytes is beyond the limit of {limit}")]
+    TooLarge {
+        /// The length of its data.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Entries that do not follow one another; nothing was written.
+    #[error("entry {found} does not follow entry {before}")]
+    NotConsecutive {
+        /// The entry.
+        found: LogIndex,
+        /// The one it came after.
+        before: LogIndex,
+    },
+    /// An entry that the log does not have was asked for.
+    #[error("entry {index} is not in the log")]
+    NoEntry {
+        /// Its index.
+        index: LogIndex,
+    },
+    /// An earlier write failed: what is on disk is not known.
+    #[error("write-ahead log stopped after a failed write")]
+    Poisoned,
+}
+
+/// What is wrong with bytes on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// The segment's header.
+    #[error(transparent)]
+    SegmentHeader(#[from] BadSegmentHeader),
+    /// The segment's header is that of another file.
+    #[error("the header is that of segment {number}")]
+    Misnamed {
+        /// The number in the header.
+        number: u64,
+    },
+    /// A frame that was durable is not whole.
+    #[error("a frame that was durable is broken")]
+    Frame,
+    /// A frame that does not follow the one before it.
+    #[error("a frame does not follow the one before it")]
+    Chain,
+    /// A whole frame with records that make no sense.
+    #[error(transparent)]
+    Record(#[from] BadRecord),
+    /// Less than a segment.
+    #[error("the file is {bytes} bytes long")]
+    Length {
+        /// How long it is.
+        bytes: u64,
+    },
+}
+
+/// The write-ahead log of a member. See the module for its bytes and rules.
+///
+/// Invariants:
+/// 1. `segments` is never empty, their numbers are consecutive, and the last is written to.
+/// 2. `position` is where the last segment's frames end, `chain` the CRC of the last one.
+/// 3. After an error of [`Wal::append`] or [`Wal::release`] that touched the disk, `poisoned`.
+pub struct Wal {
+    disk: Arc<dyn Disk>,
+    options: WalOptions,
+    identity: Identity,
+    segments: VecDeque<Segment>,
+    places: Places,
+    spares: Spares,
+    position: u64,
+    chain: u32,
+    hard_state: eraftpb::HardState,
+    marker: Marker,
+    /// A frame being put together; kept for its allocation.
+    frame: Vec<u8>,
+    poisoned: bool,
+}
+
+/// A segment that is in use.
+struct Segment {
+    number: u64,
+    file: Arc<dyn DiskFile>,
+    /// The CRC of its header.
+    seed: u32,
+}
+
+impl Wal {
+    /// Whether there is a log on `disk`.
+    ///
+    /// # Errors
+    ///
+    /// [`WalError::Io`].
+    pub fn exists(disk: &dyn Disk) -> Result<bool, WalError> {
+        Ok(!recovery::segment_numbers(disk)?.is_empty())
+    }
+
+    /// Begins a log with `first`, which is there if the log is.
+    ///
+    /// # Errors
+    ///
+    /// [`WalError::Exists`] if there is one, [`WalError::Io`] if the disk fails, and then there is
+    /// none.
+    pub fn create(
+        disk: Arc<dyn Disk>,
+        identity: Identity,
+        options: WalOptions,
+        first: &LogWrite,
+    ) -> Result<Self, WalError> {
+        check_options(options)?;
+        if Self::exists(disk.as_ref())? {
+            return Err(WalError::Exists);
+        }
+        let spares = Spares::open(disk.as_ref(), options)?;
+        let mut wal = Self {
+            disk,
+            options,
+            identity,
+            segments: VecDeque::new(),
+            places: Places::new(options.segment_bytes),
+            spares,
+            position: 0,
+            chain: 0,
+            hard_state: first.hard_state.unwrap_or_default(),
+            marker: first.marker.clone().unwrap_or_default(),
+            frame: Vec::new(),
+            poisoned: false,
+        };
+        wal.check_entries(&first.entries)?;
+        wal.begin_segment(1, &first.entries)?;
+        Ok(wal)
+    }
+
+    /// Writes, and makes durable, everything in `write`.
+    ///
+    /// # Errors
+    ///
+    /// [`WalError::TooLarge`] and [`WalError::NotConsecutive`] before anything is written. Any
+    /// other error means that it is not known what was written: the log refuses all that comes
+    /// after.
+    pub fn append(&mut self, write: &LogWrite) -> Result<(), WalError> {
+        if self.poisoned {
+            return Err(WalError::Poisoned);
+        }
+        self.check_entries(&write.entries)?;
+        if write.is_empty() {
+            return Ok(());
+        }
+        let result = self.write_frames(write);
+        self.poisoned = result.is_err();
+        result
+    }
+
+    /// Gives back the segments that hold nothing but entries up to the marker.
+    ///
+    /// # Errors
+    ///
+    /// [`WalError::Io`] if the disk fails; the log refuses all that comes after.
+    pub fn release(&mut self) -> Result<(), WalError> {
+        if self.poisoned {
+            return Err(WalError::Poisoned);
+        }
+        self.places.forget_before(self.marker.index.next());
+        let needed = self.places.first_segment();
+        let result = self.release_before(needed);
+        self.poisoned = result.is_err();
+        result
+    }
+
+    /// The entries from `from` up to but without `to`, as many as fit `bytes_max` of data, at
+    /// least one.
+    ///
+    /// # Errors
+    ///
+    /// [`WalError::NoEntry`] if `from` is not in the log, [`WalError::Io`] and
+    /// [`WalError::Corrupt`] if the disk fails.
+    pub fn read(
+        &self,
+        from: LogIndex,
+        to: LogIndex,
+        bytes_max: usize,
+    ) -> Result<Vec<eraftpb::Entry>, WalError> {
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        let mut next = from;
+        while next < to {
+            let (place, end) = self
+                .places
+                .find(next)
+                .ok_or(WalError::NoEntry { index: next })?;
+            let before = next;
+            let more = self.read_place(place, end.min(to), &mut next, |entry| {
+                bytes += entry.data.len();
+                let fits = entries.is_empty() || bytes <= bytes_max;
+                if fits {
+                    entries.push(entry);
+                }
+                fits
+            })?;
+            if !more {
+                break;
+            }
+            if next == before {
+                return Err(WalError::NoEntry { index: next });
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Whose log this is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The data that an entry can have.
+    #[must_use]
+    pub fn entry_bytes_max(&self) -> usize {
+        usize::try_from(self.options.segment_bytes / 2).unwrap_or(usize::MAX)
+    }
+
+    /// The bytes on disk that the log's segments take, spares included.
+    #[must_use]
+    pub fn disk_bytes(&self) -> u64 {
+        (self.segments.len() + self.spares.count()) as u64 * self.options.segment_bytes
+    }
+
+    /// About how many bytes of log there are from entry `from` on.
+    #[must_use]
+    pub fn bytes_from(&self, from: LogIndex) -> u64 {
+        let end = self
+            .last_segment()
+            .map_or(0, |last| self.places.linear(last.number, self.position));
+        self.places.find(from).map_or(0, |(place, _)| {
+            end.saturating_sub(self.places.linear(place.segment, place.offset))
+        })
+    }
+
+    /// The first entry from which on there are at most about `bytes_max` bytes of log.
+    #[must_use]
+    pub fn first_within(&self, bytes_max: u64) -> LogIndex {
+        let end = self
+            .last_segment()
+            .map_or(0, |last| self.places.linear(last.number, self.position));
+        self.places.first_from_linear(end.saturating_sub(bytes_max))
+    }
+
+    /// How many segments are in use.
+    #[must_use]
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    fn last_segment(&self) -> Option<&Segment> {
+        self.segments.back()
+    }
+
+    fn check_entries(&self, entries: &[eraftpb::Entry]) -> Result<(), WalError> {
+        let limit = self.entry_bytes_max();
+        for entry in entries {
+            if entry.data.len() > limit {
+                return Err(WalError::TooLarge {
+                    bytes: entry.data.len(),
+                    limit,
+                });
+            }
+        }
+        for pair in entries.array_windows::<2>() {
+            let [before, found] = pair;
+            if found.index != before.index + 1 {
+                return Err(WalError::NotConsecutive {
+                    found: LogIndex::new(found.index),
+                    before: LogIndex::new(before.index),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn write_frames(&mut self, write: &LogWrite) -> Result<(), WalError> {
+        self.frame.clear();
+        self.frame.resize(FRAME_HEADER_BYTES, 0);
+        if let Some(state) = &write.hard_state {
+            self.hard_state = *state;
+            record::push_hard_state(&mut self.frame, state);
+        }
+        if let Some(marker) = &write.marker {
+            self.marker = marker.clone();
+            record::push_marker(&mut self.frame, marker);
+        }
+        let target = FRAME_BYTES_TARGET.min(self.entry_bytes_max());
+        let mut rest = write.entries.as_slice();
+        loop {
+            let mut taken = 0;
+            for entry in rest {
+                let bytes = record::ENTRY_OVERHEAD_BYTES + entry.data.len();
+                if taken > 0 && self.frame.len() + bytes > target {
+                    break;
+                }
+                record::push_entry(&mut self.frame, entry);
+                taken += 1;
+            }
+            let (now, later) = rest.split_at(taken);
+            let place = self.write_frame()?;
+            if write.marker.is_some() && rest.len() == write.entries.len() {
+                self.places.mark(&self.marker);
+            }
+            if let (Some(first), Some(last)) = (now.first(), now.last()) {
+                self.places
+                    .note(place, LogIndex::new(first.index), LogIndex::new(last.index));
+            }
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+            self.frame.truncate(FRAME_HEADER_BYTES);
+        }
+        let written = self.frame.len();
+        if self.frame.capacity() > 2 * FRAME_BYTES_TARGET {
+            self.frame = Vec::new();
+        }
+        self.spares.fill(self.disk.as_ref(), written)
+    }
+
+    /// Writes the frame that has been put together, in the next segment if this one is full.
+    fn write_frame(&mut self) -> Result<(Place, u64), WalError> {
+        let body_bytes = (self.frame.len() - FRAME_HEADER_BYTES) as u64;
+        if self.position + frame_bytes(body_bytes) > self.options.segment_bytes {
+            let number = self.last_segment().map_or(0, |last| last.number) + 1;
+            let frame = std::mem::take(&mut self.frame);
+            self.begin_segment(number, &[])?;
+            self.frame = frame;
+        }
+        let Some(segment) = self.segments.back() else {
+            return Err(WalError::NotFound);
+        };
+        let io = |action, source| WalError::Io {
+            action,
+            file: segment_name(segment.number),
+            source,
+        };
+        let header =
+            seal_frame(&mut self.frame, self.chain, segment.seed).ok_or(WalError::TooLarge {
+                bytes: self.frame.len(),
+                limit: FRAME_BYTES_TARGET,
+            })?;
+        let place = Place {
+            segment: segment.number,
+            offset: self.position,
+        };
+        segment
+            .file
+            .write_at(&self.frame, self.position)
+            .map_err(|source| io("write", source))?;
+        if self.options.durability == Durability::Sync {
+            segment.file.sync().map_err(|source| io("sync", source))?;
+        }
+        self.position += header.frame_bytes();
+        self.chain = header.crc;
+        Ok((place, header.frame_bytes()))
+    }
+
+    /// Makes segment `number` the one that is written to: header and first frame, then the name.
+    fn begin_segment(&mut self, number: u64, entries: &[eraftpb::Entry]) -> Result<(), WalError> {
+        let header = SegmentHeader {
+            number,
+            identity: self.identity,
+            previous_end: self.position,
+            previous: self.chain,
+        };
+        let (header_bytes, seed) = header.encode();
+        let mut frame = vec![0; FRAME_HEADER_BYTES];
+        record::push_hard_state(&mut frame, &self.hard_state);
+        // A snapshot's marker drops what came before it, once; from here on it only says where
+        // the log begins.
+        let marker = Marker {
+            origin: MarkerOrigin::Compaction,
+            ..self.marker.clone()
+        };
+        record::push_marker(&mut frame, &marker);
+        for entry in entries {
+            record::push_entry(&mut frame, entry);
+        }
+        let first = seal_frame(&mut frame, seed, seed)
+            .filter(|first| {
+                SEGMENT_HEADER_BYTES as u64 + first.frame_bytes() <= self.options.segment_bytes
+            })
+            .ok_or(WalError::SegmentBytes {
+                segment_bytes: self.options.segment_bytes,
+            })?;
+        let mut bytes = header_bytes.to_vec();
+        bytes.extend_from_slice(&frame);
+
+        let (spare, file) = self.spares.take(self.disk.as_ref())?;
+        let name = segment_name(number);
+        let io = |action, source| WalError::Io {
+            action,
+            file: name.clone(),
+            source,
+        };
+        file.write_at(&bytes, 0)
+            .map_err(|source| io("write", source))?;
+        if self.options.durability == Durability::Sync {
+            file.sync().map_err(|source| io("sync", source))?;
+        }
+        self.disk
+            .rename(&spare, &name)
+            .map_err(|source| io("name", source))?;
+        self.disk
+            .sync_dir()
+            .map_err(|source| io("sync the directory of", source))?;
+        self.segments.push_back(Segment { number, file, seed });
+        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+            let place = Place {
+                segment: number,
+                offset: SEGMENT_HEADER_BYTES as u64,
+            };
+            let (first, last) = (LogIndex::new(first.index), LogIndex::new(last.index));
+            self.places.note((place, bytes.len() as u64), first, last);
+        }
+        self.position = SEGMENT_HEADER_BYTES as u64 + first.frame_bytes();
+        self.chain = first.crc;
+        Ok(())
+    }
+
+    fn release_before(&mut self, needed: Option<u64>) -> Result<(), WalError> {
+        while self.segments.len() > 1 {
+            let Some(oldest) = self.segments.front() else {
+                break;
+            };
+            if needed.is_some_and(|needed| oldest.number >= needed) {
+                break;
+            }
+            // One at a time, oldest first, each made durable: a crash leaves no hole.
+            self.spares.recycle(
+                self.disk.as_ref(),
+                &segment_name(oldest.number),
+                &oldest.file,
+            )?;
+            self.segments.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Hands the entries of a place, from `next` up to `end`, to `each` until it says no; whether
+    /// it never did.
+    fn read_place(
+        &self,
+        place: Place,
+        end: LogIndex,
+        next: &mut LogIndex,
+        mut each: impl FnMut(eraftpb::Entry) -> bool,
+    ) -> Result<bool, WalError> {
+        let segment = self
+            .segments
+            .iter()
+            .find(|segment| segment.number == place.segment);
+        let Some(segment) = segment else {
+            return Err(WalError::NoEntry { index: *next });
+        };
+        let is_last = self
+            .last_segment()
+            .is_some_and(|last| last.number == segment.number);
+        let limit = if is_last {
+            self.position
+        } else {
+            self.options.segment_bytes
+        };
+        let name = segment_name(segment.number);
+        let mut reader = FrameReader::new(Arc::clone(&segment.file), segment.seed, limit);
+        let mut offset = place.offset;
+        while *next < end {
+            let frame = reader.frame(offset).map_err(|source| WalError::Io {
+                action: "read",
+                file: name.clone(),
+                source,
+            })?;
+            let corrupt = |damage| WalError::Corrupt {
+                file: name.clone(),
+                offset,
+                damage,
+            };
+            let FrameAt::Whole { header, mut body } = frame else {
+                return Err(corrupt(Damage::Frame));
+            };
+            while let Some(record) =
+                record::take_record(&mut body).map_err(|bad| corrupt(bad.into()))?
+            {
+                if let Record::Entry(entry) = record
+                    && entry.index == next.get()
+                    && *next < end
+                {
+                    if !each(entry) {
+                        return Ok(false);
+                    }
+                    *next = next.next();
+                }
+            }
+            offset += header.frame_bytes();
+        }
+        Ok(true)
+    }
+}
+
+/// Puts the header before the body that is in `frame` and the padding after it.
+fn seal_frame(frame: &mut Vec<u8>, previous: u32, seed: u32) -> Option<FrameHeader> {
+    let (head, body) = frame.split_first_chunk_mut::<FRAME_HEADER_BYTES>()?;
+    let header = FrameHeader::of_body(body, previous, seed)?;
+    *head = header.encode();
+    frame.resize(usize::try_from(header.frame_bytes()).ok()?, 0);
+    Some(header)
+}
+
+fn check_options(options: WalOptions) -> Result<(), WalError> {
+    let segment_bytes = options.segment_bytes;
+    let aligned = segment_bytes.is_multiple_of(frame::FRAME_ALIGNMENT);
+    if segment_bytes < SEGMENT_BYTES_MIN || segment_bytes > u32::MAX.into() || !aligned {
+        return Err(WalError::SegmentBytes { segment_bytes });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

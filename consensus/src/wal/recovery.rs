@@ -1,0 +1,277 @@
+//! Recovery: from files to a log that can be written to. The rules are in the module above.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use raft::eraftpb;
+
+use super::places::{Place, Places};
+use super::reader::{FrameAt, FrameReader};
+use super::record::{self, Marker, Record};
+use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_number};
+use super::spares::Spares;
+use super::{Damage, Segment, Wal, WalError, WalOptions, check_options};
+use crate::disk::{Disk, DiskFile};
+use crate::log_index::LogIndex;
+use crate::member_id::Identity;
+
+/// The numbers of the segments on `disk`, in order.
+pub(super) fn segment_numbers(disk: &dyn Disk) -> Result<Vec<u64>, WalError> {
+    let names = disk
+        .list()
+        .map_err(|source| io_error("list", "the log's files", source))?;
+    let mut numbers: Vec<_> = names
+        .iter()
+        .filter_map(|name| segment_number(name))
+        .collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+impl Wal {
+    /// Recovers the log on `disk`; every record goes through `visit`, in the order of writing.
+    ///
+    /// # Errors
+    ///
+    /// [`WalError::Corrupt`], [`WalError::Missing`] and [`WalError::Identity`] if what is there is
+    /// not what was written, [`WalError::NotFound`] if nothing is, [`WalError::Io`] if the disk
+    /// fails.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        options: WalOptions,
+        visit: &mut dyn FnMut(Record),
+    ) -> Result<Self, WalError> {
+        check_options(options)?;
+        let numbers = segment_numbers(disk.as_ref())?;
+        for pair in numbers.array_windows::<2>() {
+            let [before, after] = pair;
+            if *after != before + 1 {
+                return Err(WalError::Missing { number: before + 1 });
+            }
+        }
+        let mut recovery = Recovery::new(options, visit);
+        for number in numbers {
+            recovery.segment(disk.as_ref(), number)?;
+        }
+        recovery.check_tail()?;
+        recovery.into_wal(disk)
+    }
+}
+
+/// A log being recovered.
+struct Recovery<'a> {
+    options: WalOptions,
+    visit: &'a mut dyn FnMut(Record),
+    identity: Option<Identity>,
+    segments: VecDeque<Segment>,
+    places: Places,
+    hard_state: eraftpb::HardState,
+    marker: Marker,
+    /// Where the frames end, and the last of them.
+    position: u64,
+    chain: u32,
+    /// Where the last frame begins.
+    last_frame: u64,
+}
+
+impl<'a> Recovery<'a> {
+    fn new(options: WalOptions, visit: &'a mut dyn FnMut(Record)) -> Self {
+        Self {
+            options,
+            visit,
+            identity: None,
+            segments: VecDeque::new(),
+            places: Places::new(options.segment_bytes),
+            hard_state: eraftpb::HardState::default(),
+            marker: Marker::default(),
+            position: 0,
+            chain: 0,
+            last_frame: 0,
+        }
+    }
+
+    /// Reads the next segment, up to where its frames end.
+    fn segment(&mut self, disk: &dyn Disk, number: u64) -> Result<(), WalError> {
+        let name = segment_name(number);
+        let file = disk
+            .open(&name)
+            .map_err(|source| io_error("open", &name, source))?;
+        let length = file
+            .length()
+            .map_err(|source| io_error("measure", &name, source))?;
+        if length != self.options.segment_bytes {
+            return Err(corrupt(number, 0, Damage::Length { bytes: length }));
+        }
+        let (header, seed) = read_header(file.as_ref(), number)?;
+        if header.number != number {
+            return Err(corrupt(
+                number,
+                0,
+                Damage::Misnamed {
+                    number: header.number,
+                },
+            ));
+        }
+        if self
+            .identity
+            .is_some_and(|identity| identity != header.identity)
+        {
+            return Err(WalError::Identity {
+                file: name,
+                found: header.identity,
+            });
+        }
+        self.identity = Some(header.identity);
+        if let Some(before) = self.segments.back()
+            && (header.previous_end, header.previous) != (self.position, self.chain)
+        {
+            return Err(corrupt(before.number, self.position, Damage::Frame));
+        }
+        self.segments.push_back(Segment {
+            number,
+            file: Arc::clone(&file),
+            seed,
+        });
+        self.position = SEGMENT_HEADER_BYTES as u64;
+        self.chain = seed;
+        self.frames(number, FrameReader::new(file, seed, length))
+    }
+
+    fn frames(&mut self, number: u64, mut reader: FrameReader) -> Result<(), WalError> {
+        let first_frame = self.position;
+        loop {
+            let frame = reader.frame(self.position);
+            let frame = frame.map_err(|source| io_error("read", &segment_name(number), source))?;
+            let FrameAt::Whole { header, mut body } = frame else {
+                break;
+            };
+            if header.previous != self.chain {
+                return Err(corrupt(number, self.position, Damage::Chain));
+            }
+            let mut span: Option<(u64, u64)> = None;
+            let offset = self.position;
+            while let Some(record) =
+                record::take_record(&mut body).map_err(|bad| corrupt(number, offset, bad.into()))?
+            {
+                match &record {
+                    Record::Entry(entry) => {
+                        span = Some((span.map_or(entry.index, |(first, _)| first), entry.index));
+                    }
+                    Record::HardState(state) => self.hard_state = *state,
+                    Record::Marker(marker) => {
+                        self.marker = marker.clone();
+                        self.places.mark(marker);
+                    }
+                }
+                (self.visit)(record);
+            }
+            if let Some((first, last)) = span {
+                let place = Place {
+                    segment: number,
+                    offset,
+                };
+                self.places.note(
+                    (place, header.frame_bytes()),
+                    LogIndex::new(first),
+                    LogIndex::new(last),
+                );
+            }
+            self.last_frame = offset;
+            self.position += header.frame_bytes();
+            self.chain = header.crc;
+        }
+        // The first frame was durable before the file had its name.
+        if self.position == first_frame {
+            return Err(corrupt(number, first_frame, Damage::Frame));
+        }
+        Ok(())
+    }
+
+    /// Tells a torn tail, which is cut, from damage.
+    fn check_tail(&self) -> Result<(), WalError> {
+        let last = self.segments.back().ok_or(WalError::NotFound)?;
+        let mut reader = FrameReader::new(
+            Arc::clone(&last.file),
+            last.seed,
+            self.options.segment_bytes,
+        );
+        let io = |source| io_error("read", &segment_name(last.number), source);
+        let followed = match reader.frame(self.position).map_err(io)? {
+            FrameAt::Headless { header } | FrameAt::Whole { header, .. } => reader
+                .header(self.position + header.frame_bytes())
+                .map_err(io)?
+                .is_some(),
+            FrameAt::Nothing => reader.has_header_after(self.position).map_err(io)?,
+        };
+        if followed {
+            return Err(corrupt(last.number, self.position, Damage::Frame));
+        }
+        Ok(())
+    }
+
+    fn into_wal(self, disk: Arc<dyn Disk>) -> Result<Wal, WalError> {
+        let (Some(identity), Some(last)) = (self.identity, self.segments.back()) else {
+            return Err(WalError::NotFound);
+        };
+        rewrite(last, self.last_frame, self.position)?;
+        disk.sync_dir()
+            .map_err(|source| io_error("sync", "the log's directory", source))?;
+        let spares = Spares::open(disk.as_ref(), self.options)?;
+        let mut wal = Wal {
+            disk,
+            options: self.options,
+            identity,
+            segments: self.segments,
+            places: self.places,
+            spares,
+            position: self.position,
+            chain: self.chain,
+            hard_state: self.hard_state,
+            marker: self.marker,
+            frame: Vec::new(),
+            poisoned: false,
+        };
+        wal.release()?;
+        Ok(wal)
+    }
+}
+
+/// Writes the last frame anew and syncs it: it may be in memory only.
+fn rewrite(segment: &Segment, from: u64, to: u64) -> Result<(), WalError> {
+    let io = |action, source| io_error(action, &segment_name(segment.number), source);
+    let length = usize::try_from(to - from).map_err(|error| io("read", io::Error::other(error)))?;
+    let mut bytes = vec![0; length];
+    segment
+        .file
+        .read_at(&mut bytes, from)
+        .map_err(|source| io("read", source))?;
+    segment
+        .file
+        .write_at(&bytes, from)
+        .map_err(|source| io("write", source))?;
+    segment.file.sync().map_err(|source| io("sync", source))
+}
+
+fn read_header(file: &dyn DiskFile, number: u64) -> Result<(SegmentHeader, u32), WalError> {
+    let mut bytes = [0; SEGMENT_HEADER_BYTES];
+    let read = file.read_at(&mut bytes, 0);
+    read.map_err(|source| io_error("read", &segment_name(number), source))?;
+    SegmentHeader::decode(&bytes).map_err(|bad| corrupt(number, 0, bad.into()))
+}
+
+fn corrupt(number: u64, offset: u64, damage: Damage) -> WalError {
+    WalError::Corrupt {
+        file: segment_name(number),
+        offset,
+        damage,
+    }
+}
+
+fn io_error(action: &'static str, file: &str, source: io::Error) -> WalError {
+    WalError::Io {
+        action,
+        file: file.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,1 @@
+//! The log on disks that tear, lose and refuse.

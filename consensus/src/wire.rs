@@ -1,0 +1,187 @@
+//! Raft's messages to etcd's `raftpb` and back.
+//!
+//! Both have the same fields under the same numbers; `raftpb` says of each whether it is present.
+//! So this moves fields and copies nothing. What raft-rs alone knows stays behind: it is optional
+//! there (a commit index on votes) or not used here (priorities, requested snapshots).
+
+use cairn_proto::raftpb;
+use raft::eraftpb;
+
+/// Why a message is none that members send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnreadableMessage {
+    /// It is of a type that is not known, or never leaves a member.
+    #[error("message type {number} is not known")]
+    Type {
+        /// The type.
+        number: i32,
+    },
+}
+
+/// Adds `messages` to `to`, as the wire has them.
+pub(crate) fn push_messages(messages: Vec<eraftpb::Message>, to: &mut Vec<raftpb::Message>) {
+    to.extend(messages.into_iter().map(message_to_wire));
+}
+
+fn message_to_wire(message: eraftpb::Message) -> raftpb::Message {
+    raftpb::Message {
+        r#type: Some(message.msg_type),
+        to: Some(message.to),
+        from: Some(message.from),
+        term: Some(message.term),
+        log_term: Some(message.log_term),
+        index: Some(message.index),
+        entries: message.entries.into_iter().map(entry_to_wire).collect(),
+        commit: Some(message.commit),
+        snapshot: message.snapshot.map(snapshot_to_wire),
+        reject: Some(message.reject),
+        reject_hint: Some(message.reject_hint),
+        context: (!message.context.is_empty()).then_some(message.context),
+        ..raftpb::Message::default()
+    }
+}
+
+pub(crate) fn message_from_wire(
+    message: raftpb::Message,
+) -> Result<eraftpb::Message, UnreadableMessage> {
+    let number = message.r#type.unwrap_or_default();
+    if eraftpb::MessageType::try_from(number).is_err() {
+        return Err(UnreadableMessage::Type { number });
+    }
+    Ok(eraftpb::Message {
+        msg_type: number,
+        to: message.to.unwrap_or_default(),
+        from: message.from.unwrap_or_default(),
+        term: message.term.unwrap_or_default(),
+        log_term: message.log_term.unwrap_or_default(),
+        index: message.index.unwrap_or_default(),
+        entries: message.entries.into_iter().map(entry_from_wire).collect(),
+        commit: message.commit.unwrap_or_default(),
+        snapshot: message.snapshot.map(snapshot_from_wire),
+        reject: message.reject.unwrap_or_default(),
+        reject_hint: message.reject_hint.unwrap_or_default(),
+        context: message.context.unwrap_or_default(),
+        ..eraftpb::Message::default()
+    })
+}
+
+fn entry_to_wire(entry: eraftpb::Entry) -> raftpb::Entry {
+    raftpb::Entry {
+        term: Some(entry.term),
+        index: Some(entry.index),
+        r#type: Some(entry.entry_type),
+        data: (!entry.data.is_empty()).then_some(entry.data),
+    }
+}
+
+fn entry_from_wire(entry: raftpb::Entry) -> eraftpb::Entry {
+    eraftpb::Entry {
+        entry_type: entry.r#type.unwrap_or_default(),
+        term: entry.term.unwrap_or_default(),
+        index: entry.index.unwrap_or_default(),
+        data: entry.data.unwrap_or_default(),
+        ..eraftpb::Entry::default()
+    }
+}
+
+fn snapshot_to_wire(snapshot: eraftpb::Snapshot) -> raftpb::Snapshot {
+    raftpb::Snapshot {
+        data: (!snapshot.data.is_empty()).then_some(snapshot.data),
+        metadata: snapshot.metadata.map(|metadata| raftpb::SnapshotMetadata {
+            conf_state: metadata.conf_state.map(|state| raftpb::ConfState {
+                voters: state.voters,
+                learners: state.learners,
+                voters_outgoing: state.voters_outgoing,
+                learners_next: state.learners_next,
+                auto_leave: Some(state.auto_leave),
+            }),
+            index: Some(metadata.index),
+            term: Some(metadata.term),
+        }),
+    }
+}
+
+fn snapshot_from_wire(snapshot: raftpb::Snapshot) -> eraftpb::Snapshot {
+    eraftpb::Snapshot {
+        data: snapshot.data.unwrap_or_default(),
+        metadata: snapshot.metadata.map(|metadata| eraftpb::SnapshotMetadata {
+            conf_state: metadata.conf_state.map(|state| eraftpb::ConfState {
+                voters: state.voters,
+                learners: state.learners,
+                voters_outgoing: state.voters_outgoing,
+                learners_next: state.learners_next,
+                auto_leave: state.auto_leave.unwrap_or_default(),
+            }),
+            index: metadata.index.unwrap_or_default(),
+            term: metadata.term.unwrap_or_default(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use prost::Message as _;
+
+    use super::*;
+
+    fn message() -> eraftpb::Message {
+        let entry = |index, data: &'static [u8]| eraftpb::Entry {
+            index,
+            term: 3,
+            data: Bytes::from_static(data),
+            ..eraftpb::Entry::default()
+        };
+        let mut message = eraftpb::Message {
+            to: 1,
+            from: 2,
+            term: 3,
+            log_term: 2,
+            index: 7,
+            entries: vec![entry(8, b"put"), entry(9, b"")],
+            commit: 6,
+            reject_hint: 5,
+            context: Bytes::from_static(b"context"),
+            snapshot: Some(eraftpb::Snapshot {
+                data: Bytes::from_static(b"data"),
+                metadata: Some(eraftpb::SnapshotMetadata {
+                    conf_state: Some(eraftpb::ConfState::from(([1, 2], [3]))),
+                    index: 4,
+                    term: 1,
+                }),
+            }),
+            ..eraftpb::Message::default()
+        };
+        message.set_msg_type(eraftpb::MessageType::MsgAppend);
+        message
+    }
+
+    #[test]
+    fn both_forms_have_the_same_bytes() {
+        let wire = message_to_wire(message());
+        assert_eq!(
+            eraftpb::Message::decode(wire.encode_to_vec().as_slice()).unwrap(),
+            message()
+        );
+        assert_eq!(
+            raftpb::Message::decode(message().encode_to_vec().as_slice())
+                .unwrap()
+                .entries
+                .len(),
+            2
+        );
+        assert_eq!(message_from_wire(wire).unwrap(), message());
+    }
+
+    #[test]
+    fn types_that_raft_does_not_know_are_refused() {
+        let unknown = raftpb::Message {
+            r#type: Some(19),
+            ..raftpb::Message::default()
+        };
+        assert_eq!(
+            message_from_wire(unknown),
+            Err(UnreadableMessage::Type { number: 19 })
+        );
+    }
+}

@@ -1,0 +1,4 @@
+//! Members and their logs, on disks that fail.
+
+mod application;
+mod one_member;
