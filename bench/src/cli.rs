@@ -4,10 +4,12 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cairn_bench::compare::CompareArgs;
 use cairn_bench::endpoint::Endpoint;
 use cairn_bench::key_space::{KeySpace, Order};
 use cairn_bench::load::{Limit, LoadPlan};
-use cairn_bench::scenario::{Consistency, Ending, Transfer};
+use cairn_bench::scenario::{Consistency, Transfer};
+use cairn_bench::server_command::Ending;
 use cairn_bench::server_process::ServerProcess;
 use clap::{Args, Parser, Subcommand};
 
@@ -124,6 +126,11 @@ pub(crate) enum Command {
         #[arg(long, default_value = "1", value_name = "KEYS")]
         batch: NonZeroU16,
     },
+    /// Runs two servers side by side and prints how the first compares with the second.
+    ///
+    /// Both are started here, with fresh data on the same disk, and get the same load turn by turn.
+    /// Results stand beside the aims that Cairn has set itself against etcd.
+    Compare(CompareArgs),
     /// Starts a server, fills it, ends it, and times until it answers again.
     Restart {
         /// The server's command line; flags for data, addresses and logs are added.

@@ -12,7 +12,10 @@
     reason = "a load generator measures the time that passes and sleeps in it"
 )]
 
+pub mod compare;
+pub mod conditions;
 pub mod connection;
+pub mod disk_sync;
 pub mod endpoint;
 pub mod framing;
 pub mod key_space;

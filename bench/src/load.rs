@@ -102,7 +102,7 @@ impl LoadPlan {
         &self,
         name: &str,
         workload: &dyn Workload,
-        progress: &Progress,
+        progress: Progress,
     ) -> Result<Measurement> {
         let threads = self.threads.max(1);
         let gate = Arc::new(Gate::new(self.limit, threads));
@@ -142,7 +142,7 @@ impl LoadPlan {
     }
 
     /// The calling thread's part: phases by the clock, and the server's cost at their ends.
-    fn watch(&self, gate: &Gate, name: &str, progress: &Progress) -> Result<Span> {
+    fn watch(&self, gate: &Gate, name: &str, progress: Progress) -> Result<Span> {
         gate.wait_for_generators();
         let bar = progress.bar(name);
         let (warm_up, measure) = match self.limit {

@@ -14,7 +14,7 @@ use cairn_bench::measurement::Measurement;
 use cairn_bench::progress::Progress;
 use cairn_bench::scenario::{Fill, Mixed, Pacing, Puts, Ranges, Restart, Scans, Txns, WatchPlan};
 use cairn_bench::server_command::ServerCommand;
-use cairn_bench::{plot, report, scenario};
+use cairn_bench::{compare, plot, report, scenario};
 use clap::Parser;
 
 use crate::cli::{Cli, Command, KeyArgs, WatchArgs, server, transfer};
@@ -49,23 +49,38 @@ fn main() -> Result<()> {
                 Some(dir) => tempfile::tempdir_in(dir)?,
                 None => tempfile::tempdir()?,
             };
-            let restart = Restart {
-                command: ServerCommand::parse(&server)?,
+            let fill = Fill {
                 keys: keys.space(),
                 value_len: keys.value_size,
                 batch,
+            };
+            let command = ServerCommand::parse(&server)?;
+            let restart = Restart {
+                command,
+                fill,
                 ending,
                 restarts,
             };
-            let times = restart.run(home.path(), &progress)?;
+            let times = restart.run(home.path(), progress)?;
             if json {
                 serde_json::to_string_pretty(&times)?
             } else {
                 report::restart_table(&times)
             }
         }
+        Command::Compare(args) => {
+            let comparison = compare::run(&args, progress)?;
+            if let Some(path) = svg {
+                std::fs::write(&path, comparison.svg()?)?;
+            }
+            if json {
+                serde_json::to_string_pretty(&comparison)?
+            } else {
+                comparison.table()
+            }
+        }
         other => {
-            let measured = measure(other, &progress)?;
+            let measured = measure(other, progress)?;
             if let Some(path) = svg {
                 draw(&path, &measured)?;
             }
@@ -79,7 +94,7 @@ fn main() -> Result<()> {
     writeln!(std::io::stdout(), "{shown}").context("writing the result")
 }
 
-fn measure(command: Command, progress: &Progress) -> Result<Measurement> {
+fn measure(command: Command, progress: Progress) -> Result<Measurement> {
     match command {
         Command::Put { load, keys } => {
             let puts = Puts::new(keys.space(), keys.order, keys.value_size);
@@ -141,7 +156,9 @@ fn measure(command: Command, progress: &Progress) -> Result<Measurement> {
             let filled = fill(&plan, &keys, batch, progress)?;
             filled.context("every key is there already; choose another --prefix")
         }
-        Command::Restart { .. } => anyhow::bail!("a restart is no single measurement"),
+        Command::Restart { .. } | Command::Compare(_) => {
+            anyhow::bail!("starts servers of its own and is no single measurement")
+        }
     }
 }
 
@@ -150,7 +167,7 @@ fn run_filled(
     keys: &KeyArgs,
     name: &str,
     workload: &dyn Workload,
-    progress: &Progress,
+    progress: Progress,
 ) -> Result<Measurement> {
     fill(plan, keys, FILL_BATCH, progress)?;
     plan.run(name, workload, progress)
@@ -160,7 +177,7 @@ fn fill(
     plan: &LoadPlan,
     keys: &KeyArgs,
     batch: NonZeroU16,
-    progress: &Progress,
+    progress: Progress,
 ) -> Result<Option<Measurement>> {
     let fill = Fill {
         keys: keys.space(),

@@ -91,6 +91,70 @@ pub fn draw_lines(title: &str, lines: &[Line<'_>]) -> Result<String> {
     Ok(svg)
 }
 
+/// One bar: how many times better something is.
+#[derive(Clone, Debug)]
+pub struct Bar {
+    /// What it is.
+    pub name: String,
+    /// The factor; 1 is as good.
+    pub times: f64,
+}
+
+/// Horizontal bars on a logarithmic axis that all begin at 1.
+///
+/// # Errors
+///
+/// If it cannot be drawn.
+pub fn bars_svg(title: &str, bars: &[Bar]) -> Result<String> {
+    let furthest = bars
+        .iter()
+        .map(|bar| bar.times.max(1.0 / bar.times))
+        .fold(2.0, f64::max);
+    let low = bars.iter().map(|bar| bar.times).fold(0.8, f64::min) * 0.8;
+    let rows = i32::try_from(bars.len()).unwrap_or(i32::MAX);
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        root.fill(&WHITE).map_err(drawing)?;
+        let mut chart = ChartBuilder::on(&root)
+            .caption(title, (FONT, 22))
+            .margin(14)
+            .x_label_area_size(44)
+            .y_label_area_size(10)
+            .build_cartesian_2d((low..furthest * 3.0).log_scale(), 0..rows.max(1) * 2)
+            .map_err(drawing)?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .disable_y_axis()
+            .light_line_style(TRANSPARENT)
+            .x_desc("times better (1 is as good)")
+            .draw()
+            .map_err(drawing)?;
+        for (row, bar) in (0..rows).rev().zip(bars) {
+            let color = if bar.times >= 1.0 {
+                GREEN.mix(0.5)
+            } else {
+                RED.mix(0.5)
+            };
+            let corners = [(1.0, row * 2), (bar.times, row * 2 + 1)];
+            let label = format!("{}: {:.2} ×", bar.name, bar.times);
+            chart
+                .draw_series([Rectangle::new(corners, color.filled())])
+                .map_err(drawing)?;
+            chart
+                .draw_series([Text::new(
+                    label,
+                    (1.02, row * 2 + 1),
+                    (FONT, 15).into_font(),
+                )])
+                .map_err(drawing)?;
+        }
+        root.present().map_err(drawing)?;
+    }
+    Ok(svg)
+}
+
 fn drawing(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("drawing: {error}")
 }

@@ -16,7 +16,7 @@ pub use fill::{Fill, fill};
 pub use mixed::Mixed;
 pub use put::Puts;
 pub use range::{Consistency, Ranges};
-pub use restart::{Ending, Restart, RestartTimes};
+pub use restart::{Restart, RestartTimes};
 pub use scan::{Scans, Transfer};
 pub use txn::Txns;
 pub use watch::{Pacing, WatchPlan};

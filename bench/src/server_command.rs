@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 
 use crate::endpoint::Endpoint;
 use crate::probe;
@@ -42,6 +43,17 @@ impl ServerCommand {
     #[must_use]
     pub fn line(&self) -> String {
         self.words.join(" ")
+    }
+
+    /// The program's file name.
+    #[must_use]
+    pub fn program_name(&self) -> String {
+        let program = Path::new(self.words.first().map_or("", String::as_str));
+        program
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
     }
 
     /// The first line that the program prints when asked for its version.
@@ -88,6 +100,8 @@ impl ServerCommand {
             client,
             log_path,
             ready_after: Duration::ZERO,
+            command: self.clone(),
+            home: home.to_owned(),
         };
         server.wait_until_ready()?;
         server.ready_after = start.elapsed();
@@ -102,6 +116,17 @@ pub struct RunningServer {
     client: Endpoint,
     log_path: PathBuf,
     ready_after: Duration,
+    command: ServerCommand,
+    home: PathBuf,
+}
+
+/// How a server ends before it is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Ending {
+    /// Asked to (SIGTERM).
+    Term,
+    /// Killed (SIGKILL).
+    Kill,
 }
 
 impl RunningServer {
@@ -117,10 +142,30 @@ impl RunningServer {
         ServerProcess::with_pid(self.child.id())
     }
 
+    /// The directory that holds its data and log.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// The time from its start to its first answer.
     #[must_use]
     pub fn ready_after(&self) -> Duration {
         self.ready_after
+    }
+
+    /// Ends it and starts it again with the same data, on other ports.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerCommand::start`], and if it does not end.
+    pub fn restart(self, ending: Ending) -> Result<Self> {
+        let (command, home) = (self.command.clone(), self.home.clone());
+        match ending {
+            Ending::Term => self.stop()?,
+            Ending::Kill => self.kill()?,
+        }
+        command.start(&home)
     }
 
     /// Asks it to end and waits until it has.

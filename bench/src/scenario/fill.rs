@@ -85,7 +85,7 @@ pub fn fill(
     plan: &LoadPlan,
     fill: &Fill,
     deadline: Duration,
-    progress: &Progress,
+    progress: Progress,
 ) -> Result<Option<Measurement>> {
     let expected = fill.keys.count();
     if probe::count(plan.endpoint, &fill.keys)? == expected {

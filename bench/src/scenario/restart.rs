@@ -1,32 +1,20 @@
 //! Restarting: how long a server with many keys takes to answer its first linearizable read.
 
-use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
-use clap::ValueEnum;
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::key_space::KeySpace;
 use crate::load::{Limit, LoadPlan};
 use crate::probe;
 use crate::progress::Progress;
 use crate::scenario::{Fill, fill};
-use crate::server_command::{RunningServer, ServerCommand};
+use crate::server_command::{Ending, ServerCommand};
 use crate::server_process::Usage;
 
 /// The longest that filling may take.
 const FILL_MAX: Duration = Duration::from_secs(1800);
-
-/// How a server ends before it is started again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Ending {
-    /// Asked to (SIGTERM).
-    Term,
-    /// Killed (SIGKILL).
-    Kill,
-}
 
 /// Loads keys, then ends and starts the server several times.
 #[derive(Clone, Debug)]
@@ -34,11 +22,7 @@ pub struct Restart {
     /// The server.
     pub command: ServerCommand,
     /// What is loaded.
-    pub keys: KeySpace,
-    /// Bytes of each value.
-    pub value_len: usize,
-    /// Keys in one request while loading.
-    pub batch: NonZeroU16,
+    pub fill: Fill,
     /// How it ends.
     pub ending: Ending,
     /// How many restarts are timed.
@@ -72,30 +56,8 @@ impl Restart {
     /// # Errors
     ///
     /// If the server does not start, does not take the keys, or has lost some after a restart.
-    pub fn run(&self, home: &Path, progress: &Progress) -> Result<RestartTimes> {
-        let mut server = self.load(home, progress)?;
-        let loaded = server.process().usage()?;
-        let mut ready_seconds = Vec::new();
-        for _ in 0..self.restarts.max(1) {
-            server = self.again(server, home)?;
-            ready_seconds.push(server.ready_after().as_secs_f64());
-        }
-        let restarted = server.process().usage()?;
-        Ok(RestartTimes {
-            keys: self.keys.count(),
-            ready_seconds,
-            loaded,
-            restarted,
-        })
-    }
-
-    /// Starts the server and loads the keys.
-    ///
-    /// # Errors
-    ///
-    /// As [`Restart::run`].
-    pub fn load(&self, home: &Path, progress: &Progress) -> Result<RunningServer> {
-        let server = self.command.start(home)?;
+    pub fn run(&self, home: &Path, progress: Progress) -> Result<RestartTimes> {
+        let mut server = self.command.start(home)?;
         let plan = LoadPlan {
             endpoint: server.endpoint(),
             threads: 1,
@@ -108,41 +70,25 @@ impl Restart {
             },
             server: Some(server.process()),
         };
-        let Self {
-            keys,
-            value_len,
-            batch,
-            ..
-        } = self.clone();
-        fill(
-            &plan,
-            &Fill {
-                keys,
-                value_len,
-                batch,
-            },
-            FILL_MAX,
-            progress,
-        )?;
-        Ok(server)
-    }
-
-    /// Ends the server, starts it again, and makes sure that it lost nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`Restart::run`].
-    pub fn again(&self, server: RunningServer, home: &Path) -> Result<RunningServer> {
-        match self.ending {
-            Ending::Term => server.stop()?,
-            Ending::Kill => server.kill()?,
+        fill(&plan, &self.fill, FILL_MAX, progress)?;
+        let loaded = server.process().usage()?;
+        let mut ready_seconds = Vec::new();
+        for _ in 0..self.restarts.max(1) {
+            server = server.restart(self.ending)?;
+            ready_seconds.push(server.ready_after().as_secs_f64());
+            let there = probe::count(server.endpoint(), &self.fill.keys)?;
+            ensure!(
+                there == self.fill.keys.count(),
+                "{there} keys are left after a restart"
+            );
         }
-        let server = self.command.start(home)?;
-        let there = probe::count(server.endpoint(), &self.keys)?;
-        anyhow::ensure!(
-            there == self.keys.count(),
-            "{there} keys are left after a restart"
-        );
-        Ok(server)
+        let restarted = server.process().usage()?;
+        server.stop()?;
+        Ok(RestartTimes {
+            keys: self.fill.keys.count(),
+            ready_seconds,
+            loaded,
+            restarted,
+        })
     }
 }

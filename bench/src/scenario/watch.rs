@@ -71,14 +71,14 @@ impl WatchPlan {
     /// # Errors
     ///
     /// If watchers cannot be created, a stream breaks, or events are lost.
-    pub fn run(&self, name: &str, progress: &Progress) -> Result<Measurement> {
+    pub fn run(&self, name: &str, progress: Progress) -> Result<Measurement> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         LocalSet::new().block_on(&runtime, self.run_local(name, progress))
     }
 
-    async fn run_local(&self, name: &str, progress: &Progress) -> Result<Measurement> {
+    async fn run_local(&self, name: &str, progress: Progress) -> Result<Measurement> {
         let received = Rc::new(Received::new());
         self.open_watchers(&received).await?;
         let mut putter = Putter {

@@ -1,0 +1,133 @@
+//! Two servers side by side: the same contests, turn by turn, on the same disk.
+//!
+//! Each contest has a fresh pair of servers, both up all the time and never both under load.
+//! Rounds go A B, B A, A B …, so that a drift of the machine meets both; what counts is the median
+//! of the rounds. A contest that fails on one side is reported with its error; the others go on.
+
+mod contest;
+mod quantity;
+mod side;
+mod summary;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+pub use contest::Contest;
+pub use quantity::{Aim, Quantity, Verdict};
+pub use summary::{Comparison, ContestResult, Metric};
+
+use crate::compare::contest::Scale;
+use crate::compare::side::{Samples, Side};
+use crate::conditions::Conditions;
+use crate::progress::Progress;
+use crate::server_command::ServerCommand;
+
+/// What is compared, and how thoroughly.
+#[derive(Args, Clone, Debug)]
+pub struct CompareArgs {
+    /// Command line of server A; flags for data, addresses and logs are added.
+    #[arg(long, default_value = "target/release/cairn", value_name = "COMMAND")]
+    pub a: String,
+    /// Command line of server B, whose results A's are divided by.
+    #[arg(long, default_value = "etcd", value_name = "COMMAND")]
+    pub b: String,
+    /// Only these contests; may be given several times.
+    #[arg(long, value_enum, value_name = "CONTEST")]
+    pub only: Vec<Contest>,
+    /// Less than two minutes: one short round each, and a tenth of the keys where it is a million.
+    #[arg(long)]
+    pub quick: bool,
+    /// Rounds for each contest and server (3, or 1 with --quick).
+    #[arg(long)]
+    pub rounds: Option<u32>,
+    /// Where the servers' data is put, in a directory of its own that is removed afterwards.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Write comparison.json, comparison.md and comparison.svg into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Runs the contests and, if asked to, writes the results.
+///
+/// # Errors
+///
+/// If no directory can be made, or the results cannot be written; a contest that fails is part
+/// of the results.
+pub fn run(args: &CompareArgs, progress: Progress) -> Result<Comparison> {
+    let home = match &args.dir {
+        Some(dir) => tempfile::tempdir_in(dir),
+        None => tempfile::tempdir(),
+    }
+    .context("making a directory for the servers' data")?;
+    let commands = [
+        ServerCommand::parse(&args.a)?,
+        ServerCommand::parse(&args.b)?,
+    ];
+    let scale = Scale::new(args.quick, args.rounds);
+    let contests = if args.only.is_empty() {
+        &Contest::ALL[..]
+    } else {
+        &args.only
+    };
+    let mut results = Vec::new();
+    for &contest in contests {
+        let home = home.path().join(contest.name());
+        let (metrics, error) = match run_contest(contest, &commands, &home, &scale, progress) {
+            Ok(samples) => (summary::metrics(&samples), None),
+            Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+        };
+        results.push(ContestResult {
+            contest,
+            metrics,
+            error,
+        });
+        // Data of a contest is of no use to the next, which should find the same free space.
+        drop(std::fs::remove_dir_all(&home));
+    }
+    let comparison = Comparison {
+        names: side::names(&commands),
+        commands: commands.each_ref().map(ServerCommand::line),
+        versions: commands.each_ref().map(ServerCommand::version),
+        conditions: Conditions::here(home.path()),
+        scale: scale.to_string(),
+        contests: results,
+    };
+    if let Some(out) = &args.out {
+        comparison.write(out)?;
+    }
+    Ok(comparison)
+}
+
+fn run_contest(
+    contest: Contest,
+    commands: &[ServerCommand; 2],
+    home: &Path,
+    scale: &Scale,
+    progress: Progress,
+) -> Result<[Samples; 2]> {
+    let [a, b] = commands.each_ref();
+    let mut sides = [
+        Side::start(a, &home.join("a"))?,
+        Side::start(b, &home.join("b"))?,
+    ];
+    for (side, command) in sides.iter_mut().zip(commands) {
+        let prepared = contest.prepare(side, scale, progress);
+        prepared.with_context(|| format!("preparing {}", command.line()))?;
+    }
+    for round in 0..scale.rounds {
+        let mut turns: Vec<_> = sides.iter_mut().zip(commands).collect();
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for (side, command) in turns {
+            contest
+                .round(side, scale, progress)
+                .with_context(|| command.line())?;
+        }
+    }
+    let [a, b] = sides;
+    Ok([a.stop()?, b.stop()?])
+}
