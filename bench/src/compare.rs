@@ -42,6 +42,10 @@ pub struct CompareArgs {
     /// Rounds for each contest and server (3, or 1 with --quick).
     #[arg(long)]
     pub rounds: Option<u32>,
+    /// Connections that the 1,000 clients of `puts` share. The fewer, the cheaper a put: requests
+    /// and answers of many clients then share packets and system calls.
+    #[arg(long, default_value_t = 100)]
+    pub connections: usize,
     /// Where the servers' data is put, in a directory of its own that is removed afterwards.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
@@ -66,7 +70,7 @@ pub fn run(args: &CompareArgs, progress: Progress) -> Result<Comparison> {
         ServerCommand::parse(&args.a)?,
         ServerCommand::parse(&args.b)?,
     ];
-    let scale = Scale::new(args.quick, args.rounds);
+    let scale = Scale::new(args.quick, args.rounds, args.connections);
     let contests = if args.only.is_empty() {
         &Contest::ALL[..]
     } else {

@@ -29,8 +29,10 @@ const SCAN_KEYS: u64 = 100_000;
 const WATCHERS: usize = 10_000;
 const WATCH_STREAMS: usize = 100;
 const WATCH_CONNECTIONS: usize = 10;
-/// Connections that clients are spread over.
+/// Connections that few clients, or clients that load keys, are spread over.
 const CONNECTIONS: usize = 8;
+/// Clients that put at the same time.
+const MANY: usize = 1000;
 /// Clients that load keys.
 const LOAD_CLIENTS: usize = 1000;
 /// The longest that loading may take.
@@ -67,10 +69,12 @@ pub(super) struct Scale {
     warm_up: Duration,
     measure: Duration,
     million: u64,
+    /// For the contest with many clients.
+    connections: usize,
 }
 
 impl Scale {
-    pub(super) fn new(quick: bool, rounds: Option<u32>) -> Self {
+    pub(super) fn new(quick: bool, rounds: Option<u32>, connections: usize) -> Self {
         let (default_rounds, warm_up, measure, million) = if quick {
             (
                 1,
@@ -86,6 +90,7 @@ impl Scale {
             warm_up,
             measure,
             million,
+            connections,
         }
     }
 }
@@ -97,11 +102,12 @@ impl std::fmt::Display for Scale {
             warm_up,
             measure,
             million,
+            connections,
         } = self;
         write!(
             f,
             "{rounds} rounds of {measure:?} each after {warm_up:?} of warm-up, \
-             {million} keys for memory and restart"
+             {million} keys for memory and restart, {connections} connections for 1,000 clients"
         )
     }
 }
@@ -164,7 +170,7 @@ impl Contest {
         match self {
             Self::Puts => {
                 let puts = Puts::new(keys(KEYS), Order::Random, VALUE_LEN);
-                let measured = self.drive(side, scale, 1000, &puts, progress)?;
+                let measured = self.drive(side, scale, MANY, &puts, progress)?;
                 side.add(Quantity::PutRate, measured.per_second);
                 add_cpu(side, Quantity::PutCpu, &measured);
                 add_latency(side, Quantity::PutsP50, Quantity::PutsP99, &measured)
@@ -243,7 +249,13 @@ impl Contest {
             warm_up: scale.warm_up,
             measure: scale.measure,
         };
-        let measured = plan(side, clients, limit)?.run(self.name(), workload, progress)?;
+        let few = plan(side, clients, limit)?;
+        let connections = if clients == MANY {
+            scale.connections
+        } else {
+            few.connections
+        };
+        let measured = LoadPlan { connections, ..few }.run(self.name(), workload, progress)?;
         ensure!(
             measured.errors == 0,
             "{} requests failed: {}",
@@ -325,7 +337,7 @@ mod tests {
 
     #[test]
     fn at_least_one_round_is_run() {
-        assert_eq!(Scale::new(true, Some(0)).rounds, 1);
-        assert_eq!(Scale::new(false, None).rounds, 3);
+        assert_eq!(Scale::new(true, Some(0), 1).rounds, 1);
+        assert_eq!(Scale::new(false, None, 1).rounds, 3);
     }
 }

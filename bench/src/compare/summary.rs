@@ -242,7 +242,7 @@ mod tests {
             commands: ["cairn".to_owned(), "etcd".to_owned()],
             versions: ["0.1".to_owned(), "3.4".to_owned()],
             conditions: Conditions::here(Path::new("/")),
-            scale: Scale::new(true, None).to_string(),
+            scale: Scale::new(true, None, 8).to_string(),
             contests: vec![
                 ContestResult {
                     contest: Contest::Puts,
