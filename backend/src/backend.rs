@@ -12,7 +12,7 @@
 //! 2. A batch is wholly in `active` or wholly in `sealed`: sealing takes the writer's lock.
 //! 3. A seal is published before the engine sees it, and taken back after the engine has it, so
 //!    a reader that loads `Published` and then opens the engine misses nothing.
-//! 4. After a failed commit nothing more is published, sealed or committed.
+//! 4. Once poisoned, nothing more is published, sealed or committed.
 //!
 //! Locks are taken in the order `committing`, `writer`; `published` is only ever swapped.
 
@@ -38,7 +38,7 @@ use crate::table::Table;
 /// engine: enough to ride out a slow sync, and bounded.
 const BUFFERED_BATCHES_MAX: usize = 4;
 
-/// Told once, when a commit fails; it runs on the thread that committed.
+/// Told once, when the backend is poisoned, on the thread that did it; it must not write or commit.
 pub type PoisonHook = Arc<dyn Fn(&Poisoned) + Send + Sync>;
 
 /// How a backend batches.
@@ -132,7 +132,8 @@ impl Backend {
 
     /// Begins a batch, when the writer before has ended its own.
     ///
-    /// If writers are too far ahead of the engine, it first helps to commit.
+    /// If writers are too far ahead of the engine, it first helps to commit. So a thread should
+    /// not hold a [`ReadTx`] meanwhile: if LMDB's map has to grow, growth waits for it.
     #[must_use]
     pub fn write(&self) -> BatchTx<'_> {
         if self
@@ -283,6 +284,12 @@ impl Backend {
             shared.signal.due();
         }
         Ok(())
+    }
+
+    /// Refuses all writes from now on.
+    #[cold]
+    pub(crate) fn poison(&self, cause: CommitError) -> Poisoned {
+        self.shared.poison(cause)
     }
 }
 

@@ -8,7 +8,7 @@ use parking_lot::MutexGuard;
 use crate::KEY_BYTES_MAX;
 use crate::backend::{Backend, Writer};
 use crate::engine::{KeyBounds, Order, Visit};
-use crate::error::{Poisoned, ReadError};
+use crate::error::{CommitError, Poisoned, ReadError};
 use crate::read_tx::ReadTx;
 use crate::table::Table;
 
@@ -16,6 +16,8 @@ use crate::table::Table;
 ///
 /// What it writes becomes visible to readers, and part of the next commit, together when it ends;
 /// dropping it ends it. It reads its own writes.
+///
+/// The thread that has one must neither ask for a second nor commit: it would wait for itself.
 pub struct BatchTx<'a> {
     backend: &'a Backend,
     writer: MutexGuard<'a, Writer>,
@@ -117,7 +119,9 @@ impl<'a> BatchTx<'a> {
 
 impl Drop for BatchTx<'_> {
     fn drop(&mut self) {
-        if !self.ended {
+        if std::thread::panicking() {
+            self.backend.poison(CommitError::WriterPanicked);
+        } else if !self.ended {
             // The poisoned backend has told its hook and refuses whatever comes next.
             let _ = self.finish();
         }

@@ -86,12 +86,15 @@ pub enum CommitError {
     /// The directory could not be synced after the defragmented file took its name.
     #[error("cannot sync the directory of the defragmented database")]
     Swap(#[source] io::Error),
+    /// A writer panicked, so half a batch may be buffered.
+    #[error("a writer panicked in the middle of a batch")]
+    WriterPanicked,
     /// The engine was told to fail.
     #[error("injected fault")]
     Injected,
 }
 
-/// A commit failed, so the engine's state is unknown: nothing more may be written.
+/// A commit failed, or a writer panicked: nothing more may be written.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the backend refuses writes after a failed commit")]
 pub struct Poisoned {

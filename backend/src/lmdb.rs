@@ -36,6 +36,9 @@ const FILE_NAME: &str = "db";
 /// It costs nothing until it is used; where the system refuses, less is taken, and grown later.
 const MAP_BYTES: usize = 1 << 40;
 
+/// Some 20 ms of work: short enough to pin few pages and to note few changes.
+const DEFRAGMENT_PIECE_BYTES: usize = 8 * 1024 * 1024;
+
 /// How an LMDB file is opened.
 #[derive(Clone, Debug)]
 pub struct LmdbOptions {
@@ -43,6 +46,8 @@ pub struct LmdbOptions {
     pub map_bytes: usize,
     /// How many snapshots may be open at once.
     pub readers_max: u32,
+    /// How much a defragmentation copies between two looks at what was written meanwhile.
+    pub defragment_piece_bytes: usize,
 }
 
 impl Default for LmdbOptions {
@@ -50,6 +55,7 @@ impl Default for LmdbOptions {
         Self {
             map_bytes: MAP_BYTES,
             readers_max: 4096,
+            defragment_piece_bytes: DEFRAGMENT_PIECE_BYTES,
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::table::Table;
 
 /// The tables as they were when the last batch before it ended, whatever is written since.
 ///
-/// While it lives, LMDB reuses no page freed since: hold it for one request, not for a stream.
+/// While it lives, LMDB reuses no page freed since, and its map cannot grow: hold it for one
+/// request, not for a stream, and not while writing or committing on the same thread.
 pub struct ReadTx {
     published: Arc<Published>,
     snapshot: Box<dyn EngineSnapshot>,

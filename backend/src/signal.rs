@@ -54,3 +54,22 @@ impl Signal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn due_wakes_once_and_stop_for_ever() {
+        let signal = Signal::default();
+        assert_eq!(signal.wait(Duration::ZERO), Wake::Interval);
+        signal.due();
+        signal.due();
+        assert_eq!(signal.wait(Duration::MAX), Wake::Due);
+        assert_eq!(signal.wait(Duration::ZERO), Wake::Interval);
+        signal.stop();
+        signal.due();
+        assert_eq!(signal.wait(Duration::MAX), Wake::Stop);
+        assert_eq!(signal.wait(Duration::MAX), Wake::Stop);
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use crate::engine::SnapshotReader;
@@ -27,6 +28,7 @@ pub(super) fn copy(
         .read(true)
         .write(true)
         .create_new(true)
+        .mode(0o600)
         .open(&path)
         .map_err(io_error)?;
     fs::remove_file(&path).map_err(io_error)?;

@@ -45,9 +45,6 @@ const COPY_ORDER: [Table; Table::COUNT] = [
     Table::Key,
 ];
 
-/// How much is copied in one transaction: some 20 ms of work.
-const PIECE_BYTES_MAX: usize = 8 * 1024 * 1024;
-
 /// How many pieces are written before they are synced, so that the last sync is short.
 const PIECES_PER_SYNC: usize = 32;
 
@@ -60,12 +57,7 @@ pub(super) fn run(engine: &LmdbEngine) -> Result<(), DefragmentError> {
     let path = engine.directory.temporary_file(PURPOSE);
     let env = Arc::new(Env::open(&engine.directory, &path, &engine.options)?);
     engine.committed.lock().begin();
-    let done = Copying {
-        engine,
-        env,
-        progress: Progress::default(),
-    }
-    .run(&path);
+    let done = Copying::new(engine, env).run(&path);
     engine.committed.lock().end();
     if !matches!(done, Ok(()) | Err(DefragmentError::Swap(_))) {
         // What stays is removed when the engine is next opened.
@@ -127,7 +119,15 @@ struct Copying<'e> {
     progress: Progress,
 }
 
-impl Copying<'_> {
+impl<'e> Copying<'e> {
+    fn new(engine: &'e LmdbEngine, env: Arc<Env>) -> Self {
+        Self {
+            engine,
+            env,
+            progress: Progress::default(),
+        }
+    }
+
     fn run(mut self, path: &Path) -> Result<(), DefragmentError> {
         self.sync_with(false)?;
         self.catch_up()?;
@@ -151,14 +151,7 @@ impl Copying<'_> {
     /// Copies pieces until one reaches the end of the last table.
     fn catch_up(&mut self) -> Result<(), DefragmentError> {
         for piece in 1.. {
-            let (snapshot, notes) = {
-                let mut committed = self.engine.committed.lock();
-                (
-                    self.engine.current.load_full().snapshot()?,
-                    committed.take()?,
-                )
-            };
-            self.copy_piece(&snapshot, &notes, PIECE_BYTES_MAX)?;
+            self.copy_next()?;
             if self.progress.is_complete() {
                 break;
             }
@@ -167,6 +160,22 @@ impl Copying<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Copies a piece, from a snapshot that holds exactly the commits whose notes are taken.
+    fn copy_next(&mut self) -> Result<(), DefragmentError> {
+        let (snapshot, notes) = {
+            let mut committed = self.engine.committed.lock();
+            (
+                self.engine.current.load_full().snapshot()?,
+                committed.take()?,
+            )
+        };
+        self.copy_piece(
+            &snapshot,
+            &notes,
+            self.engine.options.defragment_piece_bytes,
+        )
     }
 
     /// Brings what is copied up to `snapshot`, and copies about `bytes_max` more.
@@ -212,7 +221,7 @@ fn write_error(source: Error) -> DefragmentError {
 ///
 /// Invariants:
 /// 1. The first `tables` tables are copied to their ends.
-/// 2. `last` is the last key copied of the table after them, or of the last table if all are.
+/// 2. `last` is the last key copied of the table after them; nothing if none is.
 #[derive(Clone, Debug, Default)]
 struct Progress {
     tables: usize,
@@ -271,3 +280,6 @@ impl Progress {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

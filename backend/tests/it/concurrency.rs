@@ -17,8 +17,6 @@ use crate::engines::{ALL, Disk, LmdbDisk, revision_key};
 
 /// How many revisions the writer keeps; it deletes older ones, each second one late.
 const KEPT: u64 = 300;
-const BATCHES: u64 = 4000;
-
 const INDEX: &[u8] = b"consistent_index";
 
 fn value(number: u64) -> Bytes {
@@ -74,7 +72,7 @@ fn check(scan: impl Fn(Table, &mut Visit<'_>) -> Result<(), ReadError>) -> u64 {
     number
 }
 
-fn hammer(disk: &dyn Disk, snapshots: impl Fn(&Backend) + Sync) {
+fn hammer(disk: &dyn Disk, batches: u64, snapshots: impl Fn(&Backend) + Sync) {
     let options = BackendOptions {
         batch_ops_max: 200,
         ..BackendOptions::default()
@@ -107,7 +105,7 @@ fn hammer(disk: &dyn Disk, snapshots: impl Fn(&Backend) + Sync) {
                 snapshots(&backend);
             }
         });
-        for number in 1..=BATCHES {
+        for number in 1..=batches {
             write(&backend, number);
             ended.store(number, Ordering::SeqCst);
         }
@@ -117,13 +115,13 @@ fn hammer(disk: &dyn Disk, snapshots: impl Fn(&Backend) + Sync) {
     drop(backend);
     let backend = disk.open();
     let view = backend.read().unwrap();
-    assert_eq!(check(|table, visit| view.scan(table, ALL, visit)), BATCHES);
+    assert_eq!(check(|table, visit| view.scan(table, ALL, visit)), batches);
 }
 
 #[test]
 fn every_view_of_lmdb_is_the_state_after_some_batch() {
     let copies = tempfile::tempdir().unwrap();
-    hammer(&LmdbDisk::new(), |backend| {
+    hammer(&LmdbDisk::new(), 4000, |backend| {
         let mut bytes = Vec::new();
         backend.snapshot().unwrap().read_to_end(&mut bytes).unwrap();
         let file = copies.path().join("copy");
@@ -135,7 +133,7 @@ fn every_view_of_lmdb_is_the_state_after_some_batch() {
 
 #[test]
 fn every_view_of_a_small_map_that_grows_is_the_state_after_some_batch() {
-    hammer(&LmdbDisk::with_map(64 * 1024), |backend| {
+    hammer(&LmdbDisk::small(), 1200, |backend| {
         backend.snapshot().unwrap();
     });
 }
@@ -143,7 +141,7 @@ fn every_view_of_a_small_map_that_grows_is_the_state_after_some_batch() {
 #[test]
 fn every_view_of_memory_is_the_state_after_some_batch() {
     let disk = MemoryEngine::new();
-    hammer(&disk, |_| {
+    hammer(&disk, 4000, |_| {
         disk.copy().unwrap();
     });
 }

@@ -80,7 +80,7 @@ fn a_defragmentation_that_cannot_write_changes_nothing() {
 
 #[test]
 fn a_small_map_grows_while_defragmenting() {
-    let disk = LmdbDisk::with_map(64 * 1024);
+    let disk = LmdbDisk::small();
     let backend = disk.open();
     fill(&backend, 0..10_000);
     let hash = backend.hash().unwrap();

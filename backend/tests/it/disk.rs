@@ -38,7 +38,7 @@ fn the_directory_holds_one_file_and_leftovers_are_removed() {
 
 #[test]
 fn the_map_grows_with_the_database() {
-    let disk = LmdbDisk::with_map(64 * 1024);
+    let disk = LmdbDisk::small();
     let backend = disk.open();
     let value = Bytes::from(vec![7; 4096]);
     for main in 0..1000 {
@@ -58,7 +58,7 @@ fn the_map_grows_with_the_database() {
 
 #[test]
 fn growth_waits_for_open_views_and_new_views_do_not_wait_for_ever() {
-    let disk = LmdbDisk::with_map(64 * 1024);
+    let disk = LmdbDisk::small();
     let backend = disk.open();
     let held = backend.read().unwrap();
     let value = Bytes::from(vec![7; 1024 * 1024]);

@@ -24,19 +24,28 @@ pub(crate) trait Disk {
 /// A directory for LMDB.
 pub(crate) struct LmdbDisk {
     directory: TempDir,
-    map_bytes: usize,
+    options: LmdbOptions,
 }
 
 impl LmdbDisk {
     pub(crate) fn new() -> Self {
-        Self::with_map(LmdbOptions::default().map_bytes)
+        Self::with_options(LmdbOptions::default())
     }
 
-    pub(crate) fn with_map(map_bytes: usize) -> Self {
+    pub(crate) fn with_options(options: LmdbOptions) -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
-            map_bytes,
+            options,
         }
+    }
+
+    /// With a map that must grow, and small pieces of defragmentation.
+    pub(crate) fn small() -> Self {
+        Self::with_options(LmdbOptions {
+            map_bytes: 64 * 1024,
+            defragment_piece_bytes: 16 * 1024,
+            ..LmdbOptions::default()
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -44,11 +53,7 @@ impl LmdbDisk {
     }
 
     pub(crate) fn engine(&self) -> LmdbEngine {
-        let options = LmdbOptions {
-            map_bytes: self.map_bytes,
-            ..LmdbOptions::default()
-        };
-        LmdbEngine::open(self.path(), options).unwrap()
+        LmdbEngine::open(self.path(), self.options.clone()).unwrap()
     }
 }
 

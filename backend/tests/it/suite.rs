@@ -328,6 +328,29 @@ fn a_failed_commit_poisons_the_backend_and_tells_the_hook_once() {
     );
 }
 
+#[test]
+fn a_writer_that_panics_poisons_the_backend_and_its_half_batch_is_never_seen() {
+    on_each_engine(|disk| {
+        let backend = disk.open();
+        let writer = std::panic::AssertUnwindSafe(|| {
+            let mut batch = backend.write();
+            batch.put(Table::Lease, b"half", Bytes::from_static(b"1"));
+            batch.put(
+                Table::Lease,
+                b"",
+                Bytes::from_static(b"a key that no table has"),
+            );
+        });
+        std::panic::catch_unwind(writer).unwrap_err();
+        assert!(matches!(
+            *backend.poisoned().unwrap().cause,
+            CommitError::WriterPanicked
+        ));
+        backend.commit().unwrap_err();
+        assert_eq!(keys(&backend, Table::Lease), [""; 0]);
+    });
+}
+
 /// An engine that does something each time before it opens a snapshot.
 struct Meddling {
     disk: MemoryEngine,
