@@ -10,14 +10,15 @@ use super::error::SettingsError;
 use super::feature_gate::FeatureGates;
 use super::first_start::Bootstrap;
 use super::flag_table::{FLAGS, GivenFlags};
-use super::flag_value::{NameSet, UrlList};
+use super::flag_value::UrlList;
 use super::later;
+use super::log::log_settings;
 use super::notice::Notice;
 use super::url::{ListenUrl, Place, Protection, Url, UrlError};
 use super::{
     AdvertiseSettings, Allowed, AutoCompaction, BackendSettings, CompactionSettings, HttpSettings,
-    KeepaliveSettings, ListenSettings, LogFormat, LogLevel, LogOutput, LogSettings, MetricsDetail,
-    Quota, RaftSettings, RequestLimits, ServerPing, Settings, SlowThresholds, Source,
+    KeepaliveSettings, ListenSettings, MetricsDetail, Quota, RaftSettings, RequestLimits,
+    ServerPing, Settings, SlowThresholds, Source,
 };
 
 const DEFAULT_NAME: &str = "default";
@@ -85,8 +86,8 @@ pub(super) fn assemble(
             },
         },
         http: HttpSettings {
-            cors: allowed(&given.cors),
-            hosts: allowed(&given.host_whitelist),
+            cors: allowed(&given.cors.0),
+            hosts: allowed(&given.host_whitelist.0),
             gateway: given.enable_grpc_gateway,
         },
         log,
@@ -102,81 +103,6 @@ pub(super) fn assemble(
             .filter(|(name, value)| !value.is_null() && name != "discovery-password")
             .collect(),
     })
-}
-
-fn log_settings(
-    given: &GivenFlags,
-    notices: &mut Vec<Notice>,
-) -> Result<LogSettings, SettingsError> {
-    match given.logger.as_str() {
-        "zap" => {}
-        "capnslog" => return Err(SettingsError::unfit("--logger=capnslog is removed in v3.5")),
-        other => {
-            return Err(SettingsError::unfit(format!(
-                "unknown logger option {other:?}"
-            )));
-        }
-    }
-    let level = match given.log_level.as_str() {
-        "debug" | "DEBUG" => LogLevel::Debug,
-        "info" | "INFO" | "" => LogLevel::Info,
-        "warn" | "WARN" | "warning" => LogLevel::Warn,
-        "error" | "ERROR" | "dpanic" | "panic" | "fatal" => LogLevel::Error,
-        other => {
-            return Err(SettingsError::unfit(format!(
-                "unknown --log-level {other:?}; write debug, info, warn, error, panic or fatal"
-            )));
-        }
-    };
-    let format = match given.log_format.as_str() {
-        "json" => LogFormat::Json,
-        "console" => LogFormat::Console,
-        other => {
-            return Err(SettingsError::unfit(format!(
-                "unknown --log-format {other:?}; write json or console"
-            )));
-        }
-    };
-    Ok(LogSettings {
-        level,
-        format,
-        outputs: log_outputs(&given.log_outputs.0, notices)?,
-    })
-}
-
-fn log_outputs(
-    names: &BTreeSet<String>,
-    notices: &mut Vec<Notice>,
-) -> Result<Vec<LogOutput>, SettingsError> {
-    if names.len() > 1 && names.contains("default") {
-        return Err(SettingsError::unfit(
-            "multi logoutput for \"default\" is not supported yet; write stderr instead",
-        ));
-    }
-    if names.contains("/dev/null") {
-        return Ok(Vec::new());
-    }
-    let mut outputs = Vec::new();
-    for name in names {
-        let output = match name.as_str() {
-            "default" | "stderr" => LogOutput::Stderr,
-            "stdout" => LogOutput::Stdout,
-            "systemd/journal" => {
-                let missing = "the journal is not in this build yet; the log goes to stderr, \
-                               which systemd collects";
-                notices.push(Notice::warn(missing).about("log-outputs"));
-                LogOutput::Stderr
-            }
-            path => LogOutput::File(PathBuf::from(path)),
-        };
-        if !outputs.contains(&output) {
-            outputs.push(output);
-        }
-    }
-    if outputs.is_empty() {
-        outputs.push(LogOutput::Stderr);
-    }
-    Ok(outputs)
 }
 
 fn listen_settings(given: &GivenFlags) -> Result<ListenSettings, SettingsError> {
@@ -433,11 +359,11 @@ fn add_advice(given: &GivenFlags, listen: &ListenSettings, notices: &mut Vec<Not
     }
 }
 
-fn allowed(names: &NameSet) -> Allowed {
-    if names.0.is_empty() || names.0.contains("*") {
+fn allowed(names: &BTreeSet<String>) -> Allowed {
+    if names.is_empty() || names.contains("*") {
         Allowed::All
     } else {
-        Allowed::Only(names.0.clone())
+        Allowed::Only(names.clone())
     }
 }
 

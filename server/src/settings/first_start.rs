@@ -73,6 +73,11 @@ impl Bootstrap {
                 feature: "way to join an existing cluster",
             });
         }
+        if name.is_empty() {
+            return Err(SettingsError::unfit(
+                "--name must not be empty when a cluster starts",
+            ));
+        }
         let peer_urls = if self.initial_cluster.is_empty() {
             advertised.to_vec()
         } else {

@@ -9,7 +9,7 @@ use super::flag::FileKey::{Absent, Path, Same};
 use super::flag::State::{Ignored, LaterRefuse, LaterWarn, Moot, Works};
 use super::flag::{Flag, Group};
 use super::flag_value::{
-    ClusterState, FlagValue, Forgotten, Input, InvalidValue, NameList, NameSet, UrlList,
+    ClusterState, FlagValue, Forgotten, Input, InvalidValue, NameList, NameSet, Origins, UrlList,
 };
 
 macro_rules! flag_table {
@@ -224,8 +224,8 @@ tls_min_version "tls-min-version": String = "TLS1.2", LaterWarn, Same,
     "Oldest TLS version to accept: TLS1.2 or TLS1.3.";
 tls_max_version "tls-max-version": String = "", LaterWarn, Same,
     "Newest TLS version to accept. Empty means the newest there is.";
-cors "cors": NameSet = "*", Works, Same,
-    "Origins that browsers may call from. * means all.";
+cors "cors": Origins = "*", Works, Same,
+    "Origins that browsers may call from, as URLs, comma separated. * means all.";
 host_whitelist "host-whitelist": NameSet = "*", Works, Same,
     "Host names under which plaintext HTTP is answered. Empty or * means all.";
 }

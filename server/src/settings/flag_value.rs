@@ -238,6 +238,32 @@ impl FlagValue for NameSet {
     }
 }
 
+/// Origins of web pages: URLs, or `*` for all. An empty text in a file changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Origins(pub(crate) BTreeSet<String>);
+
+impl FlagValue for Origins {
+    fn set(&mut self, input: Input<'_>) -> Result<(), InvalidValue> {
+        let text = match input {
+            Input::Text(text) => text.to_owned(),
+            Input::Yaml(node) => yaml_text(node)?,
+        };
+        self.0 = match text.as_str() {
+            "" if matches!(input, Input::Yaml(_)) => return Ok(()),
+            "*" => BTreeSet::from([text]),
+            urls => parse_urls(urls.split(','))?
+                .iter()
+                .map(Url::to_string)
+                .collect(),
+        };
+        Ok(())
+    }
+
+    fn to_json(&self) -> Json {
+        self.0.iter().map(String::as_str).collect()
+    }
+}
+
 /// Names in the given order; a list in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NameList(pub(crate) Vec<String>);

@@ -18,6 +18,7 @@ mod flag_table;
 mod flag_value;
 mod help;
 mod later;
+mod log;
 mod notice;
 mod url;
 mod version;
@@ -35,6 +36,7 @@ pub use self::error::SettingsError;
 pub use self::feature_gate::{FeatureGate, FeatureGates};
 pub use self::first_start::{FirstStart, InitialMember};
 pub use self::flag_value::{ClusterState, InvalidValue};
+pub use self::log::{LogFormat, LogLevel, LogOutput, LogSettings};
 pub use self::notice::{Notice, Severity};
 pub use self::url::{ListenAddress, ListenUrl, Place, Protection, Url, UrlError};
 pub use self::version::{CAIRN_VERSION, CLUSTER_VERSION, ETCD_VERSION};
@@ -94,6 +96,24 @@ pub fn read(
         Source::Flags
     };
     assembly::assemble(&given, &named, source, notices).map(|it| Invocation::Serve(Box::new(it)))
+}
+
+/// [`read`], with this process's own arguments and variables.
+///
+/// What is not UTF-8 is read as far as it is; paths beyond it cannot be given.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_process() -> Result<Invocation, SettingsError> {
+    let text = |it: std::ffi::OsString| it.to_string_lossy().into_owned();
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(text).collect();
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .map(|(name, value)| (text(name), text(value)))
+        .collect();
+    read(&arguments, &environment, |path| {
+        std::fs::read_to_string(path)
+    })
 }
 
 fn config_file_path(flag: &str, environment: &[(String, String)]) -> Option<String> {
@@ -350,61 +370,6 @@ impl Allowed {
             Self::Only(names) => names.contains(name),
         }
     }
-}
-
-/// The log of events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// The least that is written.
-    pub level: LogLevel,
-    /// How a line looks.
-    pub format: LogFormat,
-    /// Where lines go; each gets every line.
-    pub outputs: Vec<LogOutput>,
-}
-
-impl Default for LogSettings {
-    /// A log without flags; also for what goes wrong before there are settings.
-    fn default() -> Self {
-        Self {
-            level: LogLevel::Info,
-            format: LogFormat::Json,
-            outputs: vec![LogOutput::Stderr],
-        }
-    }
-}
-
-/// The least severe event that is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Everything.
-    Debug,
-    /// What an operator may want to know.
-    Info,
-    /// What an operator should look at.
-    Warn,
-    /// What went wrong; etcd's panic and fatal levels are this one here.
-    Error,
-}
-
-/// How a line of the log looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object.
-    Json,
-    /// Columns with tabs, for people.
-    Console,
-}
-
-/// One place where the log goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogOutput {
-    /// Standard error.
-    Stderr,
-    /// Standard output.
-    Stdout,
-    /// A file, appended to.
-    File(PathBuf),
 }
 
 /// How much is measured.

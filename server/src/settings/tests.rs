@@ -142,6 +142,7 @@ fn command_lines_that_cannot_be_parsed_exit_with_2_and_name_the_flag() {
             &["--listen-client-urls", "foo:1"],
             "URL scheme must be http",
         ),
+        (&["--cors", "a.example"], "URL scheme must be http"),
         (&["---name", "x"], "bad flag syntax: ---name"),
     ] {
         let (code, message) = refused(arguments);
@@ -437,6 +438,19 @@ fn auto_compaction_reads_hours_durations_and_revisions() {
 }
 
 #[test]
+fn log_settings_are_read_as_etcd_reads_them() {
+    let log = |arguments: &[&str]| with_flags(arguments).log;
+    assert_eq!(log(&["--log-level=Info"]), LogSettings::default());
+    assert_eq!(log(&["--log-level=fatal"]).level, LogLevel::Error);
+    assert_eq!(log(&["--log-format=console"]).format, LogFormat::Console);
+    assert_eq!(
+        log(&["--log-outputs=stdout,stderr"]).outputs,
+        [LogOutput::Stderr, LogOutput::Stdout]
+    );
+    assert_eq!(log(&["--log-outputs=/dev/null,stderr"]).outputs, []);
+}
+
+#[test]
 fn zero_keepalive_means_grpcs_own_measure() {
     assert_eq!(
         with_flags(&["--grpc-keepalive-interval=0s"])
@@ -486,6 +500,7 @@ fn a_first_start_takes_its_own_entry_of_the_initial_cluster() {
         assert!(error.contains(text), "{cluster}: {error}");
     }
     assert!(first(&["--initial-cluster-state=existing"]).is_err());
+    assert!(first(&["--name="]).is_err());
     assert_eq!(
         first(&["--initial-advertise-peer-urls=http://10.0.0.1:2380"])
             .unwrap()
@@ -497,9 +512,11 @@ fn a_first_start_takes_its_own_entry_of_the_initial_cluster() {
 
 #[test]
 fn origins_and_hosts_are_all_unless_listed() {
-    let settings = with_flags(&["--host-whitelist=a,b", "--cors", ""]);
+    let settings = with_flags(&["--host-whitelist=a,b", "--cors", "http://b:1,http://a:1"]);
     assert!(settings.http.hosts.contains("b") && !settings.http.hosts.contains("c"));
-    assert_eq!(settings.http.cors, Allowed::All);
+    assert!(settings.http.cors.contains("http://a:1") && !settings.http.cors.contains("*"));
+    assert_eq!(with_flags(&["--host-whitelist="]).http.hosts, Allowed::All);
+    assert_eq!(with_flags(&["--cors=*"]).http.cors, Allowed::All);
 }
 
 #[test]
