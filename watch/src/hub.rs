@@ -1,19 +1,26 @@
 //! The hub: all streams and watchers of a member, and the three sets that they move between.
 //!
 //! ```text
-//!              watch(start ≤ current)                 watch(now or later)
-//!                        │                                    │
-//!                        ▼      caught up (sync_step)         ▼
-//!                    unsynced ───────────────────────────► synced ◄─ notify
-//!                     ▲   │                                 │  │
-//!  room (retry_victims)   │ sink full             sink full │  │ skip_to
-//!                     │   ▼                                 ▼  ▼
-//!                     victim ◄──────────────────────────────   unsynced
+//!   watch, from now on or later                 watch, from the past
+//!               │                                        │
+//!               ▼         at the present: sync_step      ▼
+//!             synced ◄──────────────────────────────── unsynced
+//!              │  └──────────────── skip_to ────────────► │ ▲
+//!              │ sink full: notify    sink full: sync_step│ │ room: retry_victims
+//!              └────────────────► victim ◄────────────────┘ │
+//!                                    └──────────────────────┘
 //! ```
 //!
-//! A state machine: no thread, no clock, no runtime. One dispatcher owns it and feeds it, in any
-//! order but for one rule: revisions come in order, and after the store has published them. All it
-//! has to say goes through the streams' sinks.
+//! A state machine: no thread, no clock, no runtime. All it has to say goes through the streams'
+//! sinks. One dispatcher owns it and, forever:
+//!
+//! - hands over what comes: streams opened and closed, requests, and applied revisions in order, each
+//!   after the store has published it ([`Hub::notify`], or [`Hub::skip_to`] if some were lost on the
+//!   way);
+//! - while [`HubCounts::unsynced`] is not zero, takes a [`Hub::sync_step`] between what else there is
+//!   to do, and one after the other if there is nothing;
+//! - while [`HubCounts::victims`] is not zero, calls [`Hub::retry_victims`] every few milliseconds;
+//! - calls [`Hub::progress_tick`] for each stream at its progress interval.
 //!
 //! A watcher that cannot keep up costs its place in history and nothing else. Where etcd's victims
 //! hold the batch that they could not deliver, ours forget it and read it again.

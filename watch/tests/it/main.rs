@@ -2,11 +2,16 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "tests, but not all of it inside test functions"
 )]
 
 mod client;
+mod pace;
 mod past;
 mod properties;
+mod rules;
+mod scene;
 mod script;
+mod store;
 mod world;

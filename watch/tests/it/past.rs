@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -33,9 +32,15 @@ pub(crate) enum Write {
 #[derive(Clone, Debug)]
 pub(crate) struct Past(Rc<RefCell<State>>);
 
+/// The history cannot be read now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the history cannot be read now")]
+pub(crate) struct Unreadable;
+
 #[derive(Debug)]
 struct State {
     fault: Fault,
+    readable: bool,
     current: Revision,
     compacted: Option<Revision>,
     changes: Vec<Change>,
@@ -46,6 +51,7 @@ impl Past {
     pub(crate) fn new(fault: Fault) -> Self {
         Self(Rc::new(RefCell::new(State {
             fault,
+            readable: true,
             current: Revision::FIRST,
             compacted: None,
             changes: Vec::new(),
@@ -73,6 +79,10 @@ impl Past {
         let mut state = self.0.borrow_mut();
         assert!(at <= state.current);
         state.compacted = state.compacted.max(Some(at));
+    }
+
+    pub(crate) fn set_readable(&self, readable: bool) {
+        self.0.borrow_mut().readable = readable;
     }
 
     /// All that ever happened, compacted or not.
@@ -131,7 +141,7 @@ impl State {
 }
 
 impl History for Past {
-    type Error = Infallible;
+    type Error = Unreadable;
 
     fn current(&self) -> Revision {
         self.0.borrow().current
@@ -147,8 +157,11 @@ impl History for Past {
         through: Revision,
         limits: EventLimits,
         wanted: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> Result<Events, Infallible> {
+    ) -> Result<Events, Unreadable> {
         let state = self.0.borrow();
+        if !state.readable {
+            return Err(Unreadable);
+        }
         assert!(from <= through && through <= state.current);
         let kept = state
             .changes
@@ -179,7 +192,10 @@ impl History for Past {
         Ok(events)
     }
 
-    fn previous(&self, change: &Change) -> Result<Option<Bytes>, Infallible> {
+    fn previous(&self, change: &Change) -> Result<Option<Bytes>, Unreadable> {
+        if !self.0.borrow().readable {
+            return Err(Unreadable);
+        }
         let readable = change.at.main.previous() >= self.compacted();
         let forgets = self.0.borrow().fault == Fault::ForgetsWhatWasReplaced;
         Ok(if readable && !forgets {
