@@ -52,13 +52,13 @@ pub(super) fn assemble(
     let bootstrap = Bootstrap::new(given)?;
     later::check_unsupported(given, &mut notices)?;
     add_advice(given, &listen, &mut notices);
+    let data_dir = match given.data_dir.as_str() {
+        "" => format!("{}.etcd", given.name),
+        given => given.to_owned(),
+    };
     Ok(Settings {
         name: given.name.clone(),
-        data_dir: if given.data_dir.is_empty() {
-            PathBuf::from(format!("{}.etcd", given.name))
-        } else {
-            PathBuf::from(&given.data_dir)
-        },
+        data_dir: PathBuf::from(&data_dir),
         wal_dir: (!given.wal_dir.is_empty()).then(|| PathBuf::from(&given.wal_dir)),
         listen,
         advertise,
@@ -97,11 +97,7 @@ pub(super) fn assemble(
         },
         feature_gates,
         notices,
-        effective: FLAGS
-            .iter()
-            .map(|flag| (flag.name.to_owned(), (flag.to_json)(given)))
-            .filter(|(name, value)| !value.is_null() && name != "discovery-password")
-            .collect(),
+        effective: effective_flags(given, data_dir),
     })
 }
 
@@ -337,6 +333,28 @@ fn auto_compaction(mode: &str, retention: &str) -> Result<Option<AutoCompaction>
             "unknown auto-compaction-mode {other:?}; write periodic or revision"
         ))),
     }
+}
+
+/// Every flag's value, with what an empty or zero value stands for where that is of interest.
+fn effective_flags(
+    given: &GivenFlags,
+    data_dir: String,
+) -> serde_json::Map<String, serde_json::Value> {
+    const LEFT_OUT: [&str; 3] = ["config-file", "version", "discovery-password"];
+    let mut flags: serde_json::Map<_, _> = FLAGS
+        .iter()
+        .filter(|flag| !LEFT_OUT.contains(&flag.name))
+        .map(|flag| (flag.name.to_owned(), (flag.to_json)(given)))
+        .filter(|(_, value)| !value.is_null())
+        .collect();
+    flags.insert("data-dir".to_owned(), data_dir.into());
+    if given.quota_backend_bytes == 0 {
+        flags.insert(
+            "quota-backend-bytes".to_owned(),
+            QUOTA_BYTES_DEFAULT.get().into(),
+        );
+    }
+    flags
 }
 
 /// What deserves a word although it is allowed.

@@ -10,7 +10,7 @@ use serde_yaml_ng::{Mapping, Value as Yaml};
 use super::error::SettingsError;
 use super::flag::{FileKey, Flag};
 use super::flag_table::{FLAGS, GivenFlags};
-use super::flag_value::Input;
+use super::flag_value::{Input, InvalidValue};
 use super::notice::Notice;
 
 /// Nested keys are no deeper than this in etcd's files.
@@ -76,6 +76,7 @@ impl Reader<'_> {
                 (None, Yaml::Mapping(inner)) if parents.len() < DEPTH_MAX => {
                     self.read_mapping(inner, parents)?;
                 }
+                (None, _) if is_section(parents) => return Err(self.not_a_section(parents)),
                 (None, _) => {
                     let unknown = Notice::warn("unknown key in the configuration file");
                     self.notices.push(unknown.about(&parents.join(".")));
@@ -84,6 +85,14 @@ impl Reader<'_> {
             parents.pop();
         }
         Ok(())
+    }
+
+    fn not_a_section(&self, parents: &[String]) -> SettingsError {
+        SettingsError::FileValue {
+            path: self.path.to_owned(),
+            key: parents.join("."),
+            source: InvalidValue::new("a map of settings is expected here"),
+        }
     }
 
     fn store(
@@ -108,4 +117,14 @@ fn stands_at(flag: &Flag, keys: &[String]) -> bool {
         FileKey::Path(path) => keys == path,
         FileKey::Absent => false,
     }
+}
+
+/// Whether settings stand below `keys`.
+fn is_section(keys: &[String]) -> bool {
+    FLAGS.iter().any(|flag| match flag.file_key {
+        FileKey::Path(path) => {
+            path.len() > keys.len() && path.iter().zip(keys).all(|(a, b)| a == b)
+        }
+        FileKey::Same | FileKey::Absent => false,
+    })
 }

@@ -29,7 +29,7 @@ pub struct InvalidValue {
 }
 
 impl InvalidValue {
-    fn new(reason: impl Into<String>) -> Self {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
         }
@@ -89,7 +89,15 @@ impl FlagValue for bool {
             Input::Text("1" | "t" | "T" | "true" | "TRUE" | "True") => true,
             Input::Text("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
             Input::Yaml(Yaml::Bool(value)) => *value,
-            _ => return Err(InvalidValue::new("write true or false")),
+            // etcd reads YAML 1.1, where these words are booleans.
+            Input::Yaml(Yaml::String(word)) => match word.to_ascii_lowercase().as_str() {
+                "y" | "yes" | "on" => true,
+                "n" | "no" | "off" => false,
+                _ => return Err(InvalidValue::new("write true or false")),
+            },
+            Input::Text(_) | Input::Yaml(_) => {
+                return Err(InvalidValue::new("write true or false"));
+            }
         };
         Ok(())
     }
@@ -116,11 +124,28 @@ fn parse_magnitude(text: &str) -> Option<u64> {
     u64::from_str_radix(&digits.replace('_', ""), radix).ok()
 }
 
+/// A number of a file without a fraction; `1e4` and `5.0` are whole too.
+fn whole_number(node: &Yaml) -> Option<i128> {
+    /// Beyond this a float has gaps between whole numbers.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    if let Some(number) = node.as_u64() {
+        return Some(number.into());
+    }
+    if let Some(number) = node.as_i64() {
+        return Some(number.into());
+    }
+    let float = node
+        .as_f64()
+        .filter(|it| it.fract() == 0.0 && it.abs() <= EXACT_MAX)?;
+    #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
+    Some(float as i128)
+}
+
 impl FlagValue for u64 {
     fn set(&mut self, input: Input<'_>) -> Result<(), InvalidValue> {
         let number = match input {
             Input::Text(text) => parse_magnitude(text),
-            Input::Yaml(node) => node.as_u64(),
+            Input::Yaml(node) => whole_number(node).and_then(|number| Self::try_from(number).ok()),
         };
         *self = number.ok_or_else(|| InvalidValue::new("write a whole number, zero or more"))?;
         Ok(())
@@ -155,7 +180,7 @@ impl FlagValue for i64 {
                 None => parse_magnitude(text.strip_prefix('+').unwrap_or(text))
                     .and_then(|number| Self::try_from(number).ok()),
             },
-            Input::Yaml(node) => node.as_i64(),
+            Input::Yaml(node) => whole_number(node).and_then(|number| Self::try_from(number).ok()),
         };
         *self = number.ok_or_else(|| InvalidValue::new("write a whole number"))?;
         Ok(())
@@ -382,6 +407,18 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_of_files_may_look_like_floats() {
+        for (given, number) in [("128", 128), ("0x10", 16), ("5.0", 5), ("1e4", 10_000)] {
+            assert_eq!(yaml::<u64>(given), Ok(number), "{given}");
+        }
+        for given in ["-1", "1.5", "1e300", ".nan", "'5'", "[5]"] {
+            assert!(yaml::<u64>(given).is_err(), "{given}");
+        }
+        assert_eq!(yaml::<i64>("-1"), Ok(-1));
+        assert_eq!(yaml::<u64>("18446744073709551615"), Ok(u64::MAX));
+    }
+
+    #[test]
     fn booleans_take_what_go_takes() {
         for given in ["1", "t", "T", "true", "TRUE", "True"] {
             assert_eq!(text::<bool>(given), Ok(true), "{given}");
@@ -390,6 +427,8 @@ mod tests {
             assert!(text::<bool>(given).is_err(), "{given}");
         }
         assert_eq!(yaml::<bool>("false"), Ok(false));
+        assert_eq!(yaml::<bool>("Yes"), Ok(true));
+        assert_eq!(yaml::<bool>("off"), Ok(false));
         assert!(yaml::<bool>("'true'").is_err());
     }
 

@@ -387,6 +387,14 @@ fn a_configuration_file_with_wrong_values_is_refused() {
         ("max-txn-ops: '5'", "invalid value for max-txn-ops"),
         ("watch-progress-notify-interval: 10m", "nanoseconds"),
         ("pre-vote: 'true'", "invalid value for pre-vote"),
+        (
+            "client-transport-security: 5",
+            "a map of settings is expected",
+        ),
+        (
+            "discovery-config: {client: [1]}",
+            "a map of settings is expected",
+        ),
         ("- name", "not a map"),
         ("name: [", "not valid YAML"),
         ("name: a\nname: b", "not valid YAML"),
@@ -595,6 +603,8 @@ fn effective_settings_are_one_json_object_without_passwords() {
         serde_json::json!(["http://localhost:2379"])
     );
     assert_eq!(json["max-txn-ops"], 128);
+    assert_eq!(json["data-dir"], "x.etcd");
+    assert_eq!(json["quota-backend-bytes"], 2_147_483_648_u64);
     assert_eq!(json["grpc-keepalive-interval"], "2h0m0s");
     assert!(json.get("discovery-password").is_none());
 }
