@@ -1,0 +1,107 @@
+//! What the generator sends and counts, and that it ends.
+
+use std::time::Duration;
+
+use cairn_bench::endpoint::Endpoint;
+use cairn_bench::key_space::{KeySpace, Order};
+use cairn_bench::load::{Limit, LoadPlan};
+use cairn_bench::probe;
+use cairn_bench::progress::Progress;
+use cairn_bench::scenario::{Consistency, Mixed, Puts, Ranges};
+use cairn_bench::server_process::ServerProcess;
+
+use crate::tiny_server::{Answer, TinyServer};
+
+fn counted(endpoint: Endpoint, requests: u64) -> LoadPlan {
+    LoadPlan {
+        endpoint,
+        threads: 2,
+        connections: 3,
+        clients: 20,
+        rate: None,
+        limit: Limit::Count {
+            requests,
+            deadline: Duration::from_secs(60),
+        },
+        server: Some(ServerProcess::own()),
+    }
+}
+
+fn keys() -> KeySpace {
+    KeySpace::new("it/", 100, 16)
+}
+
+#[test]
+fn exactly_the_given_number_of_requests_is_sent_and_counted() {
+    let server = TinyServer::start(Answer::Well);
+    let puts = Puts::new(keys(), Order::Sequential, 64);
+    let measured = counted(server.endpoint, 1000)
+        .run("put", &puts, Progress::Quiet)
+        .unwrap();
+    assert_eq!(server.calls(), 1000);
+    assert_eq!((measured.operations, measured.errors), (1000, 0));
+    assert_eq!(measured.latency("put").unwrap().count, 1000);
+    // Five bytes of frame head and four of message each.
+    assert_eq!(measured.received_bytes, 9000);
+}
+
+#[test]
+fn each_kind_of_request_has_its_own_latencies() {
+    let server = TinyServer::start(Answer::Well);
+    let reads = Ranges::of_one_key(keys(), Order::Random, Consistency::Serializable);
+    let mixed = Mixed::new(reads, Puts::new(keys(), Order::Random, 8), 50);
+    let measured = counted(server.endpoint, 500)
+        .run("mixed", &mixed, Progress::Quiet)
+        .unwrap();
+    let counts = ["range", "put"].map(|kind| measured.latency(kind).unwrap().count);
+    assert_eq!(counts.iter().sum::<u64>(), 500);
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+}
+
+#[test]
+fn a_run_bounded_by_time_ends_and_counts_only_what_is_measured() {
+    let server = TinyServer::start(Answer::Well);
+    let limit = Limit::Duration {
+        warm_up: Duration::from_millis(50),
+        measure: Duration::from_millis(100),
+    };
+    let plan = LoadPlan {
+        limit,
+        rate: Some(2000.0),
+        ..counted(server.endpoint, 0)
+    };
+    let puts = Puts::new(keys(), Order::Random, 8);
+    let measured = plan.run("put", &puts, Progress::Quiet).unwrap();
+    assert!(measured.operations > 0 && measured.operations < server.calls());
+}
+
+#[test]
+fn clients_give_up_on_a_server_that_refuses_everything() {
+    let server = TinyServer::start(Answer::Error("8"));
+    let puts = Puts::new(keys(), Order::Random, 8);
+    let error = counted(server.endpoint, 1_000_000)
+        .run("put", &puts, Progress::Quiet)
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("gRPC status 8: as told"),
+        "{error:#}"
+    );
+    assert_eq!(server.calls(), 20 * 10);
+}
+
+#[test]
+fn nobody_listening_is_an_error_at_once() {
+    let endpoint = Endpoint::free().unwrap();
+    let puts = Puts::new(keys(), Order::Random, 8);
+    let error = counted(endpoint, 10)
+        .run("put", &puts, Progress::Quiet)
+        .unwrap_err();
+    assert!(format!("{error:#}").contains("connecting to"), "{error:#}");
+}
+
+#[test]
+fn answers_to_single_questions_are_decoded() {
+    let server = TinyServer::start(Answer::Well);
+    assert_eq!(probe::count(server.endpoint, &keys()).unwrap(), 7);
+    probe::wait_until_ready(server.endpoint, Duration::from_secs(60)).unwrap();
+}
