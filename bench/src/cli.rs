@@ -13,6 +13,11 @@ use cairn_bench::server_command::Ending;
 use cairn_bench::server_process::ServerProcess;
 use clap::{Args, Parser, Subcommand};
 
+/// How long is measured unless said otherwise.
+const MEASURE_TIME: Duration = Duration::from_secs(10);
+/// How long a run of so many requests may take unless said otherwise.
+const TOTAL_TIME_MAX: Duration = Duration::from_secs(3600);
+
 /// Measures any etcd endpoint on this machine: etcd itself, Cairn, or whatever speaks its API.
 ///
 /// Each sub-command drives one kind of load against a server that already runs (or, for `restart`
@@ -174,9 +179,9 @@ pub(crate) struct LoadArgs {
     /// Requests per second of all clients together, instead of as many as answers come.
     #[arg(long, value_parser = positive)]
     pub(crate) rate: Option<f64>,
-    /// Seconds measured; with --total, the longest that it may take.
-    #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = seconds)]
-    pub(crate) duration: Duration,
+    /// Seconds measured (10 if not given); with --total, the longest that it may take (an hour).
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) duration: Option<Duration>,
     /// Seconds of load before it is measured.
     #[arg(long, default_value = "2", value_name = "SECONDS", value_parser = seconds)]
     pub(crate) warm_up: Duration,
@@ -190,11 +195,11 @@ impl LoadArgs {
         let limit = match self.total {
             Some(requests) => Limit::Count {
                 requests,
-                deadline: self.duration,
+                deadline: self.duration.unwrap_or(TOTAL_TIME_MAX),
             },
             None => Limit::Duration {
                 warm_up: self.warm_up,
-                measure: self.duration,
+                measure: self.duration.unwrap_or(MEASURE_TIME),
             },
         };
         LoadPlan {

@@ -21,6 +21,7 @@ pub mod framing;
 pub mod key_space;
 pub mod latencies;
 pub mod load;
+pub mod machine;
 pub mod measurement;
 pub mod median;
 pub mod plot;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use cairn_bench::load::{LoadPlan, Workload};
 use cairn_bench::measurement::Measurement;
 use cairn_bench::progress::Progress;
-use cairn_bench::scenario::{Fill, Mixed, Pacing, Puts, Ranges, Restart, Scans, Txns, WatchPlan};
+use cairn_bench::scenario::{Fill, Mixed, Pacing, Restart, Scans, WatchPlan};
 use cairn_bench::server_command::ServerCommand;
 use cairn_bench::{compare, plot, report, scenario};
 use clap::Parser;
@@ -97,7 +97,7 @@ fn main() -> Result<()> {
 fn measure(command: Command, progress: Progress) -> Result<Measurement> {
     match command {
         Command::Put { load, keys } => {
-            let puts = Puts::new(keys.space(), keys.order, keys.value_size);
+            let puts = scenario::puts(keys.space(), keys.order, keys.value_size);
             load.plan().run("put", &puts, progress)
         }
         Command::Range {
@@ -109,11 +109,11 @@ fn measure(command: Command, progress: Progress) -> Result<Measurement> {
             let (name, ranges) = match page {
                 Some(page) => (
                     "page",
-                    Ranges::of_a_page(keys.space(), keys.order, consistency, page),
+                    scenario::pages(keys.space(), keys.order, consistency, page),
                 ),
                 None => (
                     "range",
-                    Ranges::of_one_key(keys.space(), keys.order, consistency),
+                    scenario::reads(keys.space(), keys.order, consistency),
                 ),
             };
             run_filled(&load.plan(), &keys, name, &ranges, progress)
@@ -126,7 +126,7 @@ fn measure(command: Command, progress: Progress) -> Result<Measurement> {
             plan.run("scan", &scans, progress)
         }
         Command::Txn { load, keys } => {
-            let txns = Txns::new(keys.space(), keys.order, keys.value_size);
+            let txns = scenario::txns(keys.space(), keys.order, keys.value_size);
             run_filled(&load.plan(), &keys, "txn", &txns, progress)
         }
         Command::Mixed {
@@ -135,8 +135,8 @@ fn measure(command: Command, progress: Progress) -> Result<Measurement> {
             reads_percent,
             consistency,
         } => {
-            let reads = Ranges::of_one_key(keys.space(), keys.order, consistency);
-            let puts = Puts::new(keys.space(), keys.order, keys.value_size);
+            let reads = scenario::reads(keys.space(), keys.order, consistency);
+            let puts = scenario::puts(keys.space(), keys.order, keys.value_size);
             let mixed = Mixed::new(reads, puts, reads_percent);
             run_filled(&load.plan(), &keys, "mixed", &mixed, progress)
         }
@@ -149,10 +149,7 @@ fn measure(command: Command, progress: Progress) -> Result<Measurement> {
             watch_plan(&watch, watchers, watchers).run("watch-latency", progress)
         }
         Command::Load { load, keys, batch } => {
-            let plan = LoadPlan {
-                server: load.plan().server,
-                ..load.plan()
-            };
+            let plan = load.plan();
             let filled = fill(&plan, &keys, batch, progress)?;
             filled.context("every key is there already; choose another --prefix")
         }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::latencies::LatencySummary;
+use crate::machine;
 use crate::server_process::{ServerProcess, Usage};
 
 /// What one scenario measured.
@@ -31,6 +32,9 @@ pub struct Measurement {
     pub server: Option<ServerCost>,
     /// Processor time of the load generator: near one core a thread, it was the limit.
     pub generator_cpu_seconds: f64,
+    /// Cores that neither server nor generator kept busy: above 0.1, mistrust rates and latencies.
+    /// Without a known server, its own are among them.
+    pub other_cores: f64,
 }
 
 impl Measurement {
@@ -62,6 +66,7 @@ impl Measurement {
                 }
             }),
             generator_cpu_seconds: span.generator_cpu.as_secs_f64(),
+            other_cores: span.other_cores(),
         }
     }
 
@@ -103,6 +108,7 @@ pub struct Span {
     elapsed: Duration,
     server: Option<(Usage, Usage)>,
     generator_cpu: Duration,
+    machine_cpu: Duration,
 }
 
 impl Span {
@@ -117,8 +123,19 @@ impl Span {
                 .map(|process| Ok::<_, anyhow::Error>((process, process.usage()?)))
                 .transpose()?,
             own: ServerProcess::own().usage()?,
+            machine: machine::busy()?,
             start: Instant::now(),
         })
+    }
+}
+
+impl Span {
+    fn other_cores(&self) -> f64 {
+        let server = self.server.map_or(Duration::ZERO, |(before, after)| {
+            after.cpu.saturating_sub(before.cpu)
+        });
+        let others = self.machine_cpu.saturating_sub(server + self.generator_cpu);
+        others.as_secs_f64() / self.elapsed.as_secs_f64().max(0.001)
     }
 }
 
@@ -128,6 +145,7 @@ pub struct OpenSpan {
     start: Instant,
     server: Option<(ServerProcess, Usage)>,
     own: Usage,
+    machine: Duration,
 }
 
 impl OpenSpan {
@@ -146,10 +164,12 @@ impl OpenSpan {
             .usage()?
             .cpu
             .saturating_sub(self.own.cpu);
+        let machine_cpu = machine::busy()?.saturating_sub(self.machine);
         Ok(Span {
             elapsed,
             server,
             generator_cpu,
+            machine_cpu,
         })
     }
 }
@@ -167,6 +187,7 @@ impl Span {
             elapsed,
             server: Some((Usage::default(), after)),
             generator_cpu: Duration::ZERO,
+            machine_cpu: server_cpu,
         }
     }
 }
@@ -179,7 +200,7 @@ mod tests {
     fn rates_and_costs_follow_from_the_span() {
         let span = Span::made_up(Duration::from_secs(2), Duration::from_secs(1));
         let measured = Measurement::of("put", 50_000, &span);
-        assert_eq!(measured.per_second, 25_000.0);
+        assert_eq!((measured.per_second, measured.other_cores), (25_000.0, 0.0));
         let server = measured.server.unwrap();
         assert_eq!(server.cpu_us_per_operation, 20.0);
         assert_eq!(server.operations_per_cpu_second, 50_000.0);

@@ -23,6 +23,7 @@ pub fn table(measurements: &[Measurement]) -> String {
         "RSS",
         "peak",
         "client CPU",
+        "other cores",
     ]);
     for measured in measurements {
         let server = measured.server;
@@ -44,6 +45,7 @@ pub fn table(measurements: &[Measurement]) -> String {
             of_server(&|cost| mebibytes(cost.usage.resident_bytes)),
             of_server(&|cost| mebibytes(cost.usage.peak_bytes)),
             format!("{:.2} s", measured.generator_cpu_seconds),
+            format!("{:.2}", measured.other_cores),
         ]);
         add_row(&mut table, row);
         for latency in latencies {

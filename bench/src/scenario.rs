@@ -4,6 +4,7 @@
 //! restarting are runs of their own.
 
 mod fill;
+mod keyed;
 mod mixed;
 mod put;
 mod range;
@@ -13,10 +14,11 @@ mod txn;
 mod watch;
 
 pub use fill::{Fill, fill};
+pub use keyed::Keyed;
 pub use mixed::Mixed;
-pub use put::Puts;
-pub use range::{Consistency, Ranges};
+pub use put::puts;
+pub use range::{Consistency, pages, reads};
 pub use restart::{Restart, RestartTimes};
 pub use scan::{Scans, Transfer};
-pub use txn::Txns;
+pub use txn::txns;
 pub use watch::{Pacing, WatchPlan};

@@ -15,7 +15,7 @@ use crate::load::{Limit, LoadPlan, Workload};
 use crate::measurement::Measurement;
 use crate::probe;
 use crate::progress::Progress;
-use crate::scenario::{Consistency, Fill, Pacing, Puts, Ranges, Scans, Transfer, WatchPlan, fill};
+use crate::scenario::{Consistency, Fill, Pacing, Scans, Transfer, WatchPlan, fill, puts, reads};
 
 /// Bytes of a key.
 const KEY_LEN: usize = 32;
@@ -169,7 +169,7 @@ impl Contest {
     pub(super) fn round(self, side: &mut Side, scale: &Scale, progress: Progress) -> Result<()> {
         match self {
             Self::Puts => {
-                let puts = Puts::new(keys(KEYS), Order::Random, VALUE_LEN);
+                let puts = puts(keys(KEYS), Order::Random, VALUE_LEN);
                 let measured = self.drive(side, scale, MANY, &puts, progress)?;
                 side.add(Quantity::PutRate, measured.per_second);
                 add_cpu(side, Quantity::PutCpu, &measured);
@@ -179,13 +179,12 @@ impl Contest {
                 let disk = disk_sync::measure(side.home()?, DISK_TIME)?;
                 side.add(Quantity::DiskP50, disk.p50_us);
                 side.add(Quantity::DiskP99, disk.p99_us);
-                let puts = Puts::new(keys(KEYS), Order::Random, VALUE_LEN);
+                let puts = puts(keys(KEYS), Order::Random, VALUE_LEN);
                 let measured = self.drive(side, scale, 1, &puts, progress)?;
                 add_latency(side, Quantity::PutP50, Quantity::PutP99, &measured)
             }
             Self::Read => {
-                let reads =
-                    Ranges::of_one_key(keys(KEYS), Order::Random, Consistency::Linearizable);
+                let reads = reads(keys(KEYS), Order::Random, Consistency::Linearizable);
                 let measured = self.drive(side, scale, 100, &reads, progress)?;
                 side.add(Quantity::ReadRate, measured.per_second);
                 add_cpu(side, Quantity::ReadCpu, &measured);
@@ -228,6 +227,7 @@ impl Contest {
             server: Some(side.process()?),
         };
         let measured = plan.run(self.name(), progress)?;
+        side.add(Quantity::OtherCores, measured.other_cores);
         side.add(Quantity::EventRate, measured.per_second);
         let cost = measured.server.context("the server's cost is unknown")?;
         side.add(Quantity::EventsPerCpu, cost.operations_per_cpu_second);
@@ -239,7 +239,7 @@ impl Contest {
 
     fn drive(
         self,
-        side: &Side,
+        side: &mut Side,
         scale: &Scale,
         clients: usize,
         workload: &dyn Workload,
@@ -256,6 +256,7 @@ impl Contest {
             few.connections
         };
         let measured = LoadPlan { connections, ..few }.run(self.name(), workload, progress)?;
+        side.add(Quantity::OtherCores, measured.other_cores);
         ensure!(
             measured.errors == 0,
             "{} requests failed: {}",

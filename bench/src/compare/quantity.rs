@@ -52,6 +52,8 @@ pub enum Quantity {
     RestartedMemory,
     /// Seconds from start to the first linearizable read.
     Restart,
+    /// Cores kept busy by others while this side was measured: a warning, not a result.
+    OtherCores,
 }
 
 /// Which direction is good.
@@ -87,7 +89,7 @@ pub enum Verdict {
 
 impl Quantity {
     /// All quantities, in the order of reports.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::PutRate,
         Self::PutCpu,
         Self::PutsP50,
@@ -110,6 +112,7 @@ impl Quantity {
         Self::LoadedAnonymous,
         Self::RestartedMemory,
         Self::Restart,
+        Self::OtherCores,
     ];
 
     /// What it is called in reports.
@@ -138,6 +141,7 @@ impl Quantity {
             Self::LoadedAnonymous => "of it, not pages of files",
             Self::RestartedMemory => "resident memory after a restart",
             Self::Restart => "restart until the first read",
+            Self::OtherCores => "cores used by others",
         }
     }
 
@@ -166,7 +170,8 @@ impl Quantity {
             | Self::LoadedMemory
             | Self::LoadedAnonymous
             | Self::RestartedMemory
-            | Self::Restart => Better::Lower,
+            | Self::Restart
+            | Self::OtherCores => Better::Lower,
         }
     }
 
@@ -199,6 +204,7 @@ impl Quantity {
                 format!("{:.0} MiB", value / f64::from(1 << 20))
             }
             Self::Restart => format!("{value:.3} s"),
+            Self::OtherCores => format!("{value:.2}"),
             _ => micros(value),
         }
     }

@@ -13,6 +13,9 @@ use crate::median::median;
 use crate::plot::{self, Bar};
 use crate::report::{add_row, plain_table};
 
+/// Cores that others may keep busy without a warning.
+const OTHER_CORES_MAX: f64 = 0.1;
+
 /// All contests, with the conditions that they were run under.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
@@ -107,7 +110,7 @@ impl Comparison {
         let [a, b] = &self.names;
         let mut table = plain_table(&["", a, b, "ratio", "aim", "verdict"]);
         for result in &self.contests {
-            for metric in &result.metrics {
+            for metric in result.results() {
                 add_row(&mut table, metric.cells());
             }
             if let Some(error) = &result.error {
@@ -133,7 +136,7 @@ impl Comparison {
         lines.push(format!("| | {a} | {b} | ratio | aim | |"));
         lines.push("|---|--:|--:|--:|---|---|".to_owned());
         for result in &self.contests {
-            for metric in &result.metrics {
+            for metric in result.results() {
                 lines.push(format!("| {} |", metric.cells().join(" | ")));
             }
             if let Some(error) = &result.error {
@@ -192,15 +195,40 @@ impl Comparison {
         Ok(())
     }
 
+    /// The most cores that others kept busy in any round.
+    fn other_cores(&self) -> f64 {
+        let metrics = self.contests.iter().flat_map(|result| &result.metrics);
+        metrics
+            .filter(|metric| metric.quantity == Quantity::OtherCores)
+            .flat_map(|metric| metric.a_rounds.iter().chain(&metric.b_rounds))
+            .copied()
+            .fold(0.0, f64::max)
+    }
+
     fn condition_lines(&self) -> Vec<String> {
         let mut lines = self.conditions.lines();
         lines.push(format!("{}; medians of the rounds", self.scale));
+        let others = self.other_cores();
+        if others > OTHER_CORES_MAX {
+            lines.push(format!(
+                "**other processes kept up to {others:.1} cores busy: mistrust rates and latencies**"
+            ));
+        }
         lines.push("keys of 32 bytes, values of 256, load from the same machine".to_owned());
         for ((name, version), command) in self.names.iter().zip(&self.versions).zip(&self.commands)
         {
             lines.push(format!("{name}: {version} (`{command}`)"));
         }
         lines
+    }
+}
+
+impl ContestResult {
+    /// What is a result, and no warning.
+    fn results(&self) -> impl Iterator<Item = &Metric> {
+        self.metrics
+            .iter()
+            .filter(|metric| metric.quantity != Quantity::OtherCores)
     }
 }
 

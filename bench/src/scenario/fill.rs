@@ -13,7 +13,7 @@ use crate::load::{Call, Limit, LoadPlan, Workload};
 use crate::measurement::Measurement;
 use crate::probe;
 use crate::progress::Progress;
-use crate::scenario::Puts;
+use crate::scenario::puts;
 
 /// Seed of the value's bytes.
 const VALUE_SEED: u64 = 3;
@@ -48,7 +48,7 @@ impl Workload for Fill {
 
     fn client(&self, index: usize) -> Box<dyn FnMut(u64) -> Call> {
         if self.batch() == 1 {
-            return Puts::new(self.keys.clone(), Order::Sequential, self.value_len).client(index);
+            return puts(self.keys.clone(), Order::Sequential, self.value_len).client(index);
         }
         let (keys, batch) = (self.keys.clone(), self.batch());
         let value = value(self.value_len, VALUE_SEED);

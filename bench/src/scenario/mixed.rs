@@ -4,20 +4,20 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::load::{Call, Workload};
-use crate::scenario::{Puts, Ranges};
+use crate::scenario::Keyed;
 
 /// Reads of single keys among puts.
 #[derive(Clone, Debug)]
 pub struct Mixed {
-    reads: Ranges,
-    puts: Puts,
+    reads: Keyed,
+    puts: Keyed,
     reads_percent: u8,
 }
 
 impl Mixed {
     /// `reads_percent` in 100 requests are reads (at most 100), in random order.
     #[must_use]
-    pub fn new(reads: Ranges, puts: Puts, reads_percent: u8) -> Self {
+    pub fn new(reads: Keyed, puts: Keyed, reads_percent: u8) -> Self {
         Self {
             reads,
             puts,
@@ -54,13 +54,13 @@ mod tests {
     use super::*;
     use crate::connection::Method;
     use crate::key_space::{KeySpace, Order};
-    use crate::scenario::Consistency;
+    use crate::scenario::{Consistency, puts, reads};
 
     #[test]
     fn the_ratio_holds_and_each_request_has_its_kind() {
         let keys = KeySpace::new("m/", 100, 16);
-        let reads = Ranges::of_one_key(keys.clone(), Order::Random, Consistency::Linearizable);
-        let mixed = Mixed::new(reads, Puts::new(keys, Order::Random, 16), 75);
+        let reads = reads(keys.clone(), Order::Random, Consistency::Linearizable);
+        let mixed = Mixed::new(reads, puts(keys, Order::Random, 16), 75);
         let mut client = mixed.client(0);
         let mut reads = 0;
         for ticket in 0..10_000 {

@@ -7,7 +7,7 @@ use cairn_bench::key_space::{KeySpace, Order};
 use cairn_bench::load::{Limit, LoadPlan};
 use cairn_bench::probe;
 use cairn_bench::progress::Progress;
-use cairn_bench::scenario::{Consistency, Mixed, Puts, Ranges};
+use cairn_bench::scenario::{Consistency, Mixed, puts, reads};
 use cairn_bench::server_process::ServerProcess;
 
 use crate::tiny_server::{Answer, TinyServer};
@@ -34,7 +34,7 @@ fn keys() -> KeySpace {
 #[test]
 fn exactly_the_given_number_of_requests_is_sent_and_counted() {
     let server = TinyServer::start(Answer::Well);
-    let puts = Puts::new(keys(), Order::Sequential, 64);
+    let puts = puts(keys(), Order::Sequential, 64);
     let measured = counted(server.endpoint, 1000)
         .run("put", &puts, Progress::Quiet)
         .unwrap();
@@ -48,8 +48,8 @@ fn exactly_the_given_number_of_requests_is_sent_and_counted() {
 #[test]
 fn each_kind_of_request_has_its_own_latencies() {
     let server = TinyServer::start(Answer::Well);
-    let reads = Ranges::of_one_key(keys(), Order::Random, Consistency::Serializable);
-    let mixed = Mixed::new(reads, Puts::new(keys(), Order::Random, 8), 50);
+    let reads = reads(keys(), Order::Random, Consistency::Serializable);
+    let mixed = Mixed::new(reads, puts(keys(), Order::Random, 8), 50);
     let measured = counted(server.endpoint, 500)
         .run("mixed", &mixed, Progress::Quiet)
         .unwrap();
@@ -70,7 +70,7 @@ fn a_run_bounded_by_time_ends_and_counts_only_what_is_measured() {
         rate: Some(2000.0),
         ..counted(server.endpoint, 0)
     };
-    let puts = Puts::new(keys(), Order::Random, 8);
+    let puts = puts(keys(), Order::Random, 8);
     let measured = plan.run("put", &puts, Progress::Quiet).unwrap();
     assert!(measured.operations > 0 && measured.operations < server.calls());
 }
@@ -78,7 +78,7 @@ fn a_run_bounded_by_time_ends_and_counts_only_what_is_measured() {
 #[test]
 fn clients_give_up_on_a_server_that_refuses_everything() {
     let server = TinyServer::start(Answer::Error("8"));
-    let puts = Puts::new(keys(), Order::Random, 8);
+    let puts = puts(keys(), Order::Random, 8);
     let error = counted(server.endpoint, 1_000_000)
         .run("put", &puts, Progress::Quiet)
         .unwrap_err();
@@ -92,7 +92,7 @@ fn clients_give_up_on_a_server_that_refuses_everything() {
 #[test]
 fn nobody_listening_is_an_error_at_once() {
     let endpoint = Endpoint::free().unwrap();
-    let puts = Puts::new(keys(), Order::Random, 8);
+    let puts = puts(keys(), Order::Random, 8);
     let error = counted(endpoint, 10)
         .run("put", &puts, Progress::Quiet)
         .unwrap_err();
