@@ -16,7 +16,7 @@ const COMMIT_OPS: u64 = 10_000;
 const STORED: u64 = 200_000;
 
 fn open() -> (TempDir, Backend) {
-    let directory = tempfile::tempdir_in(".").unwrap();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let engine = LmdbEngine::open(directory.path(), LmdbOptions::default()).unwrap();
     let options = BackendOptions {
         batch_ops_max: 1_000_000,

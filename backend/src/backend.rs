@@ -41,7 +41,10 @@ const BUFFERED_BATCHES_MAX: usize = 4;
 /// Told once, when the backend is poisoned, on the thread that did it; it must not write or commit.
 pub type PoisonHook = Arc<dyn Fn(&Poisoned) + Send + Sync>;
 
-/// How a backend batches.
+/// Told by the committer how long a commit took, if there was something to commit.
+pub type CommitHook = Arc<dyn Fn(Duration) + Send + Sync>;
+
+/// How a backend batches, and whom it tells.
 #[derive(Clone)]
 pub struct BackendOptions {
     /// A commit is due when so many puts and deletes are buffered.
@@ -50,6 +53,8 @@ pub struct BackendOptions {
     pub batch_bytes_max: usize,
     /// Told when the backend is poisoned, so that the process can be stopped.
     pub on_poison: Option<PoisonHook>,
+    /// Told of every commit of the committer, for metrics.
+    pub on_commit: Option<CommitHook>,
 }
 
 impl Default for BackendOptions {
@@ -58,6 +63,7 @@ impl Default for BackendOptions {
             batch_ops_max: 10_000,
             batch_bytes_max: 16 * 1024 * 1024,
             on_poison: None,
+            on_commit: None,
         }
     }
 }
@@ -72,6 +78,9 @@ impl std::fmt::Debug for BackendOptions {
 }
 
 /// A handle to the store; clones are the same store.
+///
+/// When the last is dropped, what is buffered is lost, as in a crash: commit before, or stop the
+/// [`Committer`], which does.
 #[derive(Clone)]
 pub struct Backend {
     shared: Arc<Shared>,
@@ -163,11 +172,16 @@ impl Backend {
     ///
     /// [`Poisoned`] if this commit fails or one before did.
     pub fn commit(&self) -> Result<(), Poisoned> {
+        self.commit_pending().map(|_| ())
+    }
+
+    /// [`Backend::commit`]; answers whether there was something to commit.
+    pub(crate) fn commit_pending(&self) -> Result<bool, Poisoned> {
         let shared = &*self.shared;
         let _turn = shared.committing.lock();
         shared.check_poison()?;
         let Some(sealed) = shared.seal() else {
-            return Ok(());
+            return Ok(false);
         };
         shared
             .engine
@@ -179,7 +193,7 @@ impl Backend {
             seals: published.seals,
         });
         shared.refresh_size();
-        Ok(())
+        Ok(true)
     }
 
     /// [`Backend::commit`], under the name for callers that need the durability now.
@@ -191,13 +205,22 @@ impl Backend {
         self.commit()
     }
 
-    /// Starts the thread that commits every `interval`, and sooner when a batch is due.
+    /// Starts the thread that commits every `interval`, and sooner when a batch is due. One is
+    /// enough; start another only after the first is dropped.
     ///
     /// # Errors
     ///
     /// If the system gives no thread.
     pub fn spawn_committer(&self, interval: Duration) -> io::Result<Committer> {
-        Committer::spawn(self.clone(), Arc::clone(&self.shared.signal), interval)
+        let Shared {
+            signal, options, ..
+        } = &*self.shared;
+        Committer::spawn(
+            self.clone(),
+            Arc::clone(signal),
+            interval,
+            options.on_commit.clone(),
+        )
     }
 
     /// A copy of all batches that have ended, as a stream; writes go on while it is read.

@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, CommitHook};
 use crate::signal::{Signal, Wake};
 
 /// The running committer; when it is dropped, it commits once more and ends.
@@ -22,23 +22,38 @@ impl Committer {
         backend: Backend,
         signal: Arc<Signal>,
         interval: Duration,
+        on_commit: Option<CommitHook>,
     ) -> io::Result<Self> {
+        signal.reset();
         let waits = Arc::clone(&signal);
-        let thread = Builder::new()
-            .name("cairn-commit".to_owned())
-            .spawn(move || {
-                loop {
-                    let wake = waits.wait(interval);
-                    if backend.commit().is_err() || wake == Wake::Stop {
-                        return;
-                    }
+        let run = move || {
+            loop {
+                let wake = waits.wait(interval);
+                let begun = now();
+                match backend.commit_pending() {
+                    Ok(true) => on_commit.iter().for_each(|hook| hook(begun.elapsed())),
+                    Ok(false) => {}
+                    Err(_) => return,
                 }
-            })?;
+                if wake == Wake::Stop {
+                    return;
+                }
+            }
+        };
+        let thread = Builder::new().name("cairn-commit".to_owned()).spawn(run)?;
         Ok(Self {
             signal,
             thread: Some(thread),
         })
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the thread measures its own commits"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 impl Drop for Committer {

@@ -20,7 +20,7 @@ mod read_tx;
 mod signal;
 mod table;
 
-pub use backend::{Backend, BackendOptions, PoisonHook};
+pub use backend::{Backend, BackendOptions, CommitHook, PoisonHook};
 pub use batch_tx::BatchTx;
 pub use buffer::Buffer;
 pub use committer::Committer;

@@ -26,6 +26,8 @@ pub struct MemoryEngine {
 #[derive(Debug, Default)]
 struct Disk {
     tables: Tables,
+    /// The lengths of all keys and values.
+    bytes: u64,
     fails_next_commit: bool,
 }
 
@@ -52,25 +54,24 @@ impl Engine for MemoryEngine {
         if std::mem::take(&mut disk.fails_next_commit) {
             return Err(CommitError::Injected);
         }
+        let Disk { tables, bytes, .. } = &mut *disk;
         for table in Table::ALL {
-            let entries = &mut disk.tables[table];
             for (key, value) in batch.iter(table) {
-                match value {
-                    Some(value) => entries.insert(key.clone(), value.clone()),
-                    None => entries.remove(key),
+                let before = match value {
+                    Some(value) => {
+                        *bytes += entry_bytes(key, value);
+                        tables[table].insert(key.clone(), value.clone())
+                    }
+                    None => tables[table].remove(key),
                 };
+                *bytes -= before.map_or(0, |before| entry_bytes(key, &before));
             }
         }
         Ok(())
     }
 
     fn size(&self) -> Result<EngineSize, ReadError> {
-        let tables = self.disk.lock().tables.clone();
-        let bytes = tables
-            .iter()
-            .flat_map(|(_, entries)| entries.iter())
-            .map(|(key, value)| (key.len() + value.len()) as u64)
-            .sum();
+        let bytes = self.disk.lock().bytes;
         Ok(EngineSize {
             total_bytes: bytes,
             in_use_bytes: bytes,
@@ -119,6 +120,10 @@ impl EngineSnapshot for Tables {
             Order::Descending => Box::new(entries.rev()),
         })
     }
+}
+
+fn entry_bytes(key: &Bytes, value: &Bytes) -> u64 {
+    (key.len() + value.len()) as u64
 }
 
 struct MemoryCopy(Cursor<Vec<u8>>);

@@ -23,6 +23,11 @@ pub(crate) struct Signal {
 }
 
 impl Signal {
+    /// Forgets a stop, for the next committer.
+    pub(crate) fn reset(&self) {
+        *self.raised.lock() = None;
+    }
+
     /// Says that a commit is due.
     pub(crate) fn due(&self) {
         let mut raised = self.raised.lock();
@@ -60,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn due_wakes_once_and_stop_for_ever() {
+    fn due_wakes_once_and_stop_until_it_is_reset() {
         let signal = Signal::default();
         assert_eq!(signal.wait(Duration::ZERO), Wake::Interval);
         signal.due();
@@ -71,5 +76,7 @@ mod tests {
         signal.due();
         assert_eq!(signal.wait(Duration::MAX), Wake::Stop);
         assert_eq!(signal.wait(Duration::MAX), Wake::Stop);
+        signal.reset();
+        assert_eq!(signal.wait(Duration::ZERO), Wake::Interval);
     }
 }

@@ -270,6 +270,52 @@ fn the_committer_commits_without_being_asked_and_once_more_when_it_stops() {
 }
 
 #[test]
+fn the_committer_tells_of_commits_that_had_something_to_commit() {
+    on_each_engine(|disk| {
+        let told = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&told);
+        let options = BackendOptions {
+            on_commit: Some(Arc::new(move |_| {
+                counts.fetch_add(1, Ordering::Relaxed);
+            })),
+            ..BackendOptions::default()
+        };
+        let backend = disk.open_with(options);
+        drop(backend.spawn_committer(Duration::from_secs(3600)).unwrap());
+        assert_eq!(told.load(Ordering::Relaxed), 0);
+        let committer = backend.spawn_committer(Duration::from_secs(3600));
+        put(&backend, Table::Lease, "a", "1");
+        drop(committer);
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn sizes_follow_what_is_committed() {
+    on_each_engine(|disk| {
+        let backend = disk.open();
+        let empty = backend.size_in_use();
+        let value = "v".repeat(100_000);
+        put(&backend, Table::Lease, "a", &value);
+        put(&backend, Table::Lease, "a", &value);
+        assert_eq!(backend.size_in_use(), empty, "nothing is committed");
+        backend.commit().unwrap();
+        let full = backend.size_in_use();
+        assert!(
+            (100_000..200_000).contains(&(full - empty)),
+            "{empty} {full}"
+        );
+        put(&backend, Table::Lease, "a", &value);
+        backend.commit().unwrap();
+        assert_eq!(backend.size_in_use(), full, "a value replaces one as long");
+        delete(&backend, Table::Lease, "a");
+        backend.commit().unwrap();
+        assert_eq!(backend.size_in_use(), empty);
+        assert!(backend.size() >= backend.size_in_use());
+    });
+}
+
+#[test]
 fn a_writer_far_ahead_of_the_engine_commits_itself() {
     on_each_engine(|disk| {
         let options = BackendOptions {
