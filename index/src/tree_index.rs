@@ -85,31 +85,7 @@ impl TreeIndex {
         self.keys.update(key, |index| index.tombstone(at))?
     }
 
-    /// Compacts up to `keys_max` keys from after `resume` on, noting in `keep` what is kept: the
-    /// last key done, to resume after, or `None` if these were the last.
-    pub fn compact_chunk(
-        &mut self,
-        at: Revision,
-        resume: Option<&Key>,
-        keys_max: usize,
-        keep: &mut KeepSet,
-    ) -> Option<Key> {
-        let mut touched = Vec::new();
-        let resume = self.visit_chunk(resume, keys_max, |key, index| {
-            if let Some(kept) = index.kept(at) {
-                keep.insert(kept.at());
-            }
-            if index.dropped(at).next().is_some() {
-                touched.push(Key::from(key));
-            }
-        });
-        for key in touched {
-            self.compact_key(&key, at);
-        }
-        resume
-    }
-
-    /// Compacts one key, as a [`CompactionChunk`] asks for.
+    /// Compacts one key, as a [`CompactionChunk`] asks for. A key that nothing is left of is removed.
     pub fn compact_key(&mut self, key: &Key, at: Revision) {
         let key = key.as_bytes();
         if self.keys.update(key, |index| index.compact(at)) == Some(Remains::Nothing) {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use cairn_index::{KeepSet, KeyChange, KeyRange, Restore, Revision, TreeIndex};
+use cairn_index::{KeyChange, KeyRange, Restore, Revision, TreeIndex};
 use proptest::prelude::*;
 
 use crate::model::Model;
@@ -20,11 +20,7 @@ enum Step {
     /// One transaction that puts one key as often as said, and deletes it if it is odd.
     Churn(usize, u64),
     /// A compaction, at a part of the way from the last to now, with one write after each chunk.
-    Compact {
-        percent: u64,
-        chunk: usize,
-        planned: bool,
-    },
+    Compact { percent: u64, chunk: usize },
     /// A snapshot, looked at when all is done.
     Snapshot,
 }
@@ -46,8 +42,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => keys().prop_map(Step::Put),
         4 => keys().prop_map(Step::Delete),
         2 => (0..KEYS, 0_u64..40).prop_map(|(key, times)| Step::Churn(key, times)),
-        2 => (0_u64..=100, 1_usize..200, any::<bool>())
-            .prop_map(|(percent, chunk, planned)| Step::Compact { percent, chunk, planned }),
+        2 => (0_u64..=100, 1_usize..200)
+            .prop_map(|(percent, chunk)| Step::Compact { percent, chunk }),
         1 => Just(Step::Snapshot),
     ]
 }
@@ -88,11 +84,7 @@ impl World {
                     self.delete(*number, *times);
                 }
             }
-            Step::Compact {
-                percent,
-                chunk,
-                planned,
-            } => self.compact(*percent, *chunk, *planned),
+            Step::Compact { percent, chunk } => self.compact(*percent, *chunk),
             Step::Snapshot => self
                 .snapshots
                 .push((self.index.clone(), self.model.clone())),
@@ -118,45 +110,30 @@ impl World {
         );
     }
 
-    fn compact(&mut self, percent: u64, chunk: usize, planned: bool) {
+    fn compact(&mut self, percent: u64, keys_max: usize) {
         let (first, current) = (self.model.readable().next().unwrap(), self.model.current());
         let distance = (current.number() - first.number()) * percent / 100;
         let at = Revision::new(first.number() + distance).unwrap();
         let expected = self.model.kept(at.number());
-        let mut before = self.model.stored();
-        let mut keep = KeepSet::new(at);
-        let mut dropped = Vec::new();
+        let mut left = self.model.stored();
         let snapshot = self.index.clone();
         let mut resume = None;
         loop {
-            resume = if planned {
-                let chunk = snapshot.plan_compaction(at, resume.as_ref(), chunk);
-                chunk
-                    .keys
-                    .iter()
-                    .for_each(|key| self.index.compact_key(key, at));
-                dropped.extend(chunk.dropped);
-                chunk.resume
-            } else {
-                self.index
-                    .compact_chunk(at, resume.as_ref(), chunk, &mut keep)
-            };
+            let chunk = snapshot.plan_compaction(at, resume.as_ref(), keys_max);
+            chunk
+                .keys
+                .iter()
+                .for_each(|key| self.index.compact_key(key, at));
+            left.retain(|(_, change)| !chunk.dropped.contains(change));
+            resume = chunk.resume;
             if resume.is_none() {
                 break;
             }
             self.model.begin();
-            self.put(chunk, 0);
+            self.put(keys_max, 0);
         }
         self.model.compact(at);
-        if planned {
-            before.retain(|(_, change)| !dropped.contains(change));
-            assert_eq!(before, expected, "what the plan leaves");
-        } else {
-            for (_, change) in before {
-                let kept = expected.iter().any(|(_, kept)| *kept == change);
-                assert_eq!(keep.contains(change.at()), kept, "{change:?}");
-            }
-        }
+        assert_eq!(left, expected, "what the plan leaves");
     }
 }
 
