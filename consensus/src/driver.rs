@@ -12,7 +12,6 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
 use bytes::Bytes;
-use cairn_proto::raftpb;
 use raft::eraftpb;
 use raft::{RawNode, StateRole};
 
@@ -25,6 +24,7 @@ use crate::node_options::NodeOptions;
 use crate::seeded::Seeded;
 use crate::status::{Leadership, Role, Status};
 use crate::term::Term;
+use crate::turn::{ReadContext, ReadReady, SnapshotPoint, Turn};
 use crate::wal::{LogWrite, Marker, MarkerOrigin};
 use crate::wire;
 
@@ -50,62 +50,6 @@ const _: () = assert!(
     MESSAGE_BYTES_MAX <= UNCOMMITTED_BYTES_MAX,
     "raft-rs demands it"
 );
-
-/// What is to be done at once.
-#[derive(Debug, Default)]
-pub struct Turn {
-    /// Entries that are committed now, in order, each handed out once.
-    pub committed: Vec<Entry>,
-    /// Messages to send; each may be lost.
-    pub messages: Vec<raftpb::Message>,
-    /// Reads that may be served once the entry they name is applied.
-    pub reads: Vec<ReadReady>,
-    /// A snapshot that took the place of the log: the application's data must become what the
-    /// leader sent with it.
-    pub snapshot: Option<SnapshotPoint>,
-    /// Members that need a snapshot; see [`Driver::offer_snapshot`].
-    pub snapshot_wanted_by: Vec<MemberId>,
-    /// Who leads, and in which term, if that changed.
-    pub leadership: Option<Leadership>,
-}
-
-impl Turn {
-    /// Whether there is nothing to do.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.committed.is_empty()
-            && self.messages.is_empty()
-            && self.reads.is_empty()
-            && self.snapshot.is_none()
-            && self.snapshot_wanted_by.is_empty()
-            && self.leadership.is_none()
-    }
-}
-
-/// A point of the log that a snapshot of the application's data stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotPoint {
-    /// The last entry in it.
-    pub index: LogIndex,
-    /// Its term.
-    pub term: Term,
-    /// The configuration at it.
-    pub conf_state: ConfState,
-}
-
-/// Names a read among those of one member. Never to be used again, also not after a restart: an
-/// old answer would serve a new read. So count from a random number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReadContext(pub u64);
-
-/// A read that is linearizable once `index` is applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadReady {
-    /// Which read.
-    pub context: ReadContext,
-    /// What must be applied.
-    pub index: LogIndex,
-}
 
 /// Counts writes, to say which are durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -327,11 +271,7 @@ impl Driver {
         } else if raft.leader_id == raft::INVALID_ID {
             return Err(ReadIndexError::NoLeader);
         }
-        // The leader knows reads by their bytes alone, so they name the member too.
-        let mut bytes = Vec::with_capacity(16);
-        bytes.extend_from_slice(&self.member.get().to_be_bytes());
-        bytes.extend_from_slice(&context.0.to_be_bytes());
-        self.raw.read_index(bytes);
+        self.raw.read_index(context.encode(self.member));
         Ok(())
     }
 
@@ -388,16 +328,7 @@ impl Driver {
     /// Offers a snapshot of the application's data at `point` to members that are behind the log.
     /// It goes out as a message with `point` alone; whoever sends it adds the data.
     pub fn offer_snapshot(&mut self, point: &SnapshotPoint) {
-        let metadata = eraftpb::SnapshotMetadata {
-            conf_state: Some(point.conf_state.to_raft()),
-            index: point.index.get(),
-            term: point.term.get(),
-        };
-        let snapshot = eraftpb::Snapshot {
-            data: Bytes::new(),
-            metadata: Some(metadata),
-        };
-        self.raw.mut_store().offer_snapshot(snapshot);
+        self.raw.mut_store().offer_snapshot(point.to_raft());
     }
 
     /// What must be read back from the log and given to [`Driver::supply`] before
@@ -467,7 +398,7 @@ impl Driver {
             }
         }
         if !ready.snapshot().is_empty() {
-            let point = snapshot_point(ready.snapshot())?;
+            let point = SnapshotPoint::from_raft(ready.snapshot())?;
             write.marker = Some(Marker {
                 index: point.index,
                 term: point.term,
@@ -483,8 +414,12 @@ impl Driver {
         }
         self.raw.mut_store().append(write.entries.clone());
 
-        turn.reads
-            .extend(ready.take_read_states().iter().filter_map(read_ready));
+        turn.reads.extend(
+            ready
+                .take_read_states()
+                .iter()
+                .filter_map(ReadReady::from_raft),
+        );
         self.hand_out(ready.take_committed_entries(), turn)?;
         wire::push_messages(ready.take_messages(), &mut turn.messages);
         let held = ready.take_persisted_messages();
@@ -505,6 +440,7 @@ impl Driver {
                 wire::push_messages(messages, &mut turn.messages);
             }
         }
+        self.advance_applied();
         let persisted = self.raw.raft.raft_log.persisted;
         self.raw.mut_store().trim(persisted);
     }
@@ -614,11 +550,12 @@ impl Driver {
     }
 
     /// Whoever wins an election at once must have all of its log on disk; who must ask others
-    /// has it by the time they answer.
+    /// has it by the time they answer. A snapshot, though, must be durable in any case.
     fn may_campaign(&self) -> bool {
         let log = &self.raw.raft.raft_log;
-        !self.conf_state.is_sole_voter(self.member)
-            || (log.persisted == log.last_index() && log.unstable_snapshot().is_none())
+        let durable = log.persisted == log.last_index() && log.unstable_snapshot().is_none();
+        let snapshot_durable = log.applied + 1 >= log.store.first();
+        snapshot_durable && (durable || !self.conf_state.is_sole_voter(self.member))
     }
 
     fn draw_election_spread(&mut self) {
@@ -667,12 +604,15 @@ impl Driver {
         Ok(())
     }
 
+    /// Tells raft what is done with; a snapshot only once it is durable.
     fn advance_applied(&mut self) {
+        let log = &self.raw.raft.raft_log;
         let applied = self
             .unanswered
             .front()
             .map_or(self.handed_out, |first| first - 1);
-        if applied > self.raw.raft.raft_log.applied {
+        let applied = applied.min(log.committed).min(log.persisted);
+        if applied > log.applied {
             self.raw.advance_apply_to(applied);
         }
     }
@@ -709,27 +649,4 @@ impl Driver {
             turn.leadership = Some(present);
         }
     }
-}
-
-fn snapshot_point(snapshot: &eraftpb::Snapshot) -> Result<SnapshotPoint, DriverError> {
-    let metadata = snapshot.get_metadata();
-    Ok(SnapshotPoint {
-        index: LogIndex::new(metadata.index),
-        term: Term::new(metadata.term),
-        conf_state: ConfState::from_raft(metadata.get_conf_state())
-            .ok_or(DriverError::ConfState)?,
-    })
-}
-
-/// The read that an answer is for; `None` if it is none of ours.
-fn read_ready(state: &raft::ReadState) -> Option<ReadReady> {
-    let context = state
-        .request_ctx
-        .get(8..)?
-        .first_chunk()
-        .filter(|_| state.request_ctx.len() == 16)?;
-    Some(ReadReady {
-        context: ReadContext(u64::from_be_bytes(*context)),
-        index: LogIndex::new(state.index),
-    })
 }

@@ -20,15 +20,13 @@ mod node_options;
 mod seeded;
 mod status;
 mod term;
+mod turn;
 pub mod wal;
 mod wire;
 
 pub use compaction::{CompactionPolicy, LogExtent};
 pub use conf_change::{ConfChange, ConfChangeKind, ConfState, UnreadableConfChange};
-pub use driver::{
-    ConfChangeError, Driver, DriverError, ProposeError, ReadContext, ReadIndexError, ReadReady,
-    SnapshotPoint, StepError, Turn,
-};
+pub use driver::{ConfChangeError, Driver, DriverError, ProposeError, ReadIndexError, StepError};
 pub use entry::{Entry, EntryKind, UnreadableEntry};
 pub use log_index::LogIndex;
 pub use member_id::{ClusterId, Identity, MemberId};
@@ -36,4 +34,5 @@ pub use node::{FirstMember, Node, NodeError};
 pub use node_options::NodeOptions;
 pub use status::{Leadership, Role, Status};
 pub use term::Term;
+pub use turn::{ReadContext, ReadReady, SnapshotPoint, Turn};
 pub use wire::UnreadableMessage;

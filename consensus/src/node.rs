@@ -7,11 +7,13 @@ use bytes::Bytes;
 use crate::compaction::{CompactionPolicy, LogExtent};
 use crate::conf_change::{ConfChange, ConfChangeKind};
 use crate::disk::Disk;
-use crate::driver::{Driver, DriverError, Turn};
+use crate::driver::{Driver, DriverError};
 use crate::log_index::LogIndex;
 use crate::log_store::LogStore;
 use crate::member_id::{Identity, MemberId};
 use crate::node_options::NodeOptions;
+use crate::status::Status;
+use crate::turn::Turn;
 use crate::wal::{LogWrite, Marker, MarkerOrigin, Wal, WalError};
 
 /// A member that a cluster begins with.
@@ -204,6 +206,12 @@ impl Node {
     #[must_use]
     pub fn driver(&mut self) -> &mut Driver {
         &mut self.driver
+    }
+
+    /// How things stand.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.driver.status()
     }
 
     /// The log on disk.

@@ -121,8 +121,9 @@ impl Driver {
             | MessageType::MsgRequestPreVote
             | MessageType::MsgRequestPreVoteResponse
             | MessageType::MsgHeartbeatResponse
-            | MessageType::MsgTransferLeader
-            | MessageType::MsgTimeoutNow => Ok(()),
+            | MessageType::MsgTransferLeader => Ok(()),
+            MessageType::MsgTimeoutNow if self.may_campaign() => Ok(()),
+            MessageType::MsgTimeoutNow => Err("this member cannot lead before its log is durable"),
         }
     }
 

@@ -30,16 +30,16 @@
 //! write, which nobody was told of, or damage to what somebody was told of. The difference:
 //!
 //! - In any segment but the last, it is damage: the next segment was begun after its end was synced.
-//! - In the last segment, if a frame follows, it is damage: a frame is written only after the one
-//!   before it is durable. If the header of the broken frame is whole, the frame that follows must
-//!   be right behind it; if not, every aligned place behind it is tried, and a frame's header is
-//!   known by its checksum alone, which continues from the segment's (so what a recycled file
-//!   contains never counts).
+//! - In the last segment, if any frame's header stands behind it, it is damage: a frame is written
+//!   only after the one before it is durable. Every aligned place behind the broken frame is tried
+//!   (behind its header, if that is broken too). A header is known by its checksum alone, which
+//!   continues from the segment's, so what a recycled file contains never counts.
 //! - Else it is a torn tail, and the log ends before it.
 //!
 //! Damage refuses the start with [`WalError::Corrupt`], which names file and offset. One case cannot
-//! be told apart: damage to the very last frame looks like a torn write. The application notices if
-//! it has applied what is missing, since it remembers how far it has come.
+//! be told apart: damage to the very last frame, or from there backwards without a gap, looks like
+//! a torn write. The application notices if it has applied what is missing, since it remembers how
+//! far it has come.
 //!
 //! What was recovered is made durable again before it is relied on: the last frame is written anew
 //! and synced, for it may be in memory only (the process was killed between write and sync, or a
@@ -114,6 +114,15 @@ impl Default for WalOptions {
         Self {
             segment_bytes: SEGMENT_BYTES,
             durability: Durability::Sync,
+        }
+    }
+}
+
+impl WalOptions {
+    fn sync(self, file: &dyn DiskFile) -> io::Result<()> {
+        match self.durability {
+            Durability::Sync => file.sync(),
+            Durability::UnsafeNoSync => Ok(()),
         }
     }
 }
@@ -249,7 +258,8 @@ pub enum Damage {
 /// Invariants:
 /// 1. `segments` is never empty, their numbers are consecutive, and the last is written to.
 /// 2. `position` is where the last segment's frames end, `chain` the CRC of the last one.
-/// 3. After an error of [`Wal::append`] or [`Wal::release`] that touched the disk, `poisoned`.
+/// 3. `hard_state` and `marker` are the last that are durable.
+/// 4. After an error of [`Wal::append`] or [`Wal::release`] that touched the disk, `poisoned`.
 pub struct Wal {
     disk: Arc<dyn Disk>,
     options: WalOptions,
@@ -470,11 +480,9 @@ impl Wal {
         self.frame.clear();
         self.frame.resize(FRAME_HEADER_BYTES, 0);
         if let Some(state) = &write.hard_state {
-            self.hard_state = *state;
             record::push_hard_state(&mut self.frame, state);
         }
         if let Some(marker) = &write.marker {
-            self.marker = marker.clone();
             record::push_marker(&mut self.frame, marker);
         }
         let target = FRAME_BYTES_TARGET.min(self.entry_bytes_max());
@@ -491,8 +499,8 @@ impl Wal {
             }
             let (now, later) = rest.split_at(taken);
             let place = self.write_frame()?;
-            if write.marker.is_some() && rest.len() == write.entries.len() {
-                self.places.mark(&self.marker);
+            if rest.len() == write.entries.len() {
+                self.remember(write);
             }
             if let (Some(first), Some(last)) = (now.first(), now.last()) {
                 self.places
@@ -509,6 +517,17 @@ impl Wal {
             self.frame = Vec::new();
         }
         self.spares.fill(self.disk.as_ref(), written)
+    }
+
+    /// Takes note of what the first frame of a write has made durable; later segments repeat it.
+    fn remember(&mut self, write: &LogWrite) {
+        if let Some(state) = write.hard_state {
+            self.hard_state = state;
+        }
+        if let Some(marker) = &write.marker {
+            self.places.mark(marker);
+            self.marker = marker.clone();
+        }
     }
 
     /// Writes the frame that has been put together, in the next segment if this one is full.
@@ -541,9 +560,9 @@ impl Wal {
             .file
             .write_at(&self.frame, self.position)
             .map_err(|source| io("write", source))?;
-        if self.options.durability == Durability::Sync {
-            segment.file.sync().map_err(|source| io("sync", source))?;
-        }
+        self.options
+            .sync(segment.file.as_ref())
+            .map_err(|source| io("sync", source))?;
         self.position += header.frame_bytes();
         self.chain = header.crc;
         Ok((place, header.frame_bytes()))
@@ -589,9 +608,9 @@ impl Wal {
         };
         file.write_at(&bytes, 0)
             .map_err(|source| io("write", source))?;
-        if self.options.durability == Durability::Sync {
-            file.sync().map_err(|source| io("sync", source))?;
-        }
+        self.options
+            .sync(file.as_ref())
+            .map_err(|source| io("sync", source))?;
         self.disk
             .rename(&spare, &name)
             .map_err(|source| io("name", source))?;

@@ -81,9 +81,9 @@ impl FrameReader {
             .and_then(|bytes| FrameHeader::decode(*bytes, seed)))
     }
 
-    /// Whether a frame's header stands anywhere after `offset`.
-    pub(super) fn has_header_after(&mut self, offset: u64) -> io::Result<bool> {
-        let mut at = offset + FRAME_ALIGNMENT;
+    /// Whether a frame's header stands anywhere from `offset`, an aligned place, on.
+    pub(super) fn has_header_from(&mut self, offset: u64) -> io::Result<bool> {
+        let mut at = offset;
         while at + FRAME_HEADER_BYTES as u64 <= self.limit {
             // Nearly all of what follows a log's end is zero, which is no header.
             if self.bytes(at, FRAME_HEADER_BYTES)?.first_chunk() != Some(&[0_u8; 8])

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use raft::eraftpb;
 
+use super::frame::FRAME_ALIGNMENT;
 use super::places::{Place, Places};
 use super::reader::{FrameAt, FrameReader};
 use super::record::{self, Marker, Record};
@@ -202,7 +203,9 @@ impl<'a> Recovery<'a> {
                 .header(self.position + header.frame_bytes())
                 .map_err(io)?
                 .is_some(),
-            FrameAt::Nothing => reader.has_header_after(self.position).map_err(io)?,
+            FrameAt::Nothing => reader
+                .has_header_from(self.position + FRAME_ALIGNMENT)
+                .map_err(io)?,
         };
         if followed {
             return Err(corrupt(last.number, self.position, Damage::Frame));

@@ -8,8 +8,9 @@ use crate::disk::{Disk, DiskFile};
 
 const PREFIX: &str = "spare-";
 
-/// How many spares are kept; a compaction that frees more removes the others.
-const SPARES_MAX: usize = 2;
+/// How many spares are kept: as many segments as a log of the default limits uses between two
+/// compactions. A compaction that frees more removes the others.
+const SPARES_MAX: usize = 4;
 
 /// The least that is zero-filled at a time: as much as a write of that many bytes costs little.
 const PIECE_BYTES: usize = 64 << 10;
@@ -138,7 +139,7 @@ impl Spares {
         }
         let full = filling.filled == self.options.segment_bytes;
         if full || filling.filled - filling.synced >= SYNC_EVERY_BYTES {
-            let synced = filling.file.sync();
+            let synced = self.options.sync(filling.file.as_ref());
             synced.map_err(|source| io_error("sync", &filling.name, source))?;
             filling.synced = filling.filled;
         }

@@ -7,7 +7,7 @@ use cairn_consensus::disk::Disk;
 use cairn_consensus::wal::WalOptions;
 use cairn_consensus::{
     ClusterId, ConfState, EntryKind, FirstMember, Identity, LogIndex, MemberId, Node, NodeError,
-    NodeOptions, Turn,
+    NodeOptions, Term, Turn,
 };
 
 pub(crate) fn member(id: u64) -> MemberId {
@@ -44,6 +44,7 @@ pub(crate) struct Application {
     pub(crate) entries: Vec<(LogIndex, Bytes)>,
     /// The last entry it was handed, and the configuration then.
     pub(crate) applied: LogIndex,
+    pub(crate) term: Term,
     pub(crate) conf_state: ConfState,
 }
 
@@ -61,6 +62,7 @@ impl Application {
     pub(crate) fn apply(&mut self, node: &mut Node, turn: &Turn) {
         if let Some(snapshot) = &turn.snapshot {
             self.applied = snapshot.index;
+            self.term = snapshot.term;
             self.conf_state = snapshot.conf_state.clone();
         }
         for entry in &turn.committed {
@@ -70,6 +72,7 @@ impl Application {
                 "entries are without gaps or repeats"
             );
             self.applied = entry.index;
+            self.term = entry.term;
             match &entry.kind {
                 EntryKind::Empty => {}
                 EntryKind::Normal(data) => self.entries.push((entry.index, data.clone())),
