@@ -11,6 +11,8 @@ use std::fmt;
 
 use cairn_index::{FullRevision, Revision, SubRevision};
 
+use crate::change::ChangeKind;
+
 const MAIN_LEN: usize = 8;
 const SEPARATOR: u8 = b'_';
 const PLAIN_LEN: usize = 17;
@@ -25,16 +27,23 @@ pub struct BucketKey {
 }
 
 impl BucketKey {
+    /// The key of a change.
+    #[must_use]
+    pub fn new(at: FullRevision, kind: ChangeKind) -> Self {
+        let tombstone = kind == ChangeKind::Delete;
+        Self::encode(at.main.number(), at.sub.number(), tombstone)
+    }
+
     /// The key of a put.
     #[must_use]
     pub fn put(at: FullRevision) -> Self {
-        Self::encode(at.main.number(), at.sub.number(), false)
+        Self::new(at, ChangeKind::Put)
     }
 
     /// The key of a deletion.
     #[must_use]
     pub fn tombstone(at: FullRevision) -> Self {
-        Self::encode(at.main.number(), at.sub.number(), true)
+        Self::new(at, ChangeKind::Delete)
     }
 
     /// The key at or before every change of a transaction, and after all earlier ones.
@@ -65,11 +74,11 @@ impl BucketKey {
     /// # Errors
     ///
     /// [`InvalidBucketKey`] if no change has such a key.
-    pub fn decode(bytes: &[u8]) -> Result<(FullRevision, Kind), InvalidBucketKey> {
+    pub fn decode(bytes: &[u8]) -> Result<(FullRevision, ChangeKind), InvalidBucketKey> {
         let invalid = || InvalidBucketKey(bytes.into());
         let kind = match bytes.get(PLAIN_LEN..).ok_or_else(invalid)? {
-            [] => Kind::Put,
-            [TOMBSTONE_MARK] => Kind::Tombstone,
+            [] => ChangeKind::Put,
+            [TOMBSTONE_MARK] => ChangeKind::Delete,
             _ => return Err(invalid()),
         };
         let (main, sub) = numbers(bytes).ok_or_else(invalid)?;
@@ -99,15 +108,6 @@ impl fmt::Debug for BucketKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.as_bytes().escape_ascii())
     }
-}
-
-/// Whether a stored change is a put or a deletion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The key was written.
-    Put,
-    /// The key was deleted.
-    Tombstone,
 }
 
 /// The two numbers of a key, whatever follows them.
@@ -172,10 +172,10 @@ mod tests {
             b in (1..=i64::MAX as u64, 0..=i64::MAX as u64),
         ) {
             let (a, b) = (full(a.0, a.1), full(b.0, b.1));
-            prop_assert_eq!(BucketKey::decode(BucketKey::put(a).as_bytes()), Ok((a, Kind::Put)));
+            prop_assert_eq!(BucketKey::decode(BucketKey::put(a).as_bytes()), Ok((a, ChangeKind::Put)));
             prop_assert_eq!(
                 BucketKey::decode(BucketKey::tombstone(b).as_bytes()),
-                Ok((b, Kind::Tombstone))
+                Ok((b, ChangeKind::Delete))
             );
             prop_assert_eq!(
                 BucketKey::put(a).as_bytes().cmp(BucketKey::put(b).as_bytes()),

@@ -9,7 +9,8 @@ use std::ops::{Bound, ControlFlow};
 use cairn_backend::{ReadTx, Table};
 use cairn_index::{FullRevision, KeepSet, KeyRange, Revision, TreeIndex};
 
-use crate::bucket_key::{BucketKey, Kind};
+use crate::bucket_key::BucketKey;
+use crate::change::ChangeKind;
 use crate::compaction_point::CompactionPoint;
 use crate::error::ReadError;
 use crate::index_view::IndexView;
@@ -121,10 +122,7 @@ fn hash_chunk(
         if left > 0 {
             return ControlFlow::Continue(());
         }
-        chunk = Ok(Chunk::Full(match kind {
-            Kind::Put => BucketKey::put(at),
-            Kind::Tombstone => BucketKey::tombstone(at),
-        }));
+        chunk = Ok(Chunk::Full(BucketKey::new(at, kind)));
         ControlFlow::Break(())
     })?;
     Ok(chunk?)
@@ -139,9 +137,9 @@ impl Cover {
         Self { at, compacted }
     }
 
-    fn has(&self, change: FullRevision, kind: Kind) -> bool {
+    fn has(&self, change: FullRevision, kind: ChangeKind) -> bool {
         match &self.compacted {
-            Some((point, _)) if change.main == *point && kind == Kind::Tombstone => false,
+            Some((point, _)) if change.main == *point && kind == ChangeKind::Delete => false,
             Some((point, keep)) if change.main <= *point => keep.contains(change),
             _ => change.main <= self.at,
         }

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use cairn_backend::Table;
 use cairn_index::{FullRevision, KeyRange, Revision, Version};
 
-use crate::bucket_key::{BucketKey, Kind};
-use crate::change::Change;
+use crate::bucket_key::BucketKey;
+use crate::change::{Change, ChangeKind};
 use crate::error::ReadError;
 use crate::range_query::ReadAt;
 use crate::store::Store;
@@ -127,7 +127,7 @@ impl Reader<'_> {
 fn change(
     view: &View,
     at: FullRevision,
-    kind: Kind,
+    kind: ChangeKind,
     fields: &KvFields<'_>,
     value: &[u8],
 ) -> Change {
@@ -137,11 +137,11 @@ fn change(
         .and_then(|before| view.index.get(fields.key, before))
         .map(|version| version.modified);
     match kind {
-        Kind::Put => {
+        ChangeKind::Put => {
             let version = Version::from_wire(fields.version).unwrap_or(Version::FIRST);
             let kv = Bytes::copy_from_slice(value);
             Change::put(kv, fields.key.len(), version, at, previous)
         }
-        Kind::Tombstone => Change::delete(fields.key, at, previous),
+        ChangeKind::Delete => Change::delete(fields.key, at, previous),
     }
 }

@@ -14,7 +14,8 @@ use cairn_index::{
     FullRevision, Key, KeyChange, KeyVersion, Restore, Revision, TreeIndex, Version,
 };
 
-use crate::bucket_key::{BucketKey, Kind};
+use crate::bucket_key::BucketKey;
+use crate::change::ChangeKind;
 use crate::compaction::Compaction;
 use crate::compaction_marks::Mark;
 use crate::error::RestoreError;
@@ -152,10 +153,10 @@ impl Record {
         let fields =
             KvFields::parse(value).map_err(|source| RestoreError::InvalidValue { at, source })?;
         let change = match kind {
-            Kind::Put => {
+            ChangeKind::Put => {
                 KeyChange::Put(version_of(&fields, at).ok_or(RestoreError::Misplaced { at })?)
             }
-            Kind::Tombstone => KeyChange::Tombstone(at),
+            ChangeKind::Delete => KeyChange::Tombstone(at),
         };
         Ok(Self {
             key: fields.key.into(),

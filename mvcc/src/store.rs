@@ -92,7 +92,7 @@ impl Store {
         self.shared.state.read().compacted
     }
 
-    /// How many keys there are now.
+    /// How many keys are live after the last write, seen by readers or not yet.
     #[must_use]
     pub fn keys(&self) -> usize {
         self.shared.state.read().index.live()
