@@ -1,0 +1,104 @@
+//! Why a request fails, by where it fails. What clients are told is in [`crate::status`].
+
+use cairn_mvcc::ReadError;
+
+use crate::apply::{Failure, FatalError};
+use crate::request::RequestError;
+
+/// Any way in which a request can fail.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// At the door.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// On its way through the log.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// When it was applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// While it read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// In the member's own upkeep.
+    #[error(transparent)]
+    Maintenance(#[from] MaintenanceError),
+}
+
+/// A request that did not get through the log, or of which that is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// No member leads; the request was not proposed.
+    #[error("no leader")]
+    NoLeader,
+    /// Leadership moved while the request was under way: it may or may not be applied.
+    #[error("leader changed")]
+    LeaderChanged,
+    /// The member is shutting down.
+    #[error("the member is stopping")]
+    Stopped,
+    /// No answer in time: it may or may not be applied.
+    #[error("the request timed out")]
+    Timeout,
+    /// Applying is too far behind the log to take more.
+    #[error("too many requests wait to be applied")]
+    TooManyRequests,
+    /// A put or grant while the space alarm is on, or that would go over the quota.
+    #[error("the database is over its quota")]
+    NoSpace,
+}
+
+/// A log entry that every member refuses in the same way.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// A put keeps the value or lease of a key that does not exist.
+    #[error("key not found")]
+    KeyNotFound,
+    /// A put names a lease that does not exist.
+    #[error("lease not found")]
+    LeaseNotFound,
+    /// A range in a transaction, or a compaction, asks for a revision that is gone.
+    #[error("the revision has been compacted")]
+    Compacted,
+    /// A range in a transaction, or a compaction, asks for a revision to come.
+    #[error("the revision is in the future")]
+    Future,
+    /// The space alarm is on.
+    #[error("the database is over its quota")]
+    NoSpace,
+    /// The corruption alarm is on.
+    #[error("the cluster is corrupt")]
+    Corrupt,
+    /// The entry is of a kind that this version does not know, or is malformed.
+    #[error("the log entry cannot be applied by this version")]
+    Unsupported,
+    /// An entry that breaks the rules of the door: no door of this version wrote it.
+    #[error(transparent)]
+    Malformed(#[from] RequestError),
+}
+
+/// A maintenance call that fails.
+#[derive(Debug, thiserror::Error)]
+pub enum MaintenanceError {
+    /// The target of a leader transfer is no voting member.
+    #[error("not a member that can lead")]
+    BadLeaderTransferee,
+    /// Only the leader can do this.
+    #[error("not the leader")]
+    NotLeader,
+    /// The storage engine failed; the process is about to stop.
+    #[error("storage: {0}")]
+    Storage(String),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(error) => Self::Apply(error),
+            Failure::Fatal(FatalError::Read(error)) => Self::Read(error),
+            Failure::Fatal(FatalError::Write(error)) => {
+                Self::Maintenance(MaintenanceError::Storage(error.to_string()))
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The one place where errors become what clients see: etcd's codes and etcd's exact texts.
+//!
+//! Clients compare the texts, so they are part of the interface (etcd's `rpctypes`). Every match here
+//! is exhaustive: an error without a code does not compile.
+
+use cairn_mvcc::ReadError;
+use tonic::{Code, Status};
+
+use crate::error::{ApplyError, Error, MaintenanceError, ProposeError};
+use crate::request::RequestError;
+
+/// A code and a text of etcd's.
+type Wire = (Code, &'static str);
+
+const KEY_NOT_FOUND: Wire = (Code::InvalidArgument, "etcdserver: key not found");
+const COMPACTED: Wire = (
+    Code::OutOfRange,
+    "etcdserver: mvcc: required revision has been compacted",
+);
+const FUTURE: Wire = (
+    Code::OutOfRange,
+    "etcdserver: mvcc: required revision is a future revision",
+);
+const NO_SPACE: Wire = (
+    Code::ResourceExhausted,
+    "etcdserver: mvcc: database space exceeded",
+);
+/// etcd declares this one `ResourceExhausted`, yet it has always reached the wire as `Unknown`.
+const TOO_MANY_REQUESTS: Wire = (Code::Unknown, "etcdserver: too many requests");
+
+impl RequestError {
+    const fn wire(self) -> Wire {
+        match self {
+            Self::EmptyKey => (Code::InvalidArgument, "etcdserver: key is not provided"),
+            Self::ValueProvided => (Code::InvalidArgument, "etcdserver: value is provided"),
+            Self::LeaseProvided => (Code::InvalidArgument, "etcdserver: lease is provided"),
+            Self::InvalidSortOption => (Code::InvalidArgument, "etcdserver: invalid sort option"),
+            Self::TooManyOperations { .. } => (
+                Code::InvalidArgument,
+                "etcdserver: too many operations in txn request",
+            ),
+            Self::DuplicateKey => (
+                Code::InvalidArgument,
+                "etcdserver: duplicate key given in txn request",
+            ),
+            Self::EmptyOperation => KEY_NOT_FOUND,
+            Self::TooLarge { .. } => (Code::InvalidArgument, "etcdserver: request is too large"),
+        }
+    }
+}
+
+impl ProposeError {
+    const fn wire(self) -> Wire {
+        match self {
+            Self::NoLeader => (Code::Unavailable, "etcdserver: no leader"),
+            Self::LeaderChanged => (Code::Unavailable, "etcdserver: leader changed"),
+            Self::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
+            Self::Timeout => (Code::Unavailable, "etcdserver: request timed out"),
+            Self::TooManyRequests => TOO_MANY_REQUESTS,
+            Self::NoSpace => NO_SPACE,
+        }
+    }
+}
+
+impl ApplyError {
+    const fn wire(&self) -> Wire {
+        match self {
+            Self::KeyNotFound => KEY_NOT_FOUND,
+            Self::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
+            Self::Compacted => COMPACTED,
+            Self::Future => FUTURE,
+            Self::NoSpace => NO_SPACE,
+            Self::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
+            Self::Unsupported => (Code::FailedPrecondition, "etcdserver: not capable"),
+            Self::Malformed(error) => error.wire(),
+        }
+    }
+}
+
+impl From<RequestError> for Status {
+    fn from(error: RequestError) -> Self {
+        let (code, text) = error.wire();
+        Self::new(code, text)
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let (code, text) = match &error {
+            Error::Request(error) => error.wire(),
+            Error::Propose(error) => error.wire(),
+            Error::Apply(error) => error.wire(),
+            Error::Read(ReadError::Compacted { .. }) => COMPACTED,
+            Error::Read(ReadError::Future { .. }) => FUTURE,
+            // Storage is at fault: the process is about to stop.
+            Error::Read(
+                error @ (ReadError::Missing(_)
+                | ReadError::MalformedKv(_)
+                | ReadError::InvalidKey(_)
+                | ReadError::Backend(_)),
+            ) => return Self::new(Code::Unknown, error.to_string()),
+            Error::Maintenance(MaintenanceError::BadLeaderTransferee) => (
+                Code::FailedPrecondition,
+                "etcdserver: bad leader transferee",
+            ),
+            Error::Maintenance(MaintenanceError::NotLeader) => {
+                (Code::FailedPrecondition, "etcdserver: not leader")
+            }
+            Error::Maintenance(MaintenanceError::Storage(error)) => {
+                return Self::new(Code::Unknown, error.clone());
+            }
+        };
+        Self::new(code, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_carries_etcds_prefix_and_no_two_errors_share_code_and_text_by_accident() {
+        let requests = [
+            RequestError::EmptyKey,
+            RequestError::ValueProvided,
+            RequestError::LeaseProvided,
+            RequestError::InvalidSortOption,
+            RequestError::TooManyOperations {
+                operations: 2,
+                operations_max: 1,
+            },
+            RequestError::DuplicateKey,
+            RequestError::EmptyOperation,
+            RequestError::TooLarge {
+                bytes: 2,
+                bytes_max: 1,
+            },
+        ];
+        let mut texts: Vec<_> = requests.iter().map(|error| error.wire()).collect();
+        assert!(
+            texts
+                .iter()
+                .all(|(_, text)| text.starts_with("etcdserver: "))
+        );
+        assert!(texts.iter().all(|(code, _)| *code == Code::InvalidArgument));
+        texts.sort_by_key(|(_, text)| *text);
+        texts.dedup_by_key(|(_, text)| *text);
+        assert_eq!(texts.len(), requests.len());
+    }
+
+    #[test]
+    fn too_many_requests_reaches_the_wire_as_unknown() {
+        let status = Status::from(Error::from(ProposeError::TooManyRequests));
+        assert_eq!(status.code(), Code::Unknown);
+        assert_eq!(status.message(), "etcdserver: too many requests");
+    }
+}
