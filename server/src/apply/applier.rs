@@ -1,0 +1,333 @@
+//! The owner of the store's write side.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use cairn_backend::{ReadError as StorageError, Table};
+use cairn_consensus::{Entry, EntryKind, LogIndex, MemberId, Term};
+use cairn_mvcc::{Change, CompactError, CompactionPoint, LeaseId, Store, WriteBatch};
+use cairn_proto::etcdserverpb::{
+    AlarmMember, AlarmRequest, AlarmType, CompactionRequest, InternalRaftRequest,
+    alarm_request::AlarmAction,
+};
+use prost::Message;
+
+use super::{Failure, FatalError, Outcome, txn};
+use crate::alarms::{Alarm, Alarms};
+use crate::error::ApplyError;
+use crate::member::RequestId;
+use crate::membership::{Member, Membership};
+use crate::quota;
+use crate::request::{DeleteRange, Put, Txn};
+
+/// Applies log entries to the store.
+///
+/// Invariants:
+/// 1. `applied` is the index stored with the data: what is at or below it is never applied again.
+/// 2. `alarms` and `membership`, as doors see them, are those stored with the data.
+pub struct Applier {
+    store: Store,
+    applied: LogIndex,
+    alarms: Arc<ArcSwap<Alarms>>,
+    membership: Arc<ArcSwap<Membership>>,
+}
+
+/// What a batch of entries did.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// The answers, for those entries that a request waits for.
+    pub replies: Vec<(RequestId, Result<Outcome, ApplyError>)>,
+    /// What changed in the store, in order.
+    pub changes: Vec<Change>,
+    /// Whether a compaction was scheduled.
+    pub compaction: bool,
+    /// The last entry's place in the log.
+    pub last: Option<(LogIndex, Term)>,
+}
+
+/// Where the index of the last applied entry is stored, in table `meta`, and its term.
+const APPLIED_INDEX_KEY: &[u8] = b"consistent_index";
+const APPLIED_TERM_KEY: &[u8] = b"term";
+
+impl Applier {
+    /// Takes up where the store left off.
+    ///
+    /// # Errors
+    ///
+    /// The backend's.
+    pub fn restore(store: Store) -> Result<Self, StorageError> {
+        let tx = store.backend().read()?;
+        let applied = tx.get(Table::Meta, APPLIED_INDEX_KEY)?;
+        let applied = applied.and_then(|bytes| bytes.as_ref().try_into().ok());
+        let applied = applied.map_or(LogIndex::ZERO, |bytes| {
+            LogIndex::new(u64::from_be_bytes(bytes))
+        });
+        let alarms = Arc::new(ArcSwap::from_pointee(Alarms::restore(&tx)?));
+        let membership = Arc::new(ArcSwap::from_pointee(Membership::restore(&tx)?));
+        Ok(Self {
+            store,
+            applied,
+            alarms,
+            membership,
+        })
+    }
+
+    /// The last entry whose effects are in the store.
+    pub const fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    /// The alarms, as they change.
+    pub fn alarms(&self) -> Arc<ArcSwap<Alarms>> {
+        Arc::clone(&self.alarms)
+    }
+
+    /// The members, as they change.
+    pub fn membership(&self) -> Arc<ArcSwap<Membership>> {
+        Arc::clone(&self.membership)
+    }
+
+    /// Applies `entries`, in order; those that the store holds already are passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`FatalError`]: the process must stop.
+    pub fn apply(&mut self, entries: Vec<Entry>) -> Result<Applied, FatalError> {
+        let mut applied = Applied::default();
+        let store = self.store.clone();
+        let mut batch = store.write();
+        for entry in entries {
+            if entry.index <= self.applied {
+                continue;
+            }
+            assert!(entry.index == self.applied.next(), "the log has no gaps");
+            self.applied = entry.index;
+            applied.last = Some((entry.index, entry.term));
+            match entry.kind {
+                EntryKind::Empty => {}
+                EntryKind::Normal(data) => self.apply_request(data, &mut batch, &mut applied)?,
+                EntryKind::ConfChange(change) => self.add_members(&change.context, &mut batch),
+            }
+        }
+        if let Some((index, term)) = applied.last {
+            let tx = batch.backend();
+            tx.put(Table::Meta, APPLIED_INDEX_KEY, be_bytes(index.get()));
+            tx.put(Table::Meta, APPLIED_TERM_KEY, be_bytes(term.get()));
+        }
+        batch.end()?;
+        Ok(applied)
+    }
+
+    fn apply_request(
+        &mut self,
+        data: Bytes,
+        batch: &mut WriteBatch<'_>,
+        applied: &mut Applied,
+    ) -> Result<(), FatalError> {
+        let Ok(request) = InternalRaftRequest::decode(data) else {
+            tracing::warn!(
+                index = self.applied.get(),
+                "passed over a log entry that does not decode"
+            );
+            return Ok(());
+        };
+        let id = request
+            .header
+            .as_ref()
+            .and_then(|header| RequestId::from_wire(header.id));
+        let reply = match self.dispatch(request, batch, applied) {
+            Ok(outcome) => Ok(outcome),
+            Err(Failure::Refused(error)) => Err(error),
+            Err(Failure::Fatal(error)) => return Err(error),
+        };
+        applied.replies.extend(id.map(|id| (id, reply)));
+        Ok(())
+    }
+
+    /// Carries out whichever request is set. The order of the kinds is that of the message.
+    fn dispatch(
+        &mut self,
+        request: InternalRaftRequest,
+        batch: &mut WriteBatch<'_>,
+        applied: &mut Applied,
+    ) -> Result<Outcome, Failure> {
+        if let Some(put) = request.put {
+            self.check_alarms(NeedsSpace::Yes)?;
+            let put = Put::parse(put).map_err(ApplyError::from)?;
+            return self.put(&put, batch, applied).map(Outcome::Put);
+        }
+        if let Some(delete) = request.delete_range {
+            self.check_alarms(NeedsSpace::No)?;
+            let delete = DeleteRange::parse(delete).map_err(ApplyError::from)?;
+            let mut txn = batch.txn();
+            let response = txn::write_delete_range(&delete, &mut txn)?;
+            applied.changes.extend(txn.end().changes);
+            return Ok(Outcome::DeleteRange(response));
+        }
+        if let Some(request) = request.txn {
+            let needs_space = quota::cost_of_txn(&request) > 0;
+            self.check_alarms(if needs_space {
+                NeedsSpace::Yes
+            } else {
+                NeedsSpace::No
+            })?;
+            let txn = Txn::parse_logged(request).map_err(ApplyError::from)?;
+            return self.txn(&txn, batch, applied).map(Outcome::Txn);
+        }
+        if let Some(CompactionRequest { revision, .. }) = request.compaction {
+            self.check_alarms(NeedsSpace::No)?;
+            let outcome = compact(revision, batch)?;
+            applied.compaction = true;
+            return Ok(outcome);
+        }
+        if let Some(alarm) = request.alarm {
+            return Ok(Outcome::Alarm(self.alarm(&alarm, batch)));
+        }
+        if let Some(attributes) = request.cluster_member_attr_set {
+            self.set_member_attributes(attributes, batch);
+            return Ok(Outcome::Done);
+        }
+        if let Some(version) = request.cluster_version_set {
+            self.change_membership(|members| members.set_version(version.ver, batch.backend()));
+            return Ok(Outcome::Done);
+        }
+        Err(ApplyError::Unsupported.into())
+    }
+
+    fn check_alarms(&self, needs_space: NeedsSpace) -> Result<(), ApplyError> {
+        let alarms = self.alarms.load();
+        if alarms.is_on(Alarm::Corrupt) {
+            return Err(ApplyError::Corrupt);
+        }
+        if needs_space == NeedsSpace::Yes && alarms.is_on(Alarm::NoSpace) {
+            return Err(ApplyError::NoSpace);
+        }
+        Ok(())
+    }
+
+    fn put(
+        &self,
+        put: &Put,
+        batch: &mut WriteBatch<'_>,
+        applied: &mut Applied,
+    ) -> Result<cairn_proto::stored::PutResponse, Failure> {
+        let mut txn = batch.txn();
+        txn::check_put(put, &txn, &lease_exists)?;
+        let response = txn::write_put(put, &mut txn)?;
+        applied.changes.extend(txn.end().changes);
+        Ok(response)
+    }
+
+    fn txn(
+        &self,
+        request: &Txn,
+        batch: &mut WriteBatch<'_>,
+        applied: &mut Applied,
+    ) -> Result<cairn_proto::stored::TxnResponse, Failure> {
+        let mut txn = batch.txn();
+        let chosen = txn::choose(request, &txn)?;
+        chosen.check(&txn, &lease_exists)?;
+        let response = chosen.write(&mut txn)?;
+        applied.changes.extend(txn.end().changes);
+        Ok(response)
+    }
+
+    fn alarm(&mut self, request: &AlarmRequest, batch: &mut WriteBatch<'_>) -> Vec<AlarmMember> {
+        let alarm = Alarm::from_wire(request.alarm);
+        let member = MemberId::from_wire(request.member_id);
+        let mut alarms = Alarms::clone(&self.alarms.load());
+        match (AlarmAction::try_from(request.action), alarm, member) {
+            (Ok(AlarmAction::Get), wanted, _) => {
+                let asked_for = i32::from(AlarmType::None) == request.alarm;
+                return alarms
+                    .iter()
+                    .filter(|(alarm, _)| asked_for || Some(*alarm) == wanted)
+                    .map(|(alarm, member)| alarm_record(alarm, member))
+                    .collect();
+            }
+            (Ok(AlarmAction::Activate), Some(alarm), Some(member)) => {
+                alarms.raise(alarm, member, batch.backend());
+            }
+            (Ok(AlarmAction::Deactivate), Some(alarm), Some(member)) => {
+                if !alarms.clear(alarm, member, batch.backend()) {
+                    return Vec::new();
+                }
+            }
+            _ => return Vec::new(),
+        }
+        self.alarms.store(Arc::new(alarms));
+        alarm
+            .zip(member)
+            .map(|(alarm, member)| alarm_record(alarm, member))
+            .into_iter()
+            .collect()
+    }
+
+    fn set_member_attributes(
+        &mut self,
+        request: cairn_proto::membershippb::ClusterMemberAttrSetRequest,
+        batch: &mut WriteBatch<'_>,
+    ) {
+        let (Some(id), Some(attributes)) = (
+            MemberId::from_wire(request.member_id),
+            request.member_attributes,
+        ) else {
+            return;
+        };
+        self.change_membership(|members| {
+            members.set_attributes(id, attributes.name, attributes.client_urls, batch.backend());
+        });
+    }
+
+    /// A change of the group's configuration carries the member that it adds.
+    fn add_members(&mut self, context: &[u8], batch: &mut WriteBatch<'_>) {
+        let Ok(member) = serde_json::from_slice::<Member>(context) else {
+            return;
+        };
+        if let Some(id) = MemberId::from_wire(member.id) {
+            self.change_membership(|members| members.add(id, member, batch.backend()));
+        }
+    }
+
+    fn change_membership(&mut self, change: impl FnOnce(&mut Membership)) {
+        let mut members = Membership::clone(&self.membership.load());
+        change(&mut members);
+        self.membership.store(Arc::new(members));
+    }
+}
+
+/// Whether a request makes the database larger.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NeedsSpace {
+    Yes,
+    No,
+}
+
+/// Schedules a compaction. What is below zero is below everything, so it is compacted already.
+fn compact(revision: i64, batch: &mut WriteBatch<'_>) -> Result<Outcome, Failure> {
+    let Some(point) = CompactionPoint::from_wire(revision) else {
+        return Err(ApplyError::Compacted.into());
+    };
+    match batch.schedule_compaction(point) {
+        Ok(()) => Ok(Outcome::Compaction(point)),
+        Err(CompactError::Compacted { .. }) => Err(ApplyError::Compacted.into()),
+        Err(CompactError::Future { .. }) => Err(ApplyError::Future.into()),
+    }
+}
+
+/// No lease can be granted by this version, so none exists.
+const fn lease_exists(_: LeaseId) -> bool {
+    false
+}
+
+fn alarm_record(alarm: Alarm, member: MemberId) -> AlarmMember {
+    AlarmMember {
+        member_id: member.get(),
+        alarm: alarm.to_wire().into(),
+    }
+}
+
+fn be_bytes(number: u64) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}

@@ -1,0 +1,53 @@
+//! Applying the log: the same entries give every member the same bytes.
+//!
+//! [`Applier`] owns the store's write side. It is sans-IO but for the storage engine below the
+//! store: no clock, no chance, no network. Entries come in as a batch; what they changed becomes
+//! visible to readers together with the index of the last one, so that a crash can neither lose half
+//! of an entry nor apply one twice.
+
+mod applier;
+mod outcome;
+mod reader;
+pub mod txn;
+
+pub use applier::{Applied, Applier};
+pub use outcome::Outcome;
+pub use reader::{Reader, SnapshotReader};
+
+use cairn_mvcc::{ReadError, WriteError};
+
+use crate::error::ApplyError;
+
+/// Why an entry is not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It is refused, by every member alike; nothing was written.
+    #[error(transparent)]
+    Refused(#[from] ApplyError),
+    /// Storage failed: the member must stop, for what it holds is not known.
+    #[error(transparent)]
+    Fatal(#[from] FatalError),
+}
+
+/// Storage failed while an entry was applied.
+#[derive(Debug, thiserror::Error)]
+pub enum FatalError {
+    /// While it was read.
+    #[error("reading the store: {0}")]
+    Read(#[from] ReadError),
+    /// While it was written.
+    #[error("writing the store: {0}")]
+    Write(#[from] WriteError),
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        Self::Fatal(error.into())
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        Self::Fatal(error.into())
+    }
+}

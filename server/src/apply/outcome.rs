@@ -1,0 +1,22 @@
+//! What an applied entry answers to the request that waits for it.
+
+use cairn_mvcc::CompactionPoint;
+use cairn_proto::etcdserverpb::AlarmMember;
+use cairn_proto::stored;
+
+/// The answer to one kind of request. Headers carry the revision alone: the door knows the rest.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// To a put.
+    Put(stored::PutResponse),
+    /// To a delete.
+    DeleteRange(stored::DeleteRangeResponse),
+    /// To a transaction.
+    Txn(stored::TxnResponse),
+    /// To a compaction: it is scheduled at this revision.
+    Compaction(CompactionPoint),
+    /// To an alarm request: the alarms it names, or changed.
+    Alarm(Vec<AlarmMember>),
+    /// To what answers nothing.
+    Done,
+}
