@@ -1,0 +1,274 @@
+//! What goes on behind the requests: deleting what was compacted, shortening the log, watching the
+//! quota, compacting by itself.
+//!
+//! One thread does it all, a piece at a time, so that at most one such task competes with requests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use cairn_consensus::MemberId;
+use cairn_mvcc::{CompactionPoint, Progress as CompactionProgress, Store};
+use cairn_proto::etcdserverpb::{
+    AlarmRequest, CompactionRequest, InternalRaftRequest, RequestHeader, alarm_request::AlarmAction,
+};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use prost::Message;
+use tokio::sync::{oneshot, watch};
+
+use super::consensus_thread::{ConsensusInput, Proposal};
+use super::progress::Progress;
+use super::request_ids::RequestIds;
+use crate::alarms::{Alarm, Alarms};
+use crate::auto_compaction::Schedule;
+use crate::settings::{CompactionSettings, Quota};
+
+/// How often the quota is looked at when nothing else wakes the thread.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What others tell the housekeeper. Flags and numbers, not a queue: only the last word counts.
+#[derive(Debug, Default)]
+struct Notes {
+    compact: AtomicBool,
+    no_space: AtomicBool,
+    shorten_log: AtomicBool,
+}
+
+/// The others' end.
+#[derive(Clone)]
+pub struct Housekeeping {
+    notes: Arc<Notes>,
+    wake: Sender<()>,
+    compacted: watch::Receiver<Option<CompactionPoint>>,
+}
+
+/// The housekeeper is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+impl Housekeeping {
+    /// A compaction was scheduled.
+    pub fn compact(&self) {
+        self.notes.compact.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// A request was refused for want of space.
+    pub fn no_space(&self) {
+        self.notes.no_space.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// The log is long.
+    pub fn shorten_log(&self) {
+        self.notes.shorten_log.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Waits until everything before `point` has been deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] if the member stops first.
+    pub async fn wait_compacted(&self, point: CompactionPoint) -> Result<(), Gone> {
+        let mut compacted = self.compacted.clone();
+        let reached = compacted
+            .wait_for(|done| done.is_some_and(|done| done >= point))
+            .await;
+        reached.map(drop).map_err(|_| Gone)
+    }
+
+    fn wake(&self) {
+        // A full channel means that it will wake anyway.
+        let _ = self.wake.try_send(());
+    }
+}
+
+/// The thread's end.
+pub struct Housekeeper {
+    notes: Arc<Notes>,
+    woken: Receiver<()>,
+    compacted: watch::Sender<Option<CompactionPoint>>,
+    tasks: Tasks,
+}
+
+/// What the housekeeper works with.
+pub struct Tasks {
+    /// The store to compact.
+    pub store: Store,
+    /// The log to shorten.
+    pub consensus: Sender<ConsensusInput>,
+    /// Whether this member leads.
+    pub progress: Arc<Progress>,
+    /// Numbers for its own requests.
+    pub request_ids: Arc<RequestIds>,
+    /// The alarms that are on.
+    pub alarms: Arc<ArcSwap<Alarms>>,
+    /// This member.
+    pub member: MemberId,
+    /// The limit of the database.
+    pub quota: Quota,
+    /// How gently to compact, and when without being asked.
+    pub compaction: CompactionSettings,
+}
+
+impl Housekeeper {
+    /// Both ends.
+    pub fn new(tasks: Tasks) -> (Housekeeping, Self) {
+        let notes = Arc::new(Notes::default());
+        // A compaction that a crash cut off goes on.
+        notes.compact.store(true, Ordering::Release);
+        let (wake, woken) = bounded(1);
+        let (done, compacted) = watch::channel(None);
+        let handle = Housekeeping {
+            notes: Arc::clone(&notes),
+            wake,
+            compacted,
+        };
+        (
+            handle,
+            Self {
+                notes,
+                woken,
+                compacted: done,
+                tasks,
+            },
+        )
+    }
+
+    /// Keeps house until every [`Housekeeping`] is gone.
+    ///
+    /// # Errors
+    ///
+    /// What storage said: the process must stop.
+    pub fn run(self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let started = Instant::now();
+        let mut schedule = self.tasks.compaction.auto.map(Schedule::new);
+        let mut next_sample = Duration::ZERO;
+        loop {
+            if self.notes.compact.swap(false, Ordering::AcqRel) {
+                self.delete_compacted()?;
+            }
+            if self.notes.shorten_log.swap(false, Ordering::AcqRel) {
+                self.shorten_log()?;
+            }
+            self.watch_quota();
+            if let Some(schedule) = &mut schedule
+                && started.elapsed() >= next_sample
+            {
+                let now = started.elapsed();
+                self.compact_if_due(schedule, now);
+                next_sample = now + schedule.interval();
+            }
+            match self.woken.recv_timeout(LOOK_INTERVAL) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+    }
+
+    fn delete_compacted(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let tasks = &self.tasks;
+        loop {
+            match tasks
+                .store
+                .compaction_step(tasks.compaction.batch_revisions)?
+            {
+                CompactionProgress::Idle => return Ok(()),
+                CompactionProgress::Working => thread::sleep(tasks.compaction.batch_rest),
+                CompactionProgress::Finished(point) => {
+                    if tasks.alarms.load().is_on(Alarm::NoSpace) {
+                        // Deleting scattered revisions leaves pages half empty; packing them gives
+                        // the space back.
+                        tasks.store.backend().defragment()?;
+                    }
+                    self.compacted.send_replace(Some(point));
+                }
+            }
+        }
+    }
+
+    /// Lets the log forget what the database holds, once that is on disk.
+    fn shorten_log(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let applied = self.tasks.progress.applied();
+        self.tasks.store.backend().force_commit()?;
+        // A consensus thread that is gone has no log to shorten.
+        let _ = self.tasks.consensus.send(ConsensusInput::Shorten(applied));
+        Ok(())
+    }
+
+    /// Raises the space alarm when a request was refused, and ends it when space is back.
+    fn watch_quota(&self) {
+        let tasks = &self.tasks;
+        let raised = tasks
+            .alarms
+            .load()
+            .is_raised_by(Alarm::NoSpace, tasks.member);
+        let used = tasks.store.backend().size_in_use();
+        let refused = self.notes.no_space.swap(false, Ordering::AcqRel);
+        if raised && tasks.quota.has_recovered(used) {
+            tracing::info!(used_bytes = used, "space is back: ending the alarm");
+            self.propose_alarm(AlarmAction::Deactivate);
+        } else if !raised && refused && !tasks.quota.has_room(used, 0) {
+            tracing::warn!(
+                used_bytes = used,
+                "the database is over its quota: raising an alarm"
+            );
+            self.propose_alarm(AlarmAction::Activate);
+        }
+    }
+
+    fn propose_alarm(&self, action: AlarmAction) {
+        let alarm = AlarmRequest {
+            action: action.into(),
+            member_id: self.tasks.member.get(),
+            alarm: Alarm::NoSpace.to_wire().into(),
+        };
+        self.propose(InternalRaftRequest {
+            alarm: Some(alarm),
+            ..Default::default()
+        });
+    }
+
+    fn compact_if_due(&self, schedule: &mut Schedule, now: Duration) {
+        let current = self.tasks.store.current();
+        let Some(revision) = schedule.sample(now, current) else {
+            return;
+        };
+        if !self.tasks.progress.role().leads() {
+            return;
+        }
+        tracing::info!(revision = revision.to_wire(), "compacting as scheduled");
+        let request = CompactionRequest {
+            revision: revision.to_wire(),
+            physical: false,
+        };
+        self.propose(InternalRaftRequest {
+            compaction: Some(request),
+            ..Default::default()
+        });
+        schedule.compacted(now, revision);
+    }
+
+    /// Proposes and does not wait: what comes of it shows in the store.
+    fn propose(&self, mut request: InternalRaftRequest) {
+        let id = self.tasks.request_ids.next();
+        request.header = Some(RequestHeader {
+            id: id.to_wire(),
+            ..RequestHeader::default()
+        });
+        let (reply, _) = oneshot::channel();
+        let data = request.encode_to_vec().into();
+        let proposal = Proposal { id, data, reply };
+        if self
+            .tasks
+            .consensus
+            .try_send(ConsensusInput::Propose(proposal))
+            .is_err()
+        {
+            tracing::debug!("the log is busy: trying again later");
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! A member of the cluster, as its doors see it: what to ask, and the threads that answer.
+//!
+//! ```text
+//! doors ── proposals ──► consensus thread ── committed entries ──► apply thread ──► replies
+//!   │                     (raft, log, sync)                        (store's write side)
+//!   └── reads ──► the store's snapshots                                  │ changes
+//!                                                                   watch dispatcher
+//! ```
+
+mod apply_thread;
+mod consensus_thread;
+mod housekeeping;
+mod progress;
+mod request_ids;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use cairn_consensus::{Identity, MemberId};
+use cairn_index::Revision;
+use cairn_mvcc::{CompactionPoint, ReadError, Store};
+use cairn_proto::etcdserverpb::{InternalRaftRequest, RequestHeader, ResponseHeader};
+use cairn_proto::stored::{self, EncodedKvsBuilder};
+use crossbeam_channel::{Sender, TrySendError};
+use prost::Message;
+use tokio::sync::oneshot;
+
+pub use apply_thread::ApplyThread;
+pub use consensus_thread::{ConsensusInput, ConsensusThread, Proposal};
+pub use housekeeping::{Housekeeper, Housekeeping, Tasks};
+pub use progress::{Progress, Role};
+pub use request_ids::{RequestId, RequestIds};
+
+use crate::alarms::{Alarm, Alarms};
+use crate::apply::{Outcome, SnapshotReader, txn};
+use crate::error::{Error, MaintenanceError, ProposeError};
+use crate::membership::Membership;
+use crate::request::{Range, RequestError, Txn};
+use crate::settings::Quota;
+use crate::watching::WatchHandle;
+
+/// Where an answer goes.
+pub type Reply = oneshot::Sender<Result<Outcome, Error>>;
+
+/// Entries that may be committed and not applied before new requests are refused; etcd's number.
+const APPLY_LAG_MAX: u64 = 5000;
+/// Bytes of requests that may be under way: what the log writes in a second or so.
+const IN_FLIGHT_BYTES_MAX: usize = 256 << 20;
+
+/// What a member allows.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// `--max-request-bytes`.
+    pub request_bytes_max: usize,
+    /// `--max-txn-ops`.
+    pub txn_operations_max: usize,
+    /// `--quota-backend-bytes`.
+    pub quota: Quota,
+    /// How long a request may take before its client is told that nothing is known of it.
+    pub request_timeout: Duration,
+    /// Time between two notices to a watcher that asked to be told its progress.
+    pub watch_progress_interval: Duration,
+}
+
+/// A running member.
+pub struct Member {
+    /// Who it is.
+    pub identity: Identity,
+    /// What it holds.
+    pub store: Store,
+    /// The way into the log.
+    pub consensus: Sender<ConsensusInput>,
+    /// How far it is.
+    pub progress: Arc<Progress>,
+    /// Numbers for requests.
+    pub request_ids: Arc<RequestIds>,
+    /// The alarms that are on.
+    pub alarms: Arc<ArcSwap<Alarms>>,
+    /// Who the members are.
+    pub membership: Arc<ArcSwap<Membership>>,
+    /// The watch dispatcher.
+    pub watches: WatchHandle,
+    /// Compaction, and what else goes on behind.
+    pub housekeeping: Housekeeping,
+    /// What it allows.
+    pub limits: Limits,
+    /// Bytes of requests under way.
+    pub in_flight: Arc<AtomicUsize>,
+}
+
+impl Member {
+    /// The store.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// How far the member is.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// The alarms that are on.
+    pub fn alarms(&self) -> Guard<Arc<Alarms>> {
+        self.alarms.load()
+    }
+
+    /// Who the members are.
+    pub fn membership(&self) -> Guard<Arc<Membership>> {
+        self.membership.load()
+    }
+
+    /// The watch dispatcher.
+    pub const fn watches(&self) -> &WatchHandle {
+        &self.watches
+    }
+
+    /// What the member allows.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The header of an answer; without a revision it carries none.
+    pub fn header(&self, revision: Option<Revision>) -> ResponseHeader {
+        ResponseHeader {
+            cluster_id: self.identity.cluster.get(),
+            member_id: self.identity.member.get(),
+            revision: revision.map_or(0, Revision::to_wire),
+            raft_term: self.progress.term().get(),
+        }
+    }
+
+    /// Adds who answers to a header that carries the revision alone.
+    pub fn fill(&self, header: &mut Option<ResponseHeader>) {
+        let revision = header.take().map_or(0, |header| header.revision);
+        *header = Some(ResponseHeader {
+            revision,
+            ..self.header(None)
+        });
+    }
+
+    /// Takes a request through the log, and answers when it has been applied here.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError`] if it did not get there or nothing is known of it, otherwise what applying it
+    /// said.
+    pub async fn propose(&self, mut request: InternalRaftRequest) -> Result<Outcome, Error> {
+        let committed = self.progress.committed();
+        if committed.get() > self.progress.applied().get() + APPLY_LAG_MAX {
+            return Err(ProposeError::TooManyRequests.into());
+        }
+        let id = self.request_ids.next();
+        request.header = Some(RequestHeader {
+            id: id.to_wire(),
+            ..RequestHeader::default()
+        });
+        let data = request.encode_to_vec();
+        let (bytes, bytes_max) = (data.len(), self.limits.request_bytes_max);
+        if bytes > bytes_max {
+            return Err(RequestError::TooLarge { bytes, bytes_max }.into());
+        }
+        let _under_way = InFlight::enter(&self.in_flight, bytes)?;
+        let (reply, answer) = oneshot::channel();
+        let proposal = Proposal {
+            id,
+            data: data.into(),
+            reply,
+        };
+        match self.consensus.try_send(ConsensusInput::Propose(proposal)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Err(ProposeError::TooManyRequests.into()),
+            Err(TrySendError::Disconnected(_)) => return Err(ProposeError::Stopped.into()),
+        }
+        match tokio::time::timeout(self.limits.request_timeout, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(ProposeError::Stopped.into()),
+            Err(_) => Err(ProposeError::Timeout.into()),
+        }
+    }
+
+    /// Returns when a read of this member's store will see all that was acknowledged before the call.
+    ///
+    /// A sole voter that leads has applied whatever it acknowledged, since replies leave after
+    /// applying: there is nothing to wait for. Anyone else asks the log.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError`] if no leader confirms it in time.
+    pub async fn linearizable(&self) -> Result<(), Error> {
+        if self.progress.role() == Role::SoleVoter {
+            return Ok(());
+        }
+        let (reply, answer) = oneshot::channel();
+        if self
+            .consensus
+            .try_send(ConsensusInput::ReadIndex(reply))
+            .is_err()
+        {
+            return Err(ProposeError::Stopped.into());
+        }
+        let confirmed = async {
+            let index = answer.await.map_err(|_| ProposeError::NoLeader)?;
+            self.progress.wait_applied(index).await;
+            Ok(())
+        };
+        match tokio::time::timeout(self.limits.request_timeout, confirmed).await {
+            Ok(result) => result,
+            Err(_) => Err(ProposeError::Timeout.into()),
+        }
+    }
+
+    /// Reads a range that is known to be small, or whose caller can hold it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn range(&self, range: &Range) -> Result<stored::RangeResponse, ReadError> {
+        let mut kvs = EncodedKvsBuilder::new();
+        let summary = self
+            .store
+            .range(&range.query, &mut |kv| kvs.push(kv.encoded))?;
+        Ok(txn::range_response(&summary, kvs.finish()))
+    }
+
+    /// Answers a transaction that only reads, from one state.
+    ///
+    /// # Errors
+    ///
+    /// What a check of the transaction says, or [`ReadError`].
+    pub fn read_txn(&self, request: &Txn) -> Result<stored::TxnResponse, Error> {
+        let state = SnapshotReader::new(&self.store);
+        let chosen = txn::choose(request, &state)?;
+        chosen.check(&state, &|_| true)?;
+        Ok(chosen.read(&state)?)
+    }
+
+    /// Refuses what needs `cost` bytes if there is no room; the first refusal raises the alarm.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError::NoSpace`].
+    pub fn check_space(&self, cost: u64) -> Result<(), Error> {
+        if self
+            .limits
+            .quota
+            .has_room(self.store.backend().size_in_use(), cost)
+            && !self.alarms.load().is_on(Alarm::NoSpace)
+        {
+            return Ok(());
+        }
+        self.housekeeping.no_space();
+        Err(ProposeError::NoSpace.into())
+    }
+
+    /// Waits until what was compacted at `point` is gone from the database, and that is on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`MaintenanceError::Storage`], or [`ProposeError::Stopped`].
+    pub async fn wait_compacted(&self, point: CompactionPoint) -> Result<(), Error> {
+        self.housekeeping
+            .wait_compacted(point)
+            .await
+            .map_err(|_| ProposeError::Stopped)?;
+        let backend = self.store.backend().clone();
+        let committed = tokio::task::spawn_blocking(move || backend.force_commit()).await;
+        committed
+            .map_err(|_| ProposeError::Stopped)?
+            .map_err(|error| MaintenanceError::Storage(error.to_string()))?;
+        Ok(())
+    }
+
+    /// Hands leadership to `target`.
+    ///
+    /// # Errors
+    ///
+    /// [`MaintenanceError`] if this member does not lead, or `target` cannot.
+    pub fn move_leader(&self, target: Option<MemberId>) -> Result<(), Error> {
+        if !self.progress.role().leads() {
+            return Err(MaintenanceError::NotLeader.into());
+        }
+        match target {
+            Some(target) if target == self.identity.member => Ok(()),
+            _ => Err(MaintenanceError::BadLeaderTransferee.into()),
+        }
+    }
+}
+
+/// Counts a request as under way until it is dropped.
+struct InFlight<'a> {
+    total: &'a AtomicUsize,
+    bytes: usize,
+}
+
+impl<'a> InFlight<'a> {
+    fn enter(total: &'a AtomicUsize, bytes: usize) -> Result<Self, ProposeError> {
+        let before = total.fetch_add(bytes, Ordering::Relaxed);
+        let entered = Self { total, bytes };
+        if before + bytes > IN_FLIGHT_BYTES_MAX {
+            return Err(ProposeError::TooManyRequests);
+        }
+        Ok(entered)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

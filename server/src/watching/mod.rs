@@ -1,0 +1,18 @@
+//! The watch dispatcher: one thread that owns the hub, between the apply thread and the clients'
+//! streams.
+//!
+//! ```text
+//! apply thread ── changes ──►  dispatcher (Hub)  ── replies ──► stream tasks ──► clients
+//!                  (bounded)         ▲                (bounded)
+//! stream tasks ──── requests ────────┘
+//! ```
+//!
+//! Applying never waits for watchers: if the dispatcher's queue is full, changes are dropped there and
+//! the hub is told to skip; its watchers then read them from the store.
+
+mod dispatcher;
+mod sink;
+mod stream;
+
+pub use dispatcher::{Dispatcher, WatchHandle};
+pub use stream::{WatchAsks, WatchReplies};
