@@ -21,6 +21,7 @@ use crate::stored_kv::StoredKv;
 ///
 /// A query that sorts is sorted when the scan begins, and the scan holds its rows, though not their
 /// values. One in key order holds no rows.
+#[derive(Clone)]
 pub struct RangeScan {
     store: Store,
     query: RangeQuery,
@@ -30,6 +31,7 @@ pub struct RangeScan {
 }
 
 /// What is still to be read.
+#[derive(Clone)]
 enum Rest {
     /// In key order: what is after the cursor.
     Keys(KeyCursor),

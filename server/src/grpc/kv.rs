@@ -1,0 +1,161 @@
+//! The KV service, but for `Range`, which is in [`super::range`].
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use cairn_proto::etcdserverpb::{
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, InternalRaftRequest, PutRequest,
+    RangeRequest, TxnRequest,
+};
+use cairn_proto::stored::kv_server::Kv;
+use cairn_proto::stored::{
+    DeleteRangeResponse, PutResponse, RangeResponse, RangeStreamResponse, TxnResponse,
+};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use crate::apply::Outcome;
+use crate::error::Error;
+use crate::member::Member;
+use crate::quota;
+use crate::request::{DeleteRange, Put, Range, Txn};
+
+use super::range_stream;
+
+/// The KV service of a member.
+#[derive(Clone)]
+pub struct KvService {
+    member: Arc<Member>,
+}
+
+impl KvService {
+    /// The service of `member`.
+    pub const fn new(member: Arc<Member>) -> Self {
+        Self { member }
+    }
+
+    /// A transaction that only reads goes around the log: all its reads are of one state.
+    async fn read_txn(&self, txn: &Txn) -> Result<TxnResponse, Error> {
+        if !txn.is_serializable() {
+            self.member.linearizable().await?;
+        }
+        Ok(self.member.read_txn(txn)?)
+    }
+}
+
+#[tonic::async_trait]
+impl Kv for KvService {
+    /// Only reached by callers that do not come through the router, where [`super::range`] stands
+    /// in front of this method.
+    async fn range(
+        &self,
+        request: Request<RangeRequest>,
+    ) -> Result<Response<RangeResponse>, Status> {
+        let range = Range::parse(request.into_inner())?;
+        if !range.serializable {
+            self.member.linearizable().await?;
+        }
+        let mut response = self.member.range(&range).map_err(Error::from)?;
+        self.member.fill(&mut response.header);
+        Ok(Response::new(response))
+    }
+
+    type RangeStreamStream =
+        Pin<Box<dyn Stream<Item = Result<RangeStreamResponse, Status>> + Send>>;
+
+    async fn range_stream(
+        &self,
+        request: Request<RangeRequest>,
+    ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        let range = Range::parse(request.into_inner())?;
+        range_stream::check(&range)?;
+        if !range.serializable {
+            self.member.linearizable().await?;
+        }
+        let stream = range_stream::answer(Arc::clone(&self.member), range);
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
+        let request = request.into_inner();
+        self.member.check_space(quota::cost_of_put(&request))?;
+        // Parsed for its errors: what goes into the log is what the client sent.
+        Put::parse(request.clone())?;
+        let request = InternalRaftRequest {
+            put: Some(request),
+            ..Default::default()
+        };
+        let Outcome::Put(mut response) = self.member.propose(request).await? else {
+            return Err(mismatch());
+        };
+        self.member.fill(&mut response.header);
+        Ok(Response::new(response))
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<DeleteRangeRequest>,
+    ) -> Result<Response<DeleteRangeResponse>, Status> {
+        let request = request.into_inner();
+        DeleteRange::parse(request.clone())?;
+        let request = InternalRaftRequest {
+            delete_range: Some(request),
+            ..Default::default()
+        };
+        let Outcome::DeleteRange(mut response) = self.member.propose(request).await? else {
+            return Err(mismatch());
+        };
+        self.member.fill(&mut response.header);
+        Ok(Response::new(response))
+    }
+
+    async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
+        let request = request.into_inner();
+        let cost = quota::cost_of_txn(&request);
+        if cost > 0 {
+            self.member.check_space(cost)?;
+        }
+        let txn = Txn::parse(request.clone(), self.member.limits().txn_operations_max)?;
+        let mut response = if txn.is_read_only() {
+            self.read_txn(&txn).await?
+        } else {
+            let request = InternalRaftRequest {
+                txn: Some(request),
+                ..Default::default()
+            };
+            let Outcome::Txn(response) = self.member.propose(request).await? else {
+                return Err(mismatch());
+            };
+            response
+        };
+        self.member.fill(&mut response.header);
+        Ok(Response::new(response))
+    }
+
+    async fn compact(
+        &self,
+        request: Request<CompactionRequest>,
+    ) -> Result<Response<CompactionResponse>, Status> {
+        let request = request.into_inner();
+        let physical = request.physical;
+        let request = InternalRaftRequest {
+            compaction: Some(request),
+            ..Default::default()
+        };
+        let Outcome::Compaction(revision) = self.member.propose(request).await? else {
+            return Err(mismatch());
+        };
+        if physical {
+            self.member.wait_compacted(revision).await?;
+        }
+        let header = self.member.header(Some(self.member.store().current()));
+        Ok(Response::new(CompactionResponse {
+            header: Some(header),
+        }))
+    }
+}
+
+/// An answer that does not belong to its request: a fault of ours, told to the one client.
+fn mismatch() -> Status {
+    Status::internal("the answer does not belong to the request")
+}

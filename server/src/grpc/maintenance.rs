@@ -1,0 +1,253 @@
+//! The Maintenance service: what operators ask of one member.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cairn_consensus::MemberId;
+use cairn_index::Revision;
+use cairn_mvcc::{CompactionPoint, ReadAt};
+use cairn_proto::etcdserverpb::{
+    AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeInfo,
+    DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse,
+    InternalRaftRequest, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest, SnapshotResponse,
+    StatusRequest, StatusResponse,
+};
+use cairn_proto::stored::maintenance_server::Maintenance;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::apply::Outcome;
+use crate::error::{Error, MaintenanceError};
+use crate::member::Member;
+use crate::settings;
+
+/// The Maintenance service of a member.
+#[derive(Clone)]
+pub struct MaintenanceService {
+    member: Arc<Member>,
+}
+
+/// Bytes of the database in one message of a snapshot. A multiple of the page size, as clients of
+/// etcd have always seen.
+const SNAPSHOT_CHUNK_BYTES: usize = 32 << 10;
+/// Chunks that may wait for a slow client.
+const SNAPSHOT_CHUNKS_AHEAD: usize = 16;
+
+impl MaintenanceService {
+    /// The service of `member`.
+    pub const fn new(member: Arc<Member>) -> Self {
+        Self { member }
+    }
+
+    /// Runs `work` off the workers' threads: it reads all of the database.
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Member) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Status> {
+        let member = Arc::clone(&self.member);
+        let done = tokio::task::spawn_blocking(move || work(&member)).await;
+        Ok(done.map_err(|error| Status::internal(error.to_string()))??)
+    }
+}
+
+#[tonic::async_trait]
+impl Maintenance for MaintenanceService {
+    async fn alarm(
+        &self,
+        request: Request<AlarmRequest>,
+    ) -> Result<Response<AlarmResponse>, Status> {
+        let request = InternalRaftRequest {
+            alarm: Some(request.into_inner()),
+            ..Default::default()
+        };
+        let Outcome::Alarm(alarms) = self.member.propose(request).await? else {
+            return Err(Status::internal(
+                "the answer does not belong to the request",
+            ));
+        };
+        Ok(Response::new(AlarmResponse {
+            header: Some(self.member.header(None)),
+            alarms,
+        }))
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        let member = &self.member;
+        let progress = member.progress();
+        let leader = progress.leader();
+        let mut errors = Vec::new();
+        if leader.is_none() {
+            errors.push("etcdserver: no leader".to_owned());
+        }
+        errors.extend(member.alarms().iter().map(|(alarm, by)| {
+            // The text form of an alarm record, which is how etcd lists it here.
+            format!("memberID:{} alarm:{} ", by.get(), alarm.name())
+        }));
+        let backend = member.store().backend();
+        Ok(Response::new(StatusResponse {
+            header: Some(member.header(Some(member.store().current()))),
+            version: settings::ETCD_VERSION.to_owned(),
+            db_size: to_wire_size(backend.size()),
+            leader: leader.map_or(0, MemberId::get),
+            raft_index: progress.committed().get(),
+            raft_term: progress.term().get(),
+            raft_applied_index: progress.applied().get(),
+            errors,
+            db_size_in_use: to_wire_size(backend.size_in_use()),
+            is_learner: false,
+            storage_version: settings::CLUSTER_VERSION.to_owned(),
+            db_size_quota: member.limits().quota.bytes_max().map_or(-1, to_wire_size),
+            downgrade_info: Some(DowngradeInfo::default()),
+        }))
+    }
+
+    async fn defragment(
+        &self,
+        _: Request<DefragmentRequest>,
+    ) -> Result<Response<DefragmentResponse>, Status> {
+        self.off_thread(|member| {
+            member
+                .store()
+                .backend()
+                .defragment()
+                .map_err(|error| storage(&error))?;
+            Ok(())
+        })
+        .await?;
+        Ok(Response::new(DefragmentResponse::default()))
+    }
+
+    async fn hash(&self, _: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+        let (hash, revision) = self
+            .off_thread(|member| {
+                let revision = member.store().current();
+                let hash = member
+                    .store()
+                    .backend()
+                    .hash()
+                    .map_err(|error| storage(&error))?;
+                Ok((hash, revision))
+            })
+            .await?;
+        Ok(Response::new(HashResponse {
+            header: Some(self.member.header(Some(revision))),
+            hash,
+        }))
+    }
+
+    async fn hash_kv(
+        &self,
+        request: Request<HashKvRequest>,
+    ) -> Result<Response<HashKvResponse>, Status> {
+        // Zero and less mean the current revision.
+        let at = Revision::from_wire(request.into_inner().revision);
+        let at = at.map_or(ReadAt::Latest, ReadAt::Revision);
+        let hash = self
+            .off_thread(move |member| Ok(member.store().hash_kv(at)?))
+            .await?;
+        Ok(Response::new(HashKvResponse {
+            header: Some(self.member.header(Some(hash.current))),
+            hash: hash.hash,
+            compact_revision: hash.compacted.map_or(-1, CompactionPoint::to_wire),
+            hash_revision: hash.revision.to_wire(),
+        }))
+    }
+
+    type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
+
+    async fn snapshot(
+        &self,
+        _: Request<SnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        let (chunks, stream) = mpsc::channel(SNAPSHOT_CHUNKS_AHEAD);
+        let member = Arc::clone(&self.member);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = send_snapshot(&member, &chunks) {
+                // A client that went away is no fault of the server's.
+                let _ = chunks.blocking_send(Err(Status::from(error)));
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn move_leader(
+        &self,
+        request: Request<MoveLeaderRequest>,
+    ) -> Result<Response<MoveLeaderResponse>, Status> {
+        let target = MemberId::from_wire(request.into_inner().target_id);
+        self.member.move_leader(target)?;
+        Ok(Response::new(MoveLeaderResponse::default()))
+    }
+
+    async fn downgrade(
+        &self,
+        _: Request<DowngradeRequest>,
+    ) -> Result<Response<DowngradeResponse>, Status> {
+        Err(Status::unimplemented(
+            "cairn has no earlier version to go down to yet",
+        ))
+    }
+}
+
+/// Sends the database in chunks, then the SHA-256 of all of it, which is what clients check.
+fn send_snapshot(
+    member: &Member,
+    chunks: &mpsc::Sender<Result<SnapshotResponse, Status>>,
+) -> Result<(), Error> {
+    use std::io::Read;
+
+    let mut snapshot = member
+        .store()
+        .backend()
+        .snapshot()
+        .map_err(|error| storage(&error))?;
+    let mut remaining = snapshot.total_bytes();
+    tracing::info!(
+        total_bytes = remaining,
+        "sending a snapshot of the database to a client"
+    );
+    let mut digest = Sha256::new();
+    while remaining > 0 {
+        let mut chunk = vec![0; SNAPSHOT_CHUNK_BYTES];
+        let want = chunk
+            .len()
+            .min(usize::try_from(remaining).unwrap_or(usize::MAX));
+        chunk.truncate(want);
+        snapshot
+            .read_exact(&mut chunk)
+            .map_err(|error| storage(&error))?;
+        digest.update(&chunk);
+        remaining -= want as u64;
+        if chunks
+            .blocking_send(Ok(message(remaining, chunk.into())))
+            .is_err()
+        {
+            return Ok(());
+        }
+    }
+    let digest = Bytes::copy_from_slice(&digest.finalize());
+    let _ = chunks.blocking_send(Ok(message(0, digest)));
+    Ok(())
+}
+
+fn message(remaining_bytes: u64, blob: Bytes) -> SnapshotResponse {
+    let version = settings::CLUSTER_VERSION.to_owned();
+    SnapshotResponse {
+        header: None,
+        remaining_bytes,
+        blob,
+        version,
+    }
+}
+
+fn storage(error: &dyn std::fmt::Display) -> Error {
+    MaintenanceError::Storage(error.to_string()).into()
+}
+
+fn to_wire_size(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

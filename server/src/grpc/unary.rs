@@ -1,0 +1,161 @@
+//! gRPC unary calls by hand, for the one method whose answer may be too large to hold.
+//!
+//! tonic needs a whole answer in memory, twice: as a message and encoded. A range of any size must
+//! run in bounded memory, so its answer is a body that is produced piece by piece. This file holds
+//! what such a method needs of gRPC over HTTP/2: one length-prefixed message in, one out.
+
+use std::convert::Infallible;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Response};
+use http_body::Body;
+use http_body_util::BodyExt;
+use prost::Message;
+use tonic::{Code, Status};
+
+/// Length of gRPC's message prefix: one byte of flags, four of length, big-endian.
+pub(super) const PREFIX_BYTES: usize = 5;
+
+/// Reads the one message of a unary request.
+///
+/// # Errors
+///
+/// A status for a message that is longer than `bytes_max`, compressed, torn or no message.
+pub(super) async fn read_message<M, B>(body: B, bytes_max: usize) -> Result<M, Status>
+where
+    M: Message + Default,
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    let mut body = std::pin::pin!(body);
+    let mut received = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Status::new(Code::Cancelled, error.to_string()))?;
+        let Ok(data) = frame.into_data() else { break };
+        if received.is_empty() && is_whole(&data) {
+            return decode(data, bytes_max);
+        }
+        received.extend_from_slice(&data);
+        if received.len() > bytes_max + PREFIX_BYTES {
+            return Err(too_large(received.len(), bytes_max));
+        }
+    }
+    decode(received.freeze(), bytes_max)
+}
+
+fn is_whole(data: &[u8]) -> bool {
+    let Some((prefix, message)) = data.split_first_chunk::<PREFIX_BYTES>() else {
+        return false;
+    };
+    let [_, a, b, c, d] = *prefix;
+    usize::try_from(u32::from_be_bytes([a, b, c, d])).is_ok_and(|length| length == message.len())
+}
+
+fn decode<M: Message + Default>(mut data: Bytes, bytes_max: usize) -> Result<M, Status> {
+    let internal = |text: &str| Status::new(Code::Internal, text.to_owned());
+    if data.len() < PREFIX_BYTES {
+        return Err(internal("the request holds no message"));
+    }
+    if data.get_u8() != 0 {
+        return Err(Status::new(
+            Code::Unimplemented,
+            "compressed requests are not supported",
+        ));
+    }
+    let length = usize::try_from(data.get_u32()).unwrap_or(usize::MAX);
+    if length > bytes_max {
+        return Err(too_large(length, bytes_max));
+    }
+    if length != data.len() {
+        return Err(internal("the request's message is torn"));
+    }
+    M::decode(data).map_err(|error| internal(&error.to_string()))
+}
+
+fn too_large(bytes: usize, bytes_max: usize) -> Status {
+    let text = format!("grpc: received message larger than max ({bytes} vs. {bytes_max})");
+    Status::new(Code::ResourceExhausted, text)
+}
+
+/// The prefix of a message of `length` bytes, or none if gRPC cannot express that.
+pub(super) fn prefix(length: u64) -> Option<[u8; PREFIX_BYTES]> {
+    let [a, b, c, d] = u32::try_from(length).ok()?.to_be_bytes();
+    Some([0, a, b, c, d])
+}
+
+/// A successful answer with `body`, which must end in [`ok_trailers`].
+pub(super) fn response<B>(body: B) -> Response<tonic::body::Body>
+where
+    B: Body<Data = Bytes, Error = Status> + Send + 'static,
+{
+    let mut response = Response::new(tonic::body::Body::new(body));
+    let grpc = HeaderValue::from_static("application/grpc");
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, grpc);
+    response
+}
+
+/// The trailers of a call that succeeded.
+pub(super) fn ok_trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    trailers
+}
+
+/// A refused call, as a service's result.
+pub(super) fn refuse(status: Status) -> Result<Response<tonic::body::Body>, Infallible> {
+    Ok(status.into_http())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cairn_proto::etcdserverpb::RangeRequest;
+    use http_body_util::Full;
+
+    fn framed(message: &[u8]) -> Bytes {
+        let mut bytes = prefix(message.len() as u64).unwrap().to_vec();
+        bytes.extend_from_slice(message);
+        Bytes::from(bytes)
+    }
+
+    async fn read(body: Bytes) -> Result<RangeRequest, Status> {
+        read_message(Full::new(body), 64).await
+    }
+
+    #[tokio::test]
+    async fn a_message_comes_out_as_it_went_in() {
+        let request = RangeRequest {
+            key: Bytes::from_static(b"k"),
+            ..Default::default()
+        };
+        assert_eq!(
+            read(framed(&request.encode_to_vec())).await.unwrap(),
+            request
+        );
+    }
+
+    #[tokio::test]
+    async fn malformed_requests_get_a_status_each() {
+        let cases = [
+            (Bytes::new(), Code::Internal),
+            (Bytes::from_static(&[0, 0, 0]), Code::Internal),
+            (Bytes::from_static(&[1, 0, 0, 0, 0]), Code::Unimplemented),
+            (Bytes::from_static(&[0, 0, 0, 0, 9, 1]), Code::Internal),
+            (framed(&[0xff; 8]), Code::Internal),
+            (framed(&[0; 65]), Code::ResourceExhausted),
+            (
+                Bytes::from_static(&[0, 0xff, 0xff, 0xff, 0xff, 1]),
+                Code::ResourceExhausted,
+            ),
+        ];
+        for (body, code) in cases {
+            assert_eq!(
+                read(body.clone()).await.unwrap_err().code(),
+                code,
+                "{body:?}"
+            );
+        }
+    }
+}
