@@ -24,6 +24,12 @@ impl MemberId {
     }
 }
 
+impl From<NonZeroU64> for MemberId {
+    fn from(id: NonZeroU64) -> Self {
+        Self(id)
+    }
+}
+
 impl fmt::Display for MemberId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.0)

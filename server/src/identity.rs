@@ -4,85 +4,45 @@
 //! list, a metric or a log line reads the same. Nothing here is stored: the caller keeps what
 //! it computed at first start.
 
-use std::fmt;
+use std::num::NonZeroU64;
 
+use cairn_consensus::{ClusterId, MemberId};
 use sha1::{Digest, Sha1};
 
-/// The number of one member, never zero in a member list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MemberId(u64);
-
-impl MemberId {
-    /// A member present when the cluster starts: its peer URLs and the cluster's token.
-    #[must_use]
-    pub fn at_bootstrap<S: AsRef<str>>(peer_urls: &[S], cluster_token: &str) -> Self {
-        Self(first_eight_bytes(&digest_of_urls(peer_urls, cluster_token)))
-    }
-
-    /// A member added to a running cluster; the second it was added tells it from one that had
-    /// the same address before.
-    #[must_use]
-    pub fn added_at<S: AsRef<str>>(peer_urls: &[S], cluster_token: &str, unix_secs: u64) -> Self {
-        let seconds = unix_secs.to_string();
-        Self(first_eight_bytes(
-            &digest_of_urls(peer_urls, cluster_token).chain_update(seconds),
-        ))
-    }
-
-    /// Takes back a number that was stored or received.
-    #[must_use]
-    pub const fn from_wire(wire: u64) -> Self {
-        Self(wire)
-    }
-
-    /// The number as messages carry it.
-    #[must_use]
-    pub const fn to_wire(self) -> u64 {
-        self.0
-    }
+/// A member present when the cluster starts: its peer URLs and the cluster's token.
+#[must_use]
+pub fn member_at_bootstrap<S: AsRef<str>>(peer_urls: &[S], cluster_token: &str) -> MemberId {
+    member_id(&digest_of_urls(peer_urls, cluster_token))
 }
 
-/// The number of a cluster: its members' numbers, hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClusterId(u64);
-
-impl ClusterId {
-    /// The cluster that starts with `members`, in any order.
-    #[must_use]
-    pub fn of_members(members: &[MemberId]) -> Self {
-        let mut sorted = members.to_vec();
-        sorted.sort_unstable();
-        let digest = sorted.iter().fold(Sha1::new(), |digest, member| {
-            digest.chain_update(member.0.to_be_bytes())
-        });
-        Self(first_eight_bytes(&digest))
-    }
-
-    /// Takes back a number that was stored or received.
-    #[must_use]
-    pub const fn from_wire(wire: u64) -> Self {
-        Self(wire)
-    }
-
-    /// The number as messages carry it.
-    #[must_use]
-    pub const fn to_wire(self) -> u64 {
-        self.0
-    }
+/// A member added to a running cluster; the second it was added tells it from one that had the same
+/// address before.
+#[must_use]
+pub fn member_added_at<S: AsRef<str>>(
+    peer_urls: &[S],
+    cluster_token: &str,
+    unix_secs: u64,
+) -> MemberId {
+    let seconds = unix_secs.to_string();
+    member_id(&digest_of_urls(peer_urls, cluster_token).chain_update(seconds))
 }
 
-/// Hexadecimal without leading zeros, as etcd's tools print it.
-impl fmt::Display for MemberId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}", self.0)
-    }
+/// The cluster that starts with `members`, in any order.
+#[must_use]
+pub fn cluster_of_members(members: &[MemberId]) -> ClusterId {
+    let mut sorted = members.to_vec();
+    sorted.sort_unstable();
+    let digest = sorted.iter().fold(Sha1::new(), |digest, member| {
+        digest.chain_update(member.get().to_be_bytes())
+    });
+    ClusterId::new(first_eight_bytes(&digest))
 }
 
-/// Hexadecimal without leading zeros, as etcd's tools print it.
-impl fmt::Display for ClusterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}", self.0)
-    }
+/// Zero is no member: a hash that begins with eight zero bytes, which nobody has seen, becomes one.
+fn member_id(digest: &Sha1) -> MemberId {
+    NonZeroU64::new(first_eight_bytes(digest))
+        .unwrap_or(NonZeroU64::MIN)
+        .into()
 }
 
 fn digest_of_urls<S: AsRef<str>>(peer_urls: &[S], cluster_token: &str) -> Sha1 {
@@ -107,42 +67,39 @@ mod tests {
 
     #[test]
     fn identity_of_an_https_member_is_etcds() {
-        let member = MemberId::at_bootstrap(&["https://localhost:20001"], "new");
-        assert_eq!(member.to_wire(), 0x00a8_f345_8387_986d);
-        assert_eq!(
-            ClusterId::of_members(&[member]).to_wire(),
-            0x34c2_1a2d_427d_b393
-        );
+        let member = member_at_bootstrap(&["https://localhost:20001"], "new");
+        assert_eq!(member.get(), 0x00a8_f345_8387_986d);
+        assert_eq!(cluster_of_members(&[member]).get(), 0x34c2_1a2d_427d_b393);
     }
 
     #[test]
     fn identity_with_default_flags_is_etcds() {
-        let member = MemberId::at_bootstrap(&["http://localhost:2380"], "etcd-cluster");
+        let member = member_at_bootstrap(&["http://localhost:2380"], "etcd-cluster");
         assert_eq!(member.to_string(), "8e9e05c52164694d");
         assert_eq!(
-            ClusterId::of_members(&[member]).to_string(),
+            cluster_of_members(&[member]).to_string(),
             "cdf818194e3a8c32"
         );
     }
 
     #[test]
     fn order_of_urls_and_members_does_not_matter() {
-        let forward = MemberId::at_bootstrap(&["http://a:1", "http://b:2"], "t");
-        let backward = MemberId::at_bootstrap(&["http://b:2", "http://a:1"], "t");
+        let forward = member_at_bootstrap(&["http://a:1", "http://b:2"], "t");
+        let backward = member_at_bootstrap(&["http://b:2", "http://a:1"], "t");
         assert_eq!(forward, backward);
-        let other = MemberId::from_wire(7);
+        let other = MemberId::from_wire(7).unwrap();
         assert_eq!(
-            ClusterId::of_members(&[forward, other]),
-            ClusterId::of_members(&[other, forward])
+            cluster_of_members(&[forward, other]),
+            cluster_of_members(&[other, forward])
         );
     }
 
     #[test]
     fn a_member_added_later_has_another_number() {
         let urls = ["http://a:1"];
-        let first = MemberId::at_bootstrap(&urls, "t");
-        let later = MemberId::added_at(&urls, "t", 1_700_000_000);
+        let first = member_at_bootstrap(&urls, "t");
+        let later = member_added_at(&urls, "t", 1_700_000_000);
         assert_ne!(first, later);
-        assert_ne!(later, MemberId::added_at(&urls, "t", 1_700_000_001));
+        assert_ne!(later, member_added_at(&urls, "t", 1_700_000_001));
     }
 }

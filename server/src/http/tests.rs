@@ -9,9 +9,9 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::*;
-use crate::identity::MemberId;
 use crate::metrics::MetricsSource;
 use crate::settings::{Allowed, Invocation, MetricsDetail, read};
+use cairn_consensus::MemberId;
 
 #[derive(Clone)]
 struct State {
@@ -88,7 +88,7 @@ fn parts(state: State) -> HttpParts {
         panic!("no flags start a server");
     };
     let metrics = Metrics::new(MetricsSource {
-        member_id: MemberId::from_wire(1),
+        member_id: MemberId::from_wire(1).unwrap(),
         feature_gates: &settings.feature_gates,
         grpc_methods: &[],
         detail: MetricsDetail::Basic,

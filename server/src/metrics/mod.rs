@@ -14,8 +14,8 @@ use prometheus::{Encoder, HistogramOpts, Opts, TextEncoder};
 use self::grpc::GrpcMetrics;
 use self::process::ProcessMetrics;
 use self::table::PlainMetrics;
-use crate::identity::MemberId;
 use crate::settings::{CLUSTER_VERSION, ETCD_VERSION, FeatureGates, MetricsDetail};
+use cairn_consensus::MemberId;
 
 pub use self::grpc::{GrpcKind, GrpcMethod, GrpcMethodMetrics};
 pub use prometheus::{Histogram, IntCounter, IntGauge};

@@ -30,7 +30,7 @@ fn settings() -> Settings {
 
 fn metrics(detail: MetricsDetail) -> Metrics {
     Metrics::new(MetricsSource {
-        member_id: MemberId::from_wire(0x8e9e_05c5_2164_694d),
+        member_id: MemberId::from_wire(0x8e9e_05c5_2164_694d).unwrap(),
         feature_gates: &settings().feature_gates,
         grpc_methods: &METHODS,
         detail,

@@ -3,11 +3,13 @@
 //! These flags come again on every restart and are then ignored, so that they are judged only
 //! when a data directory is empty.
 
+use cairn_consensus::{ClusterId, MemberId};
+
 use super::error::SettingsError;
 use super::flag_table::GivenFlags;
 use super::flag_value::{ClusterState, parse_urls};
 use super::url::{Place, Url};
-use crate::identity::{ClusterId, MemberId};
+use crate::identity::{cluster_of_members, member_at_bootstrap};
 
 /// The members of `--initial-cluster`, by name, and what goes with them.
 #[derive(Clone, Debug)]
@@ -83,7 +85,7 @@ impl Bootstrap {
         } else {
             self.own_peer_urls(name, advertised)?
         };
-        let id = MemberId::at_bootstrap(&peer_urls, &self.token);
+        let id = member_at_bootstrap(&peer_urls, &self.token);
         Ok(FirstStart {
             token: self.token.clone(),
             member: InitialMember {
@@ -91,7 +93,7 @@ impl Bootstrap {
                 name: name.to_owned(),
                 peer_urls,
             },
-            cluster_id: ClusterId::of_members(&[id]),
+            cluster_id: cluster_of_members(&[id]),
         })
     }
 

@@ -1,0 +1,32 @@
+//! Stopping for good: what a member does when it can no longer trust what it holds.
+
+use std::fmt::Display;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::logging::Log;
+
+/// The log of the process, whose last lines must not be lost.
+static LOG: OnceLock<Log> = OnceLock::new();
+/// How long a stuck log output may keep the process alive.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+/// Names the log that [`stop`] writes out. The first one stays.
+pub fn keep_log(log: Log) {
+    let _ = LOG.set(log);
+}
+
+/// Writes out what has been logged.
+pub fn flush_log() {
+    if let Some(log) = LOG.get() {
+        log.flush(FLUSH_MAX);
+    }
+}
+
+/// Stops the process with an error in the log. Other threads get no chance to answer a client: a
+/// failed sync or commit means that nobody knows what is on disk, and a restart will tell.
+pub fn stop(part: &str, error: impl Display) -> ! {
+    tracing::error!(part, %error, "cannot go on: stopping before anything is lost");
+    flush_log();
+    std::process::exit(1)
+}
