@@ -18,6 +18,7 @@ pub mod connection;
 pub mod disk_sync;
 pub mod endpoint;
 pub mod framing;
+pub mod interrupt;
 pub mod key_space;
 pub mod latencies;
 pub mod load;

@@ -14,7 +14,7 @@ use cairn_bench::measurement::Measurement;
 use cairn_bench::progress::Progress;
 use cairn_bench::scenario::{Fill, Mixed, Pacing, Restart, Scans, WatchPlan};
 use cairn_bench::server_command::ServerCommand;
-use cairn_bench::{compare, plot, report, scenario};
+use cairn_bench::{compare, interrupt, plot, report, scenario};
 use clap::Parser;
 
 use crate::cli::{Cli, Command, KeyArgs, WatchArgs, server, transfer};
@@ -31,6 +31,7 @@ fn main() -> Result<()> {
         svg,
         quiet,
     } = Cli::parse();
+    interrupt::end_servers_on_signal()?;
     let progress = if quiet {
         Progress::Quiet
     } else {

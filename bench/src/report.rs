@@ -5,7 +5,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use crate::measurement::Measurement;
 use crate::scenario::RestartTimes;
 
-/// A table of measurements: one line each, one more for each further kind of request.
+/// A table of measurements: one line each, and more where there are several kinds of requests.
 #[must_use]
 pub fn table(measurements: &[Measurement]) -> String {
     let mut table = plain_table(&[
@@ -30,14 +30,17 @@ pub fn table(measurements: &[Measurement]) -> String {
         let of_server = |show: &dyn Fn(crate::measurement::ServerCost) -> String| {
             server.map_or_else(|| "-".to_owned(), show)
         };
-        let mut latencies = measured.latencies.iter();
-        let first = latencies.next();
+        // A single kind shares the line of its measurement.
+        let (single, several) = match &measured.latencies[..] {
+            [single] => (Some(single), &[][..]),
+            several => (None, several),
+        };
         let mut row = vec![
             measured.scenario.clone(),
             measured.operations.to_string(),
             rate(measured.per_second),
         ];
-        row.extend(latency_cells(first));
+        row.extend(latency_cells(single));
         row.extend([
             measured.errors.to_string(),
             of_server(&|cost| format!("{:.2} s", cost.cpu_seconds)),
@@ -48,7 +51,7 @@ pub fn table(measurements: &[Measurement]) -> String {
             format!("{:.2}", measured.other_cores),
         ]);
         add_row(&mut table, row);
-        for latency in latencies {
+        for latency in several {
             let mut row = vec![
                 format!("  {}", latency.kind),
                 latency.latency.count.to_string(),
@@ -167,7 +170,7 @@ mod tests {
     use crate::measurement::{KindLatency, Span};
 
     #[test]
-    fn a_measurement_is_a_line_and_each_further_kind_another() {
+    fn a_measurement_is_a_line_and_each_of_several_kinds_another() {
         let mut latencies = Latencies::new();
         latencies.record(Duration::from_micros(1500));
         let span = Span::made_up(Duration::from_secs(1), Duration::from_secs(1));

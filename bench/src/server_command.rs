@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::endpoint::Endpoint;
+use crate::interrupt;
 use crate::probe;
 use crate::server_process::ServerProcess;
 
@@ -95,6 +96,7 @@ impl ServerCommand {
             .stderr(log)
             .spawn()
             .with_context(|| format!("starting {program}"))?;
+        interrupt::running().insert(child.id());
         let mut server = RunningServer {
             child,
             client,
@@ -178,7 +180,7 @@ impl RunningServer {
         let deadline = Instant::now() + END_MAX;
         while Instant::now() < deadline {
             if self.child.try_wait()?.is_some() {
-                return Ok(());
+                return self.reap();
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -195,6 +197,12 @@ impl RunningServer {
     /// If it cannot be killed.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
+        self.reap()
+    }
+
+    /// Waits for the end of a process that was killed, or has ended; its id is then anyone's.
+    fn reap(&mut self) -> Result<()> {
+        interrupt::running().remove(&self.child.id());
         self.child.wait()?;
         Ok(())
     }
@@ -224,7 +232,7 @@ impl Drop for RunningServer {
     fn drop(&mut self) {
         // It may have ended already; nothing more can be done in any case.
         drop(self.child.kill());
-        drop(self.child.wait());
+        drop(self.reap());
     }
 }
 

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Endpoint;
@@ -80,14 +81,22 @@ impl ServerProcess {
     ///
     /// If there is no such process, or it is not ours.
     pub fn terminate(self) -> Result<()> {
-        let Some(pid) = i32::try_from(self.pid)
-            .ok()
-            .and_then(rustix::process::Pid::from_raw)
-        else {
-            bail!("{} is not a process id", self.pid);
-        };
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
-            .with_context(|| format!("sending SIGTERM to process {}", self.pid))
+        self.signal(Signal::TERM)
+    }
+
+    /// Ends the process without a word (SIGKILL).
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerProcess::terminate`].
+    pub fn kill(self) -> Result<()> {
+        self.signal(Signal::KILL)
+    }
+
+    fn signal(self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let pid = pid.with_context(|| format!("{} is not a process id", self.pid))?;
+        kill_process(pid, signal).with_context(|| format!("signalling process {}", self.pid))
     }
 }
 
