@@ -486,8 +486,8 @@ fn a_first_start_takes_its_own_entry_of_the_initial_cluster() {
         ])
     };
     let start = first_with("n=https://localhost:20001").unwrap();
-    assert_eq!(start.member.id.to_wire(), 0x00a8_f345_8387_986d);
-    assert_eq!(start.cluster_id.to_wire(), 0x34c2_1a2d_427d_b393);
+    assert_eq!(start.member.id.get(), 0x00a8_f345_8387_986d);
+    assert_eq!(start.cluster_id.get(), 0x34c2_1a2d_427d_b393);
     assert!(first_with("n=https://127.0.0.1:20001").is_ok());
     assert!(first_with("n=https://member-0.example:20001").is_ok());
     for (cluster, text) in [
