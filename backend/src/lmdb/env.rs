@@ -4,9 +4,10 @@
 //! So every transaction holds the gate for reading, and growth takes it for writing. With the
 //! address space that is reserved at opening, growth is for systems that refuse so much.
 
+mod snapshot;
+
 use std::fs;
 use std::io;
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,16 +16,18 @@ use std::time::Duration;
 use heed::types::Bytes;
 use heed::{
     CommitOrAbort, Database, EnvFlags, EnvOpenOptions, Error, FlagSetMode, MdbError, PutFlags,
-    RoRange, RoRevRange, RoTxn, RwTxn, WithoutTls,
+    RwTxn, WithoutTls,
 };
 use parking_lot::lock_api::ArcRwLockReadGuard;
 use parking_lot::{RawRwLock, RwLock};
 
 use crate::buffer::Buffer;
-use crate::engine::{EngineSize, EngineSnapshot, EntryIter, KeyBounds, Order};
+use crate::engine::EngineSize;
 use crate::error::{CommitError, OpenError, ReadError};
 use crate::lmdb::{Directory, LmdbOptions};
 use crate::table::{PerTable, Table};
+
+pub(super) use snapshot::LmdbSnapshot;
 
 /// Below this, a refused reservation is an error and not a reason to ask for less.
 const MAP_BYTES_MIN: usize = 64 * 1024;
@@ -254,81 +257,6 @@ impl WriteTxn<'_> {
     /// Deletes a key; answers whether it was there.
     pub(super) fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, Error> {
         self.tables[table].delete(&mut self.txn, key)
-    }
-}
-
-/// A read transaction over the tables. Fields are dropped in order: the transaction ends, then
-/// the gate opens, then the file may be closed.
-pub(super) struct LmdbSnapshot {
-    txn: RoTxn<'static, WithoutTls>,
-    _gate: Gate,
-    env: Arc<Env>,
-}
-
-impl LmdbSnapshot {
-    /// The value of a key.
-    pub(super) fn find(&self, table: Table, key: &[u8]) -> Result<Option<&[u8]>, Error> {
-        // LMDB refuses the empty key, which no table has.
-        if key.is_empty() {
-            return Ok(None);
-        }
-        self.env.tables[table].get(&self.txn, key)
-    }
-
-    /// The entries within bounds.
-    pub(super) fn entries(
-        &self,
-        table: Table,
-        (low, high): KeyBounds<'_>,
-        order: Order,
-    ) -> Result<Entries<'_>, Error> {
-        // As above: there is nothing at the empty key, so a bound there is none below, all above.
-        let bounds = match (low, high) {
-            (_, Bound::Included([]) | Bound::Excluded([])) => return Ok(Entries::None),
-            (Bound::Included([]) | Bound::Excluded([]), high) => (Bound::Unbounded, high),
-            bounds => bounds,
-        };
-        let table = self.env.tables[table];
-        Ok(match order {
-            Order::Ascending => Entries::Ascending(table.range(&self.txn, &bounds)?),
-            Order::Descending => Entries::Descending(table.rev_range(&self.txn, &bounds)?),
-        })
-    }
-}
-
-impl EngineSnapshot for LmdbSnapshot {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<&[u8]>, ReadError> {
-        Ok(self.find(table, key)?)
-    }
-
-    fn scan<'a>(
-        &'a self,
-        table: Table,
-        bounds: KeyBounds<'_>,
-        order: Order,
-    ) -> Result<EntryIter<'a>, ReadError> {
-        Ok(Box::new(
-            self.entries(table, bounds, order)?.map(|entry| Ok(entry?)),
-        ))
-    }
-}
-
-/// Entries of a table in either order.
-pub(super) enum Entries<'a> {
-    None,
-    Ascending(RoRange<'a, Bytes, Bytes>),
-    Descending(RoRevRange<'a, Bytes, Bytes>),
-}
-
-impl<'a> Iterator for Entries<'a> {
-    type Item = Result<(&'a [u8], &'a [u8]), Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::None => None,
-            Self::Ascending(range) => range.next(),
-            Self::Descending(range) => range.next(),
-        }
     }
 }
 

@@ -161,3 +161,19 @@ fn the_size_in_use_shrinks_when_data_go_and_the_file_does_not() {
     );
     assert!(backend.size() >= full);
 }
+
+#[test]
+fn a_scan_of_more_than_it_may_hold_reads_the_same_each_time() {
+    let disk = LmdbDisk::new();
+    let backend = disk.open();
+    for main in 0..90 {
+        let value = vec![u8::try_from(main).unwrap(); 1024 * 1024];
+        backend
+            .write()
+            .put(Table::Key, &revision_key(main), Bytes::from(value));
+    }
+    let buffered = backend.hash().unwrap();
+    backend.commit().unwrap();
+    assert_eq!(backend.hash().unwrap(), buffered);
+    assert_eq!(backend.hash().unwrap(), buffered);
+}
