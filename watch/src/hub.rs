@@ -63,17 +63,15 @@ pub struct Hub<H, S> {
     stream_keys: HashMap<StreamId, StreamKey>,
     streams: Slab<Stream<S>>,
     watchers: Slab<Watcher>,
-    synced: WatcherGroup,
+    synced: WatcherGroup<WatcherKey>,
     /// By the revision that each needs next, so that those who need the same are served together.
     unsynced: BTreeSet<(Revision, WatcherKey)>,
     blocked: BTreeSet<StreamKey>,
     sweep: Sweep,
-    /// The notification's pairs of watcher and change; kept for its allocation alone.
-    matches: Vec<Match>,
+    /// A notification's pairs of a watcher and the place of a change that it wants; empty between
+    /// two, and kept for its allocation.
+    matches: Vec<(WatcherKey, usize)>,
 }
-
-/// A watcher, and the place of a change that it wants among those at hand.
-type Match = (WatcherKey, usize);
 
 /// How many of each a hub has, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -255,12 +253,12 @@ impl<H: History, S: Sink> Hub<H, S> {
         Ok(id)
     }
 
-    /// Sends a watcher the changes it was matched with, under this revision. A watcher that cannot be served needs the
+    /// Sends a watcher the changes at these places, under this revision. A watcher that cannot be served needs the
     /// revision `needs` next and becomes a victim, or unsynced if it was the history that failed.
     fn deliver(
         &mut self,
         key: WatcherKey,
-        matches: &[Match],
+        places: impl Iterator<Item = usize> + Clone,
         pool: &mut EventPool<'_>,
         header: Revision,
         needs: Revision,
@@ -271,7 +269,6 @@ impl<H: History, S: Sink> Hub<H, S> {
             self.make_victim(key, needs);
             return Ok(Sent::Refused);
         }
-        let places = matches.iter().map(|&(_, place)| place);
         let events = match pool.list(places, self.watcher(key).prev_kv, &self.history) {
             Ok(events) => events,
             Err(failure) => {

@@ -10,7 +10,8 @@ use crate::reply::WatchReply;
 pub const SINK_REPLIES_MAX: usize = SINK_BYTES_MAX / REPLY_OVERHEAD_BYTES;
 
 /// How many bytes may wait in a stream's sink: enough to keep a connection busy while the hub works
-/// for others, little enough that a thousand stalled clients cost less than a gigabyte.
+/// for others, little enough that a thousand stalled clients cost a gibibyte at worst, and far less
+/// if they wait for the same events. A single reply may be longer, as revisions are not split.
 pub const SINK_BYTES_MAX: usize = 1024 * 1024;
 
 /// What a reply counts beside its events: itself and its place in a queue.

@@ -1,6 +1,7 @@
 //! A set of watchers, asked by key: exact keys by hash, ranges by an interval tree.
 //!
-//! The group knows nothing of what watchers want or where they are: it maps keys to their names.
+//! The group knows nothing of what watchers want or where they are: it maps keys to their names,
+//! whatever these are.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,23 +9,32 @@ use bytes::Bytes;
 use cairn_index::KeyRange;
 
 use crate::interval_tree::{End, Interval, IntervalTree};
-use crate::watcher::WatcherKey;
 
 /// The set.
 ///
 /// Invariants:
 /// 1. A watcher is in it at most once, under its own range.
 /// 2. No key and no interval has an empty set of watchers.
-#[derive(Debug, Default)]
-pub(crate) struct WatcherGroup {
-    keys: HashMap<Bytes, BTreeSet<WatcherKey>>,
-    ranges: IntervalTree<BTreeSet<WatcherKey>>,
+#[derive(Debug)]
+pub(crate) struct WatcherGroup<W> {
+    keys: HashMap<Bytes, BTreeSet<W>>,
+    ranges: IntervalTree<BTreeSet<W>>,
     len: usize,
 }
 
-impl WatcherGroup {
+impl<W> Default for WatcherGroup<W> {
+    fn default() -> Self {
+        Self {
+            keys: HashMap::new(),
+            ranges: IntervalTree::default(),
+            len: 0,
+        }
+    }
+}
+
+impl<W: Copy + Ord> WatcherGroup<W> {
     /// Adds a watcher; `false` if it is in the group already.
-    pub(crate) fn add(&mut self, range: &KeyRange, watcher: WatcherKey) -> bool {
+    pub(crate) fn add(&mut self, range: &KeyRange, watcher: W) -> bool {
         let added = match Place::of(range) {
             Place::Key(key) => match self.keys.get_mut(key) {
                 Some(watchers) => watchers.insert(watcher),
@@ -46,8 +56,8 @@ impl WatcherGroup {
     }
 
     /// Takes a watcher out; `false` if it is not in the group under this range.
-    pub(crate) fn remove(&mut self, range: &KeyRange, watcher: WatcherKey) -> bool {
-        let take = |watchers: Option<&mut BTreeSet<WatcherKey>>| {
+    pub(crate) fn remove(&mut self, range: &KeyRange, watcher: W) -> bool {
+        let take = |watchers: Option<&mut BTreeSet<W>>| {
             watchers.map_or((false, false), |set| (set.remove(&watcher), set.is_empty()))
         };
         let removed = match Place::of(range) {
@@ -76,7 +86,7 @@ impl WatcherGroup {
     }
 
     /// Shows every watcher whose range contains `key`, once.
-    pub(crate) fn matching(&self, key: &[u8], mut visit: impl FnMut(WatcherKey)) {
+    pub(crate) fn matching(&self, key: &[u8], mut visit: impl FnMut(W)) {
         if let Some(watchers) = self.keys.get(key) {
             watchers.iter().copied().for_each(&mut visit);
         }
@@ -117,9 +127,9 @@ mod tests {
         KeyRange::from_wire(Bytes::from(key), Bytes::from(end))
     }
 
-    fn matching(group: &WatcherGroup, key: &str) -> Vec<usize> {
+    fn matching(group: &WatcherGroup<usize>, key: &str) -> Vec<usize> {
         let mut found = Vec::new();
-        group.matching(key.as_bytes(), |watcher| found.push(watcher.0));
+        group.matching(key.as_bytes(), |watcher| found.push(watcher));
         found.sort_unstable();
         found
     }
@@ -135,17 +145,17 @@ mod tests {
             range("b", "d"),
         ];
         for (number, range) in ranges.iter().enumerate() {
-            assert!(group.add(range, WatcherKey(number)));
+            assert!(group.add(range, number));
         }
         assert_eq!(matching(&group, "a"), [3]);
         assert_eq!(matching(&group, "b"), [0, 1, 3, 4]);
         assert_eq!(matching(&group, "c"), [1, 2, 3, 4]);
         assert_eq!(matching(&group, "d"), [2, 3]);
-        assert!(group.remove(&ranges[1], WatcherKey(1)));
-        assert!(!group.remove(&ranges[1], WatcherKey(1)));
+        assert!(group.remove(&ranges[1], 1));
+        assert!(!group.remove(&ranges[1], 1));
         assert_eq!(matching(&group, "b"), [0, 3, 4]);
         for number in [0, 2, 3, 4] {
-            assert!(group.remove(&ranges[number], WatcherKey(number)));
+            assert!(group.remove(&ranges[number], number));
         }
         assert_eq!(group.len(), 0);
         assert!(group.keys.is_empty() && matching(&group, "c").is_empty());

@@ -7,7 +7,7 @@
 use cairn_index::Revision;
 use cairn_mvcc::{Change, EventLimits, Events};
 
-use super::{Hub, Match};
+use super::Hub;
 use crate::event::EventPool;
 use crate::history::History;
 use crate::reply::ReplyKind;
@@ -67,7 +67,8 @@ struct Window {
 /// What a step has read: all changes through the revision `through` that its watchers want.
 struct Reading {
     changes: Vec<Change>,
-    matches: Vec<Match>,
+    /// For each watcher of the window, the places of the changes that it wants.
+    places: Vec<Vec<usize>>,
     through: Revision,
     /// The store's revision when it was read: the replies' header.
     current: Revision,
@@ -187,8 +188,8 @@ impl<H: History, S: Sink> Hub<H, S> {
     /// Reads from the beginning of a window as far as the limits let it.
     fn read(&self, window: &Window) -> Result<Reading, H::Error> {
         let mut group = WatcherGroup::default();
-        for &key in &window.watchers {
-            group.add(&self.watcher(key).range, key);
+        for (number, &key) in window.watchers.iter().enumerate() {
+            group.add(&self.watcher(key).range, number);
         }
         let current = self.current();
         let limits = EventLimits {
@@ -202,18 +203,21 @@ impl<H: History, S: Sink> Hub<H, S> {
                     group.matching(key, |_| wanted = true);
                     wanted
                 })?;
-        let mut matches = Vec::new();
+        let mut places = vec![Vec::new(); window.watchers.len()];
         for (place, change) in changes.iter().enumerate() {
-            group.matching(&change.key, |key| {
-                if self.watcher(key).wants(change) {
-                    matches.push((key, place));
+            group.matching(&change.key, |number: usize| {
+                if let (Some(&key), Some(places)) =
+                    (window.watchers.get(number), places.get_mut(number))
+                    && self.watcher(key).wants(change)
+                {
+                    places.push(place);
                 }
             });
         }
         let through = next.and_then(Revision::previous).unwrap_or(current);
         Ok(Reading {
             changes,
-            matches,
+            places,
             through,
             current,
         })
@@ -223,26 +227,19 @@ impl<H: History, S: Sink> Hub<H, S> {
     fn advance(&mut self, window: &Window, reading: Reading) -> Result<(), H::Error> {
         let Reading {
             changes,
-            mut matches,
+            places,
             through,
             current,
         } = reading;
-        matches.sort_unstable();
         let mut pool = EventPool::new(&changes);
         let mut result = Ok(());
-        let mut left = matches.as_slice();
-        let mut watchers = window.watchers.clone();
-        watchers.sort_unstable();
-        for key in watchers {
+        for (&key, places) in window.watchers.iter().zip(&places) {
             let next = self.watcher(key).next;
-            let count = left.partition_point(|&(other, _)| other <= key);
-            let (of_one, rest) = left.split_at(count);
-            left = rest;
             if next > through {
                 continue;
             }
-            if !of_one.is_empty() {
-                match self.deliver(key, of_one, &mut pool, current, next) {
+            if !places.is_empty() {
+                match self.deliver(key, places.iter().copied(), &mut pool, current, next) {
                     Ok(Sent::Taken) => {}
                     Ok(Sent::Refused) => continue,
                     Err(failure) => {

@@ -48,7 +48,8 @@ impl<H: History, S: Sink> Hub<H, S> {
             });
         }
         if changes.len() > 1 {
-            matches.sort_unstable();
+            // Stable, as that finds the runs: each change's watchers come mostly in order.
+            matches.sort();
         }
         if matches.is_empty() {
             self.matches = matches;
@@ -60,7 +61,8 @@ impl<H: History, S: Sink> Hub<H, S> {
             let Some(&(watcher, _)) = of_one.first() else {
                 continue;
             };
-            if let Err(failure) = self.deliver(watcher, of_one, &mut pool, revision, revision) {
+            let places = of_one.iter().map(|&(_, place)| place);
+            if let Err(failure) = self.deliver(watcher, places, &mut pool, revision, revision) {
                 result = Err(failure);
             }
         }
