@@ -116,3 +116,86 @@ impl<S: Sink> Stream<S> {
             .is_some_and(|last| last.as_ptr().cast::<EncodedEvent>() == address)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::sink::REPLY_OVERHEAD_BYTES;
+    use crate::watcher::Fragments;
+
+    /// Remembers what each reply weighed, and has room for so many.
+    struct Scales {
+        weights: Vec<usize>,
+        capacity: usize,
+    }
+
+    impl Sink for Scales {
+        fn try_send(&mut self, reply: WatchReply) -> Result<(), Full> {
+            if self.weights.len() == self.capacity {
+                return Err(Full);
+            }
+            self.answer(reply);
+            Ok(())
+        }
+
+        fn answer(&mut self, reply: WatchReply) {
+            self.weights.push(reply.weight());
+        }
+
+        fn has_room(&self) -> bool {
+            self.weights.len() < self.capacity
+        }
+    }
+
+    fn events(list: &EventList) -> ReplyKind {
+        let (watch, fragments) = (WatchId::new(0), Fragments::Refused);
+        ReplyKind::Events {
+            watch,
+            events: list.clone(),
+            fragments,
+        }
+    }
+
+    #[test]
+    fn events_that_a_stream_gets_many_times_in_a_row_weigh_once() {
+        let mut stream = Stream::new(Scales {
+            weights: Vec::new(),
+            capacity: 6,
+        });
+        let [one, other] =
+            [100, 200].map(|len| EventList::from([EncodedEvent(Bytes::from(vec![0; len]))]));
+        for list in [&one, &one, &one, &other, &one] {
+            assert_eq!(stream.send(Revision::FIRST, events(list)), Sent::Taken);
+        }
+        let own = REPLY_OVERHEAD_BYTES;
+        let with = |list: &EventList| own + size_of::<EncodedEvent>() + list[0].0.len();
+        assert_eq!(
+            stream.sink.weights,
+            [with(&one), own, own, with(&other), with(&one)]
+        );
+    }
+
+    #[test]
+    fn a_sink_that_was_full_is_left_alone_until_it_has_room() {
+        let mut stream = Stream::new(Scales {
+            weights: Vec::new(),
+            capacity: 1,
+        });
+        let progress = || ReplyKind::Progress { watch: None };
+        assert_eq!(stream.send(Revision::FIRST, progress()), Sent::Taken);
+        assert_eq!(stream.send(Revision::FIRST, progress()), Sent::Refused);
+        stream.sink.capacity = 2;
+        assert_eq!(stream.send(Revision::FIRST, progress()), Sent::Refused);
+        assert!(stream.has_room() && stream.blocked);
+        // Answers pass by: the client asked for them.
+        stream.answer(
+            Revision::FIRST,
+            ReplyKind::Canceled {
+                watch: WatchId::new(0),
+            },
+        );
+        assert_eq!(stream.sink.weights.len(), 2);
+    }
+}

@@ -9,7 +9,7 @@ use crate::script::{run, script};
 use crate::world::Queues;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn events_are_ordered_unique_whole_and_complete_and_progress_is_honest(script in script()) {
