@@ -1,6 +1,9 @@
 //! What the store costs over LMDB, by operation: 256-byte values under 32-byte keys.
 //!
-//! `cargo bench -p cairn-mvcc [-- put|get|range|scan|count|restore|compact|hash]`
+//! `cargo bench -p cairn-mvcc --bench store [-- <part of a name>]`
+//!
+//! Times are CPU time of the whole process, the committer and both threads of a restore included:
+//! what a server pays, and steady on a machine that is shared.
 #![expect(
     clippy::unwrap_used,
     reason = "a benchmark fails where it cannot go on"
@@ -13,8 +16,44 @@ use std::time::Duration;
 
 use cairn_backend::{Backend, BackendOptions, Committer, LmdbEngine, LmdbOptions};
 use cairn_mvcc::{KeyRange, Progress, RangeQuery, ReadAt, ScanProgress, Store};
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+use criterion::{BatchSize, BenchmarkId, Throughput, criterion_group, criterion_main};
+use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
+
+type Criterion = criterion::Criterion<CpuTime>;
+
+/// The CPU time of this process.
+struct CpuTime;
+
+impl Measurement for CpuTime {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap()
+    }
+
+    fn end(&self, start: Duration) -> Duration {
+        self.start() - start
+    }
+
+    fn add(&self, a: &Duration, b: &Duration) -> Duration {
+        *a + *b
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        WallTime.to_f64(value)
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
 
 const VALUE: [u8; 256] = [7; 256];
 const KEYS: u64 = 1_000_000;
@@ -66,7 +105,7 @@ fn put(c: &mut Criterion) {
     for (name, of) in [("update_100k", 100_000), ("insert", u64::MAX)] {
         group.bench_function(name, |b| {
             b.iter(|| {
-                number += 1;
+                number += 7919;
                 let mut batch = disk.store.write();
                 let mut txn = batch.txn();
                 txn.put(&key(number % of), &VALUE, None);
@@ -76,6 +115,19 @@ fn put(c: &mut Criterion) {
             });
         });
     }
+    group.throughput(Throughput::Elements(64));
+    group.bench_function("update_100k_by_64_txns", |b| {
+        b.iter(|| {
+            let mut batch = disk.store.write();
+            for _ in 0..64 {
+                number += 7919;
+                let mut txn = batch.txn();
+                txn.put(&key(number % 100_000), &VALUE, None);
+                black_box(txn.end());
+            }
+            batch.end().unwrap();
+        });
+    });
     group.finish();
 }
 
@@ -181,5 +233,9 @@ fn compact(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, put, read, compact);
+criterion_group! {
+    name = benches;
+    config = criterion::Criterion::default().with_measurement(CpuTime);
+    targets = put, read, compact
+}
 criterion_main!(benches);
