@@ -174,9 +174,9 @@ impl Driver {
             id: member.get(),
             election_tick: options.election_ticks,
             heartbeat_tick: options.heartbeat_ticks,
-            // Raft's own timeout is random. It is set beyond any of ours, and so never reached.
-            min_election_tick: 2 * options.election_ticks,
-            max_election_tick: 2 * options.election_ticks + 1,
+            // Raft's own timeout is random; it is set so that it never ends. Ours is in `tick`.
+            min_election_tick: usize::MAX - 1,
+            max_election_tick: usize::MAX,
             applied: options.applied.get(),
             pre_vote: options.pre_vote,
             check_quorum: true,
@@ -552,10 +552,11 @@ impl Driver {
     /// Whoever wins an election at once must have all of its log on disk; who must ask others
     /// has it by the time they answer. A snapshot, though, must be durable in any case.
     fn may_campaign(&self) -> bool {
-        let log = &self.raw.raft.raft_log;
-        let durable = log.persisted == log.last_index() && log.unstable_snapshot().is_none();
-        let snapshot_durable = log.applied + 1 >= log.store.first();
-        snapshot_durable && (durable || !self.conf_state.is_sole_voter(self.member))
+        let raft = &self.raw.raft;
+        let log = &raft.raft_log;
+        let snapshot_durable =
+            log.unstable_snapshot().is_none() && log.applied + 1 >= log.store.first();
+        snapshot_durable && (log.persisted == log.last_index() || !raft.prs().is_singleton())
     }
 
     fn draw_election_spread(&mut self) {

@@ -116,6 +116,12 @@ impl Driver {
             | MessageType::MsgUnreachable
             | MessageType::MsgSnapStatus
             | MessageType::MsgCheckQuorum => Err("it never leaves a member"),
+            // Votes are asked for once the log is durable, and it does not grow until they come.
+            MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse
+                if self.raw.raft.raft_log.persisted < last =>
+            {
+                Err("answers what was not asked")
+            }
             MessageType::MsgRequestVote
             | MessageType::MsgRequestVoteResponse
             | MessageType::MsgRequestPreVote
@@ -136,6 +142,10 @@ impl Driver {
 
     fn check_append(&self, message: &Message) -> Result<(), &'static str> {
         let (mut index, mut term) = (message.index, message.log_term);
+        // To raft, an entry that it does not have is of term 0.
+        if (index == 0) != (term == 0) {
+            return Err("only the log's beginning is without a term");
+        }
         if term > message.term {
             return Err("entries are from the future");
         }

@@ -11,6 +11,13 @@ use crate::disk::DiskFile;
 /// How much is read at once, if a frame is not longer.
 const WINDOW_BYTES: usize = 256 << 10;
 
+/// How much is looked through at once for a header.
+const BLOCK_BYTES: u64 = 4096;
+
+/// How far apart headers may be.
+const PLACE_BYTES: usize = 8;
+const _: () = assert!(PLACE_BYTES as u64 == FRAME_ALIGNMENT);
+
 /// What is at a place in a segment.
 pub(super) enum FrameAt {
     /// A whole frame.
@@ -82,16 +89,40 @@ impl FrameReader {
     }
 
     /// Whether a frame's header stands anywhere from `offset`, an aligned place, on.
+    ///
+    /// This goes through the rest of the segment, at each start: zeros, which nearly all of it is
+    /// when the segment is new, are passed over at the speed of memory.
     pub(super) fn has_header_from(&mut self, offset: u64) -> io::Result<bool> {
+        let limit = self.limit;
         let mut at = offset;
-        while at + FRAME_HEADER_BYTES as u64 <= self.limit {
-            // Nearly all of what follows a log's end is zero, which is no header.
-            if self.bytes(at, FRAME_HEADER_BYTES)?.first_chunk() != Some(&[0_u8; 8])
-                && self.header(at)?.is_some()
-            {
-                return Ok(true);
+        while at < limit {
+            let block = limit.min(at + BLOCK_BYTES) - at;
+            let bytes = self.bytes(at, usize::try_from(block).map_err(io::Error::other)?)?;
+            // A header begins with a length that is not zero and fits the segment.
+            let plausible = |place: &[u8; PLACE_BYTES]| {
+                let [a, b, c, d, ..] = *place;
+                let length = u32::from_le_bytes([a, b, c, d]);
+                length != 0 && u64::from(length) < limit
+            };
+            let places: Vec<u64> = if bytes.iter().all(|byte| *byte == 0) {
+                Vec::new()
+            } else {
+                let places = bytes
+                    .as_chunks::<PLACE_BYTES>()
+                    .0
+                    .iter()
+                    .zip((at..).step_by(PLACE_BYTES));
+                places
+                    .filter(|(place, _)| plausible(place))
+                    .map(|(_, at)| at)
+                    .collect()
+            };
+            for place in places {
+                if self.header(place)?.is_some() {
+                    return Ok(true);
+                }
             }
-            at += FRAME_ALIGNMENT;
+            at += block;
         }
         Ok(false)
     }

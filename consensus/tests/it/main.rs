@@ -8,5 +8,6 @@
 )]
 
 mod application;
+mod door;
 mod group;
 mod one_member;
