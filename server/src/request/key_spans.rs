@@ -11,27 +11,26 @@ use cairn_index::KeyRange;
 /// Invariants:
 /// 1. Intervals are not empty, do not overlap and do not touch.
 ///
-/// An interval is `[start, end)`; no end means that it goes on for ever.
+/// An interval is `[start, end)`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct KeySpans(BTreeMap<Bytes, Option<Bytes>>);
+pub(super) struct KeySpans(BTreeMap<Bytes, Bytes>);
 
 impl KeySpans {
-    /// Adds the keys of `range`.
+    /// Adds the keys of `range`, unless it has no end: etcd lets a transaction put a key and delete
+    /// everything from a key on, for there it takes the end `\0` as it is, before all keys.
     pub(super) fn insert(&mut self, range: &KeyRange) {
         if range.is_empty() {
             return;
         }
-        let (start, end) = match range {
+        match range {
             KeyRange::One(key) => {
                 let mut after = key.to_vec();
                 after.push(0);
-                (key.clone(), Some(Bytes::from(after)))
+                self.insert_span(key.clone(), after.into());
             }
-            KeyRange::Span { start, end } => (start.clone(), Some(end.clone())),
-            KeyRange::From(start) => (start.clone(), None),
-            KeyRange::All => (Bytes::new(), None),
-        };
-        self.insert_span(start, end);
+            KeyRange::Span { start, end } => self.insert_span(start.clone(), end.clone()),
+            KeyRange::From(_) | KeyRange::All => {}
+        }
     }
 
     /// Adds all intervals of `other`.
@@ -45,34 +44,25 @@ impl KeySpans {
     pub(super) fn contains(&self, key: &[u8]) -> bool {
         let until_key = (Bound::Unbounded, Bound::Included(key));
         let before = self.0.range::<[u8], _>(until_key).next_back();
-        before.is_some_and(|(_, end)| end.as_ref().is_none_or(|end| key < end.as_ref()))
+        before.is_some_and(|(_, end)| key < end.as_ref())
     }
 
-    fn insert_span(&mut self, mut start: Bytes, mut end: Option<Bytes>) {
+    fn insert_span(&mut self, mut start: Bytes, mut end: Bytes) {
         // Every interval that begins at or before the new one's end, from the last to the first,
         // until one ends before the new one starts.
         loop {
-            let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Included);
-            let meeting = self
-                .0
-                .range::<[u8], _>((Bound::Unbounded, upper))
-                .next_back();
+            let until_end = (Bound::Unbounded, Bound::Included(end.as_ref()));
+            let meeting = self.0.range::<[u8], _>(until_end).next_back();
             let Some((other_start, other_end)) = meeting else {
                 break;
             };
-            if other_end
-                .as_ref()
-                .is_some_and(|other_end| *other_end < start)
-            {
+            if *other_end < start {
                 break;
             }
             let (other_start, other_end) = (other_start.clone(), other_end.clone());
             self.0.remove(&other_start);
             start = start.min(other_start);
-            end = match (end, other_end) {
-                (Some(one), Some(other)) => Some(one.max(other)),
-                _ => None,
-            };
+            end = end.max(other_end);
         }
         self.0.insert(start, end);
     }
@@ -98,15 +88,21 @@ mod tests {
         assert!(!spans.contains(b"e") && !spans.contains(b"x\0"));
     }
 
+    #[test]
+    fn ranges_without_an_end_contain_nothing_here() {
+        let mut spans = KeySpans::default();
+        spans.insert(&span(b"a", b"\0"));
+        spans.insert(&span(b"\0", b"\0"));
+        assert!(!spans.contains(b"a") && !spans.contains(b"b") && !spans.contains(b"\0"));
+    }
+
     proptest! {
         #[test]
         fn spans_contain_what_some_range_contains(
             ranges in prop::collection::vec((b'a'..b'j', b'a'..b'j'), 0..12),
-            open in prop::option::of(b'a'..b'j'),
         ) {
-            let mut ranges: Vec<KeyRange> =
+            let ranges: Vec<KeyRange> =
                 ranges.iter().map(|&(start, end)| span(&[start], &[end])).collect();
-            ranges.extend(open.map(|start| span(&[start], &[0])));
             let mut spans = KeySpans::default();
             for range in &ranges {
                 spans.insert(range);
@@ -117,7 +113,7 @@ mod tests {
             }
             let starts: Vec<_> = spans.0.iter().collect();
             for pair in starts.windows(2) {
-                prop_assert!(pair[0].1.as_ref().is_some_and(|end| end < pair[1].0));
+                prop_assert!(pair[0].1 < pair[1].0);
             }
         }
     }
