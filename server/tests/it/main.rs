@@ -1,0 +1,18 @@
+//! The server as its clients see it: the built binary, real sockets, plain gRPC clients.
+//!
+//! The tables of cases say what etcd does. With `CAIRN_TEST_SERVER` naming another server's binary,
+//! such as etcd's own, the tests run against that.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests, but not all of it inside test functions, of a real process in real time"
+)]
+
+mod compaction;
+mod harness;
+mod ranges;
+mod requests;
+mod transactions;
