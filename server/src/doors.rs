@@ -13,7 +13,7 @@ use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use tower::Service;
 
-use crate::grpc;
+use crate::grpc::Services;
 use crate::http::{HttpParts, client_router, monitoring_router, no_pages};
 use crate::member::Member;
 use crate::metrics::{Counted, Metrics};
@@ -23,14 +23,14 @@ pub use member_probe::MemberProbe;
 
 /// What is behind one listener.
 pub struct Door {
-    grpc: Option<Router>,
+    grpc: Option<Services>,
     pages: Router,
     metrics: Arc<Metrics>,
 }
 
 /// All that doors are made of.
 pub struct DoorParts {
-    grpc: Router,
+    grpc: Services,
     http: HttpParts,
     settings: HttpSettings,
 }
@@ -44,7 +44,7 @@ impl DoorParts {
             request_timeout: member.limits().request_timeout,
         };
         Self {
-            grpc: grpc::router(member),
+            grpc: Services::new(member),
             http,
             settings,
         }
@@ -74,7 +74,7 @@ impl DoorParts {
         client_router(self.http.clone(), self.settings.clone())
     }
 
-    fn door(&self, grpc: Option<Router>, pages: Router) -> Arc<Door> {
+    fn door(&self, grpc: Option<Services>, pages: Router) -> Arc<Door> {
         Arc::new(Door {
             grpc,
             pages,
@@ -87,22 +87,22 @@ impl Door {
     /// Answers a request. Whatever is wrong with it is in the answer.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Counted<Body>> {
         match &self.grpc {
-            Some(grpc) if is_grpc(&request) => self.call(grpc.clone(), request).await,
+            Some(grpc) if is_grpc(&request) => self.call(grpc, request).await,
             _ => route(self.pages.clone(), request)
                 .await
                 .map(Counted::uncounted),
         }
     }
 
-    async fn call(&self, grpc: Router, request: Request<Incoming>) -> Response<Counted<Body>> {
+    async fn call(&self, grpc: &Services, request: Request<Incoming>) -> Response<Counted<Body>> {
         let call = self
             .metrics
             .begin_call(request.uri().path(), request.headers());
         let Some(call) = call else {
-            return route(grpc, request).await.map(Counted::uncounted);
+            return grpc.answer(request).await.map(Counted::uncounted);
         };
         let request = request.map(|body| call.request(body));
-        let (head, body) = route(grpc, request).await.into_parts();
+        let (head, body) = grpc.answer(request).await.into_parts();
         let body = call.response(&head.headers, body);
         Response::from_parts(head, body)
     }

@@ -25,7 +25,7 @@ use crate::fatal;
 use crate::log_request::LogRequest;
 use crate::member::{
     ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, Limits, Member, Progress,
-    RequestIds, Tasks,
+    ReplyDesks, RequestIds, Tasks,
 };
 use crate::metrics::{GRPC_METHODS, Metrics, MetricsSource, TimedDisk};
 use crate::serve::{ConnectionLimits, SocketOptions, Workers, raise_descriptor_limit};
@@ -172,8 +172,10 @@ impl Server {
             metrics: Arc::clone(&metrics),
         });
         let mut threads = vec![watch_thread];
+        let (desks, desk_tasks) = ReplyDesks::new(worker_count());
         let apply_thread = ApplyThread {
             applier,
+            desks,
             committed,
             progress: Arc::clone(&progress),
             watches,
@@ -198,6 +200,9 @@ impl Server {
         threads.push(spawn("consensus", move || consensus_thread.run())?);
         threads.push(spawn("housekeeper", move || housekeeper.run())?);
         let workers = open_doors(settings, &member, metrics)?;
+        for (worker, desk) in workers.handles().zip(desk_tasks) {
+            worker.spawn(desk);
+        }
         Ok(Self {
             member,
             workers,
@@ -341,8 +346,7 @@ fn open_doors(
         keepalive_timeout: ping.map_or(Duration::from_secs(20), |ping| ping.timeout),
     };
     raise_descriptor_limit()?;
-    let count = thread::available_parallelism().map_or(1, usize::from);
-    let workers = Workers::start(count, limits)?;
+    let workers = Workers::start(worker_count(), limits)?;
     let parts = DoorParts::new(member, metrics, settings.http.clone());
     let listen = &settings.listen;
     let options = SocketOptions {
@@ -398,6 +402,11 @@ fn time_commits(metrics: &Arc<Metrics>) -> CommitHook {
             .disk_backend_commit_duration_seconds
             .observe(took.as_secs_f64());
     })
+}
+
+/// One worker a core.
+fn worker_count() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn limits(settings: &Settings) -> Limits {
