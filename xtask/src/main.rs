@@ -9,16 +9,26 @@
     reason = "a developer's tool prints, waits and measures time"
 )]
 
+mod crash;
+mod differential;
 mod fix;
+mod interruptible;
 mod layers;
+mod outcome;
+mod server_process;
 mod tidy;
 mod verify;
 mod workspace;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
 
+use crate::crash::Crash;
+use crate::differential::Differential;
+use crate::interruptible::interruptible;
+use crate::outcome::Outcome;
 use crate::verify::Verify;
 use crate::workspace::Workspace;
 
@@ -30,16 +40,32 @@ enum Task {
     Verify(Verify),
     /// Formats, applies clippy's suggestions and lowers the ratchet.
     Fix,
+    /// Plays random scripts on Cairn and on a real etcd, and compares every answer.
+    Differential(Differential),
+    /// Kills a server under load again and again, and checks what is left.
+    Crash(Crash),
+}
+
+impl Task {
+    fn run(self, workspace: &Workspace) -> Result<Outcome> {
+        match self {
+            Self::Verify(verify) => verify.run(workspace),
+            Self::Fix => fix::run_all(workspace),
+            Self::Differential(differential) => interruptible(differential.run(workspace)),
+            Self::Crash(crash) => interruptible(crash.run(workspace)),
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let workspace = Workspace::of_this_build();
-    let done = match Task::parse() {
-        Task::Verify(verify) => verify.run(&workspace),
-        Task::Fix => fix::run_all(&workspace),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match Task::parse().run(&workspace) {
+        Ok(Outcome::Passed) => ExitCode::SUCCESS,
+        Ok(Outcome::Skipped(why)) => {
+            println!("skipped: {why}");
+            ExitCode::SUCCESS
+        }
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
         Err(error) => {
             println!("error: {error:#}");
             ExitCode::FAILURE

@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::crash::Crash;
+use crate::differential::Differential;
+use crate::interruptible::interruptible;
+use crate::outcome::Outcome;
 use crate::workspace::{Workspace, run};
 use crate::{layers, tidy};
 
@@ -27,14 +31,10 @@ enum Section {
     Test,
     /// Documentation, with its links.
     Docs,
-}
-
-/// How a section ended.
-enum Outcome {
-    Passed,
-    Failed,
-    /// Something that it needs is not installed.
-    Skipped(String),
+    /// Random scripts against a real etcd.
+    Differential,
+    /// Killing the server under load.
+    Crash,
 }
 
 /// Which sections to run.
@@ -46,7 +46,7 @@ pub(crate) struct Verify {
 }
 
 impl Verify {
-    pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
+    pub(crate) fn run(&self, workspace: &Workspace) -> Result<Outcome> {
         let mut ended = Vec::new();
         for section in Section::value_variants() {
             if !self.only.is_empty() && !self.only.contains(section) {
@@ -95,6 +95,8 @@ impl Section {
                 run(docs.env("RUSTDOCFLAGS", "-D warnings"))?;
                 Ok(Outcome::Passed)
             }
+            Self::Differential => interruptible(Differential::short().run(workspace)),
+            Self::Crash => interruptible(Crash::short().run(workspace)),
         }
     }
 }
@@ -132,7 +134,7 @@ fn listed<T: Display>(findings: &[T]) -> Outcome {
     }
 }
 
-fn summary(ended: &[(Section, Outcome, Duration)]) -> Result<()> {
+fn summary(ended: &[(Section, Outcome, Duration)]) -> Result<Outcome> {
     println!("\n== summary ==");
     let mut failed = Vec::new();
     for (section, outcome, took) in ended {
@@ -148,7 +150,7 @@ fn summary(ended: &[(Section, Outcome, Duration)]) -> Result<()> {
         }
     }
     if failed.is_empty() {
-        return Ok(());
+        return Ok(Outcome::Passed);
     }
     bail!(
         "{} failed; run them alone with `cargo xtask verify --only {}`",

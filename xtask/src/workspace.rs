@@ -74,6 +74,21 @@ impl Workspace {
             .stdin(Stdio::null());
         command
     }
+
+    /// Builds the server as tests see it, and says where its binary is.
+    pub(crate) fn build_server(&self) -> Result<PathBuf> {
+        run(&mut self.cargo([
+            "build",
+            "--locked",
+            "--package",
+            "cairn-server",
+            "--bin",
+            "cairn",
+        ]))?;
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| self.root.join("target"), |dir| self.root.join(dir));
+        Ok(target.join("debug").join("cairn"))
+    }
 }
 
 /// A text file of the workspace.

@@ -1,0 +1,66 @@
+//! Where etcd itself changed between its releases; Cairn answers as 3.7 does.
+//!
+//! Each entry says from which release on there is no difference any more. It is applied to both
+//! servers' answers, and only if the real one is older.
+
+use super::answer::Answer;
+use super::step::Step;
+use crate::server_process::ApiVersion;
+
+/// A difference between releases of etcd.
+struct Known {
+    /// The first release that answers as Cairn does.
+    since: ApiVersion,
+    forget: fn(&Step, &mut Answer),
+}
+
+const fn version(minor: u32) -> ApiVersion {
+    ApiVersion { major: 3, minor }
+}
+
+const KNOWN: [Known; 4] = [
+    // Progress requests are answered since 3.5.8 (3.4.25) only if there are watches and all of
+    // them are synchronized and begun; before, always.
+    Known {
+        since: version(5),
+        forget: |_, answer| {
+            if let Answer::Progress(_) = answer {
+                *answer = Answer::Progress(None);
+            }
+        },
+    },
+    // A compaction at revision 0 was remembered as one, until -1 came to mean "none".
+    Known {
+        since: version(5),
+        forget: |_, answer| {
+            if let Answer::HashKv(response) = answer {
+                response.compact_revision = response.compact_revision.max(0);
+            }
+        },
+    },
+    // The hash at the very revision that was compacted can be asked for since 3.6.
+    Known {
+        since: version(6),
+        forget: |step, answer| {
+            if matches!(step, Step::HashKv { revision } if *revision > 0) {
+                *answer = Answer::Nothing;
+            }
+        },
+    },
+    // HashKV says since 3.6 which revision it hashed.
+    Known {
+        since: version(6),
+        forget: |_, answer| {
+            if let Answer::HashKv(response) = answer {
+                response.hash_revision = 0;
+            }
+        },
+    },
+];
+
+/// Makes an answer equal where only releases of etcd differ.
+pub(super) fn forget(real: ApiVersion, step: &Step, answer: &mut Answer) {
+    for known in KNOWN.iter().filter(|known| real < known.since) {
+        (known.forget)(step, answer);
+    }
+}
