@@ -23,6 +23,7 @@ pub mod grpc;
 pub mod http;
 pub mod identity;
 pub mod lock_file;
+pub mod log_request;
 pub mod logging;
 pub mod member;
 pub mod membership;

@@ -14,7 +14,6 @@ use cairn_consensus::{
     CompactionPolicy, ConfState, FirstMember, Identity, MemberId, Node, NodeOptions,
 };
 use cairn_mvcc::Store;
-use cairn_proto::etcdserverpb::InternalRaftRequest;
 use cairn_proto::membershippb::{
     Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest,
 };
@@ -22,6 +21,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use crate::apply::Applier;
 use crate::fatal;
+use crate::log_request::LogRequest;
 use crate::member::{
     ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, Limits, Member, Progress,
     RequestIds, Tasks,
@@ -222,20 +222,14 @@ impl Server {
             member_id: self.member.identity.member.get(),
             member_attributes: Some(attributes),
         };
-        self.propose_until_done(InternalRaftRequest {
-            cluster_member_attr_set: Some(request),
-            ..Default::default()
-        })
-        .await?;
+        self.propose_until_done(LogRequest::ClusterMemberAttrSet(request))
+            .await?;
         if self.member.membership().version() != Some(CLUSTER_VERSION) {
             let request = ClusterVersionSetRequest {
                 ver: CLUSTER_VERSION.to_owned(),
             };
-            self.propose_until_done(InternalRaftRequest {
-                cluster_version_set: Some(request),
-                ..Default::default()
-            })
-            .await?;
+            self.propose_until_done(LogRequest::ClusterVersionSet(request))
+                .await?;
         }
         Ok(())
     }
@@ -258,7 +252,7 @@ impl Server {
         drop(self.committer);
     }
 
-    async fn propose_until_done(&self, request: InternalRaftRequest) -> Result<(), StartError> {
+    async fn propose_until_done(&self, request: LogRequest) -> Result<(), StartError> {
         /// Time between two tries while there is no leader.
         const RETRY: Duration = Duration::from_millis(20);
 

@@ -8,14 +8,13 @@ use cairn_backend::{ReadError as StorageError, Table};
 use cairn_consensus::{Entry, EntryKind, LogIndex, MemberId, Term};
 use cairn_mvcc::{Change, CompactError, CompactionPoint, LeaseId, Store, WriteBatch};
 use cairn_proto::etcdserverpb::{
-    AlarmMember, AlarmRequest, AlarmType, CompactionRequest, InternalRaftRequest,
-    alarm_request::AlarmAction,
+    AlarmMember, AlarmRequest, AlarmType, CompactionRequest, alarm_request::AlarmAction,
 };
-use prost::Message;
 
 use super::{Failure, FatalError, Outcome, txn};
 use crate::alarms::{Alarm, Alarms};
 use crate::error::ApplyError;
+use crate::log_request::{LogEntry, LogRequest};
 use crate::member::RequestId;
 use crate::membership::{Member, Membership};
 use crate::quota;
@@ -125,18 +124,16 @@ impl Applier {
         batch: &mut WriteBatch<'_>,
         applied: &mut Applied,
     ) -> Result<(), FatalError> {
-        let Ok(request) = InternalRaftRequest::decode(data) else {
-            tracing::warn!(
-                index = self.applied.get(),
-                "passed over a log entry that does not decode"
-            );
+        let Ok(LogEntry { id, request }) = LogEntry::decode(data) else {
+            let index = self.applied.get();
+            tracing::warn!(index, "passed over a log entry that does not decode");
             return Ok(());
         };
-        let id = request
-            .header
-            .as_ref()
-            .and_then(|header| RequestId::from_wire(header.id));
-        let reply = match self.dispatch(request, batch, applied) {
+        let done = match request {
+            Some(request) => self.carry_out(request, batch, applied),
+            None => Err(ApplyError::Unsupported.into()),
+        };
+        let reply = match done {
             Ok(outcome) => Ok(outcome),
             Err(Failure::Refused(error)) => Err(error),
             Err(Failure::Fatal(error)) => return Err(error),
@@ -145,54 +142,52 @@ impl Applier {
         Ok(())
     }
 
-    /// Carries out whichever request is set. The order of the kinds is that of the message.
-    fn dispatch(
+    fn carry_out(
         &mut self,
-        request: InternalRaftRequest,
+        request: LogRequest,
         batch: &mut WriteBatch<'_>,
         applied: &mut Applied,
     ) -> Result<Outcome, Failure> {
-        if let Some(put) = request.put {
-            self.check_alarms(NeedsSpace::Yes)?;
-            let put = Put::parse(put).map_err(ApplyError::from)?;
-            return self.put(&put, batch, applied).map(Outcome::Put);
+        match request {
+            LogRequest::Put(put) => {
+                self.check_alarms(NeedsSpace::Yes)?;
+                let put = Put::parse(put).map_err(ApplyError::from)?;
+                self.put(&put, batch, applied).map(Outcome::Put)
+            }
+            LogRequest::DeleteRange(delete) => {
+                self.check_alarms(NeedsSpace::No)?;
+                let delete = DeleteRange::parse(delete).map_err(ApplyError::from)?;
+                let mut txn = batch.txn();
+                let response = txn::write_delete_range(&delete, &mut txn)?;
+                applied.changes.extend(txn.end().changes);
+                Ok(Outcome::DeleteRange(response))
+            }
+            LogRequest::Txn(txn) => {
+                let needs_space = quota::cost_of_txn(&txn) > 0;
+                self.check_alarms(if needs_space {
+                    NeedsSpace::Yes
+                } else {
+                    NeedsSpace::No
+                })?;
+                let txn = Txn::parse_logged(txn).map_err(ApplyError::from)?;
+                self.txn(&txn, batch, applied).map(Outcome::Txn)
+            }
+            LogRequest::Compaction(CompactionRequest { revision, .. }) => {
+                self.check_alarms(NeedsSpace::No)?;
+                let outcome = compact(revision, batch)?;
+                applied.compaction = true;
+                Ok(outcome)
+            }
+            LogRequest::Alarm(alarm) => Ok(Outcome::Alarm(self.alarm(&alarm, batch))),
+            LogRequest::ClusterMemberAttrSet(attributes) => {
+                self.set_member_attributes(attributes, batch);
+                Ok(Outcome::Done)
+            }
+            LogRequest::ClusterVersionSet(version) => {
+                self.change_membership(|members| members.set_version(version.ver, batch.backend()));
+                Ok(Outcome::Done)
+            }
         }
-        if let Some(delete) = request.delete_range {
-            self.check_alarms(NeedsSpace::No)?;
-            let delete = DeleteRange::parse(delete).map_err(ApplyError::from)?;
-            let mut txn = batch.txn();
-            let response = txn::write_delete_range(&delete, &mut txn)?;
-            applied.changes.extend(txn.end().changes);
-            return Ok(Outcome::DeleteRange(response));
-        }
-        if let Some(request) = request.txn {
-            let needs_space = quota::cost_of_txn(&request) > 0;
-            self.check_alarms(if needs_space {
-                NeedsSpace::Yes
-            } else {
-                NeedsSpace::No
-            })?;
-            let txn = Txn::parse_logged(request).map_err(ApplyError::from)?;
-            return self.txn(&txn, batch, applied).map(Outcome::Txn);
-        }
-        if let Some(CompactionRequest { revision, .. }) = request.compaction {
-            self.check_alarms(NeedsSpace::No)?;
-            let outcome = compact(revision, batch)?;
-            applied.compaction = true;
-            return Ok(outcome);
-        }
-        if let Some(alarm) = request.alarm {
-            return Ok(Outcome::Alarm(self.alarm(&alarm, batch)));
-        }
-        if let Some(attributes) = request.cluster_member_attr_set {
-            self.set_member_attributes(attributes, batch);
-            return Ok(Outcome::Done);
-        }
-        if let Some(version) = request.cluster_version_set {
-            self.change_membership(|members| members.set_version(version.ver, batch.backend()));
-            return Ok(Outcome::Done);
-        }
-        Err(ApplyError::Unsupported.into())
     }
 
     fn check_alarms(&self, needs_space: NeedsSpace) -> Result<(), ApplyError> {

@@ -4,8 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use cairn_proto::etcdserverpb::{
-    CompactionRequest, CompactionResponse, DeleteRangeRequest, InternalRaftRequest, PutRequest,
-    RangeRequest, TxnRequest,
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest,
 };
 use cairn_proto::stored::kv_server::Kv;
 use cairn_proto::stored::{
@@ -16,6 +15,7 @@ use tonic::{Request, Response, Status};
 
 use crate::apply::Outcome;
 use crate::error::Error;
+use crate::log_request::LogRequest;
 use crate::member::Member;
 use crate::quota;
 use crate::request::{DeleteRange, Put, Range, Txn};
@@ -81,10 +81,7 @@ impl Kv for KvService {
         self.member.check_space(quota::cost_of_put(&request))?;
         // Parsed for its errors: what goes into the log is what the client sent.
         Put::parse(request.clone())?;
-        let request = InternalRaftRequest {
-            put: Some(request),
-            ..Default::default()
-        };
+        let request = LogRequest::Put(request);
         let Outcome::Put(mut response) = self.member.propose(request).await? else {
             return Err(mismatch());
         };
@@ -98,10 +95,7 @@ impl Kv for KvService {
     ) -> Result<Response<DeleteRangeResponse>, Status> {
         let request = request.into_inner();
         DeleteRange::parse(request.clone())?;
-        let request = InternalRaftRequest {
-            delete_range: Some(request),
-            ..Default::default()
-        };
+        let request = LogRequest::DeleteRange(request);
         let Outcome::DeleteRange(mut response) = self.member.propose(request).await? else {
             return Err(mismatch());
         };
@@ -119,10 +113,7 @@ impl Kv for KvService {
         let mut response = if txn.is_read_only() {
             self.read_txn(&txn).await?
         } else {
-            let request = InternalRaftRequest {
-                txn: Some(request),
-                ..Default::default()
-            };
+            let request = LogRequest::Txn(request);
             let Outcome::Txn(response) = self.member.propose(request).await? else {
                 return Err(mismatch());
             };
@@ -138,10 +129,7 @@ impl Kv for KvService {
     ) -> Result<Response<CompactionResponse>, Status> {
         let request = request.into_inner();
         let physical = request.physical;
-        let request = InternalRaftRequest {
-            compaction: Some(request),
-            ..Default::default()
-        };
+        let request = LogRequest::Compaction(request);
         let Outcome::Compaction(revision) = self.member.propose(request).await? else {
             return Err(mismatch());
         };

@@ -10,8 +10,8 @@ use cairn_mvcc::{CompactionPoint, ReadAt};
 use cairn_proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeInfo,
     DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse,
-    InternalRaftRequest, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest, SnapshotResponse,
-    StatusRequest, StatusResponse,
+    MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest, SnapshotResponse, StatusRequest,
+    StatusResponse,
 };
 use cairn_proto::stored::maintenance_server::Maintenance;
 use sha2::{Digest, Sha256};
@@ -22,6 +22,7 @@ use tonic::{Request, Response, Status};
 
 use crate::apply::Outcome;
 use crate::error::{Error, MaintenanceError};
+use crate::log_request::LogRequest;
 use crate::member::Member;
 use crate::settings;
 
@@ -60,10 +61,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<AlarmRequest>,
     ) -> Result<Response<AlarmResponse>, Status> {
-        let request = InternalRaftRequest {
-            alarm: Some(request.into_inner()),
-            ..Default::default()
-        };
+        let request = LogRequest::Alarm(request.into_inner());
         let Outcome::Alarm(alarms) = self.member.propose(request).await? else {
             return Err(Status::internal(
                 "the answer does not belong to the request",

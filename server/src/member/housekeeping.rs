@@ -11,11 +11,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use cairn_consensus::MemberId;
 use cairn_mvcc::{CompactionPoint, Progress as CompactionProgress, Store};
-use cairn_proto::etcdserverpb::{
-    AlarmRequest, CompactionRequest, InternalRaftRequest, RequestHeader, alarm_request::AlarmAction,
-};
+use cairn_proto::etcdserverpb::{AlarmRequest, CompactionRequest, alarm_request::AlarmAction};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use prost::Message;
 use tokio::sync::{oneshot, watch};
 
 use super::consensus_thread::{ConsensusInput, Proposal};
@@ -23,6 +20,7 @@ use super::progress::Progress;
 use super::request_ids::RequestIds;
 use crate::alarms::{Alarm, Alarms};
 use crate::auto_compaction::Schedule;
+use crate::log_request::LogRequest;
 use crate::settings::{CompactionSettings, Quota};
 
 /// How often the quota is looked at when nothing else wakes the thread.
@@ -226,10 +224,7 @@ impl Housekeeper {
             member_id: self.tasks.member.get(),
             alarm: Alarm::NoSpace.to_wire().into(),
         };
-        self.propose(InternalRaftRequest {
-            alarm: Some(alarm),
-            ..Default::default()
-        });
+        self.propose(&LogRequest::Alarm(alarm));
     }
 
     fn compact_if_due(&self, schedule: &mut Schedule, now: Duration) {
@@ -245,22 +240,15 @@ impl Housekeeper {
             revision: revision.to_wire(),
             physical: false,
         };
-        self.propose(InternalRaftRequest {
-            compaction: Some(request),
-            ..Default::default()
-        });
+        self.propose(&LogRequest::Compaction(request));
         schedule.compacted(now, revision);
     }
 
     /// Proposes and does not wait: what comes of it shows in the store.
-    fn propose(&self, mut request: InternalRaftRequest) {
+    fn propose(&self, request: &LogRequest) {
         let id = self.tasks.request_ids.next();
-        request.header = Some(RequestHeader {
-            id: id.to_wire(),
-            ..RequestHeader::default()
-        });
+        let data = request.encode(id);
         let (reply, _) = oneshot::channel();
-        let data = request.encode_to_vec().into();
         let proposal = Proposal { id, data, reply };
         if self
             .tasks

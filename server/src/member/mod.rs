@@ -21,10 +21,9 @@ use arc_swap::{ArcSwap, Guard};
 use cairn_consensus::{Identity, MemberId};
 use cairn_index::Revision;
 use cairn_mvcc::{CompactionPoint, ReadError, Store};
-use cairn_proto::etcdserverpb::{InternalRaftRequest, RequestHeader, ResponseHeader};
+use cairn_proto::etcdserverpb::ResponseHeader;
 use cairn_proto::stored::{self, EncodedKvsBuilder};
 use crossbeam_channel::{Sender, TrySendError};
-use prost::Message;
 use tokio::sync::oneshot;
 
 pub use apply_thread::ApplyThread;
@@ -36,6 +35,7 @@ pub use request_ids::{RequestId, RequestIds};
 use crate::alarms::{Alarm, Alarms};
 use crate::apply::{Outcome, SnapshotReader, txn};
 use crate::error::{Error, MaintenanceError, ProposeError};
+use crate::log_request::LogRequest;
 use crate::membership::Membership;
 use crate::request::{Range, RequestError, Txn};
 use crate::settings::Quota;
@@ -146,28 +146,21 @@ impl Member {
     ///
     /// [`ProposeError`] if it did not get there or nothing is known of it, otherwise what applying it
     /// said.
-    pub async fn propose(&self, mut request: InternalRaftRequest) -> Result<Outcome, Error> {
+    pub async fn propose(&self, request: LogRequest) -> Result<Outcome, Error> {
         let committed = self.progress.committed();
         if committed.get() > self.progress.applied().get() + APPLY_LAG_MAX {
             return Err(ProposeError::TooManyRequests.into());
         }
         let id = self.request_ids.next();
-        request.header = Some(RequestHeader {
-            id: id.to_wire(),
-            ..RequestHeader::default()
-        });
-        let data = request.encode_to_vec();
+        let data = request.encode(id);
+        drop(request);
         let (bytes, bytes_max) = (data.len(), self.limits.request_bytes_max);
         if bytes > bytes_max {
             return Err(RequestError::TooLarge { bytes, bytes_max }.into());
         }
         let _under_way = InFlight::enter(&self.in_flight, bytes)?;
         let (reply, answer) = oneshot::channel();
-        let proposal = Proposal {
-            id,
-            data: data.into(),
-            reply,
-        };
+        let proposal = Proposal { id, data, reply };
         match self.consensus.try_send(ConsensusInput::Propose(proposal)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(ProposeError::TooManyRequests.into()),

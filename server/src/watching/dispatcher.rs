@@ -218,17 +218,19 @@ impl Dispatcher {
 
     /// A piece of catching up. Returns when to come back if nothing else happens.
     fn carry_on(&mut self) -> Option<Duration> {
-        let counts = self.hub.counts();
-        if counts.victims > 0 {
+        if self.hub.counts().victims > 0 {
             self.hub.retry_victims();
         }
         // Dropped changes with nothing behind them would leave no gap to be seen.
         if self.shared.dropped.swap(false, Ordering::Acquire) {
             self.hub.skip_to(self.store.current());
         }
-        match self.hub.sync_step() {
+        let synced = self.hub.sync_step();
+        // A step makes victims of those whose client does not keep up.
+        let has_victims = self.hub.counts().victims > 0;
+        match synced {
             Ok(CatchUp::More) => Some(Duration::ZERO),
-            Ok(CatchUp::Done) if counts.victims > 0 => Some(VICTIM_RETRY),
+            Ok(CatchUp::Done) if has_victims => Some(VICTIM_RETRY),
             Ok(CatchUp::Done) => None,
             Err(error) => {
                 tracing::warn!(%error, "watchers cannot read the store");

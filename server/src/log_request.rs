@@ -1,0 +1,290 @@
+//! What an entry of the log asks for.
+//!
+//! On disk and between members this is etcd's `InternalRaftRequest`: a message with a field for each
+//! kind of request, of which one is set. Here it is an enum, so that exactly one can be; the message
+//! itself, over a kilobyte of mostly empty fields, is never built.
+
+use bytes::{Buf, Bytes, BytesMut};
+use cairn_proto::etcdserverpb::{
+    AlarmRequest, CompactionRequest, DeleteRangeRequest, PutRequest, RequestHeader, TxnRequest,
+};
+use cairn_proto::membershippb::{ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
+use prost::DecodeError;
+use prost::Message;
+use prost::encoding::{DecodeContext, WireType, decode_key, message, skip_field};
+
+use crate::member::RequestId;
+
+/// A request in the log, of exactly one kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LogRequest {
+    /// Write a key.
+    Put(PutRequest),
+    /// Delete keys.
+    DeleteRange(DeleteRangeRequest),
+    /// A transaction that writes.
+    Txn(TxnRequest),
+    /// Forget history.
+    Compaction(CompactionRequest),
+    /// Read, raise or end alarms.
+    Alarm(AlarmRequest),
+    /// Note the version that all members speak.
+    ClusterVersionSet(ClusterVersionSetRequest),
+    /// Note what a member says of itself.
+    ClusterMemberAttrSet(ClusterMemberAttrSetRequest),
+}
+
+/// Field numbers of `InternalRaftRequest`: stored, never to be changed.
+mod field {
+    pub(super) const PUT: u32 = 4;
+    pub(super) const DELETE_RANGE: u32 = 5;
+    pub(super) const TXN: u32 = 6;
+    pub(super) const COMPACTION: u32 = 7;
+    pub(super) const ALARM: u32 = 10;
+    pub(super) const HEADER: u32 = 100;
+    pub(super) const CLUSTER_VERSION_SET: u32 = 1300;
+    pub(super) const CLUSTER_MEMBER_ATTR_SET: u32 = 1301;
+}
+
+/// What an entry holds: a request of a known kind, or none that this version knows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogEntry {
+    /// Who waits for it, if anyone.
+    pub id: Option<RequestId>,
+    /// What is asked for.
+    pub request: Option<LogRequest>,
+}
+
+impl LogRequest {
+    /// The data of a log entry: this request, for which `id` waits.
+    #[must_use]
+    pub fn encode(&self, id: RequestId) -> Bytes {
+        let header = RequestHeader {
+            id: id.to_wire(),
+            ..RequestHeader::default()
+        };
+        let len = self.encoded_len() + message::encoded_len(field::HEADER, &header);
+        let mut data = BytesMut::with_capacity(len);
+        match self {
+            Self::Put(request) => message::encode(field::PUT, request, &mut data),
+            Self::DeleteRange(request) => {
+                message::encode(field::DELETE_RANGE, request, &mut data);
+            }
+            Self::Txn(request) => message::encode(field::TXN, request, &mut data),
+            Self::Compaction(request) => message::encode(field::COMPACTION, request, &mut data),
+            Self::Alarm(request) => message::encode(field::ALARM, request, &mut data),
+            Self::ClusterVersionSet(_) | Self::ClusterMemberAttrSet(_) => {}
+        }
+        message::encode(field::HEADER, &header, &mut data);
+        match self {
+            Self::ClusterVersionSet(request) => {
+                message::encode(field::CLUSTER_VERSION_SET, request, &mut data);
+            }
+            Self::ClusterMemberAttrSet(request) => {
+                message::encode(field::CLUSTER_MEMBER_ATTR_SET, request, &mut data);
+            }
+            _ => {}
+        }
+        data.freeze()
+    }
+
+    fn encoded_len(&self) -> usize {
+        match self {
+            Self::Put(request) => message::encoded_len(field::PUT, request),
+            Self::DeleteRange(request) => message::encoded_len(field::DELETE_RANGE, request),
+            Self::Txn(request) => message::encoded_len(field::TXN, request),
+            Self::Compaction(request) => message::encoded_len(field::COMPACTION, request),
+            Self::Alarm(request) => message::encoded_len(field::ALARM, request),
+            Self::ClusterVersionSet(request) => {
+                message::encoded_len(field::CLUSTER_VERSION_SET, request)
+            }
+            Self::ClusterMemberAttrSet(request) => {
+                message::encoded_len(field::CLUSTER_MEMBER_ATTR_SET, request)
+            }
+        }
+    }
+}
+
+impl LogEntry {
+    /// Reads an entry's data. A kind that this version does not know is no error here: every member
+    /// of this version passes over it in the same way.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for bytes that are no message.
+    pub fn decode(mut data: Bytes) -> Result<Self, DecodeError> {
+        let mut entry = Self::default();
+        while data.has_remaining() {
+            let (tag, wire_type) = decode_key(&mut data)?;
+            let data = &mut data;
+            entry.request = Some(match tag {
+                field::PUT => LogRequest::Put(read(wire_type, data)?),
+                field::DELETE_RANGE => LogRequest::DeleteRange(read(wire_type, data)?),
+                field::TXN => LogRequest::Txn(read(wire_type, data)?),
+                field::COMPACTION => LogRequest::Compaction(read(wire_type, data)?),
+                field::ALARM => LogRequest::Alarm(read(wire_type, data)?),
+                field::CLUSTER_VERSION_SET => LogRequest::ClusterVersionSet(read(wire_type, data)?),
+                field::CLUSTER_MEMBER_ATTR_SET => {
+                    LogRequest::ClusterMemberAttrSet(read(wire_type, data)?)
+                }
+                field::HEADER => {
+                    let header: RequestHeader = read(wire_type, data)?;
+                    entry.id = RequestId::from_wire(header.id);
+                    continue;
+                }
+                _ => {
+                    skip_field(wire_type, tag, data, DecodeContext::default())?;
+                    continue;
+                }
+            });
+        }
+        Ok(entry)
+    }
+}
+
+fn read<M: Message + Default>(wire_type: WireType, data: &mut Bytes) -> Result<M, DecodeError> {
+    let mut request = M::default();
+    message::merge(wire_type, &mut request, data, DecodeContext::default())?;
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cairn_proto::etcdserverpb::InternalRaftRequest;
+    use cairn_proto::membershippb::Attributes;
+
+    fn id() -> RequestId {
+        RequestId::from_wire(77).unwrap()
+    }
+
+    fn one_of_each() -> Vec<(LogRequest, InternalRaftRequest)> {
+        let header = Some(RequestHeader {
+            id: 77,
+            ..Default::default()
+        });
+        let wire = InternalRaftRequest {
+            header,
+            ..Default::default()
+        };
+        let put = PutRequest {
+            key: Bytes::from_static(b"k"),
+            value: Bytes::from_static(b"v"),
+            lease: 7,
+            ..Default::default()
+        };
+        let delete = DeleteRangeRequest {
+            key: put.key.clone(),
+            ..Default::default()
+        };
+        let compaction = CompactionRequest {
+            revision: 9,
+            physical: true,
+        };
+        let alarm = AlarmRequest {
+            action: 1,
+            member_id: 2,
+            alarm: 1,
+        };
+        let version = ClusterVersionSetRequest {
+            ver: "3.7.0".to_owned(),
+        };
+        let attributes = ClusterMemberAttrSetRequest {
+            member_id: 3,
+            member_attributes: Some(Attributes {
+                name: "a".to_owned(),
+                client_urls: vec![],
+            }),
+        };
+        let txn = TxnRequest::default();
+        vec![
+            (
+                LogRequest::Put(put.clone()),
+                InternalRaftRequest {
+                    put: Some(put),
+                    ..wire.clone()
+                },
+            ),
+            (
+                LogRequest::DeleteRange(delete.clone()),
+                InternalRaftRequest {
+                    delete_range: Some(delete),
+                    ..wire.clone()
+                },
+            ),
+            (
+                LogRequest::Txn(txn.clone()),
+                InternalRaftRequest {
+                    txn: Some(txn),
+                    ..wire.clone()
+                },
+            ),
+            (
+                LogRequest::Compaction(compaction),
+                InternalRaftRequest {
+                    compaction: Some(compaction),
+                    ..wire.clone()
+                },
+            ),
+            (
+                LogRequest::Alarm(alarm),
+                InternalRaftRequest {
+                    alarm: Some(alarm),
+                    ..wire.clone()
+                },
+            ),
+            (
+                LogRequest::ClusterVersionSet(version.clone()),
+                InternalRaftRequest {
+                    cluster_version_set: Some(version),
+                    ..wire.clone()
+                },
+            ),
+            (
+                LogRequest::ClusterMemberAttrSet(attributes.clone()),
+                InternalRaftRequest {
+                    cluster_member_attr_set: Some(attributes),
+                    ..wire
+                },
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_kind_has_the_bytes_of_etcds_message() {
+        for (request, wire) in one_of_each() {
+            assert_eq!(request.encode(id()), wire.encode_to_vec(), "{request:?}");
+        }
+    }
+
+    #[test]
+    fn every_kind_comes_back_as_it_went_in() {
+        for (request, _) in one_of_each() {
+            let expected = LogEntry {
+                id: Some(id()),
+                request: Some(request.clone()),
+            };
+            assert_eq!(LogEntry::decode(request.encode(id())).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn unknown_kinds_are_nothing_and_torn_bytes_are_an_error() {
+        let grant = cairn_proto::etcdserverpb::LeaseGrantRequest { ttl: 5, id: 6 };
+        let wire = InternalRaftRequest {
+            lease_grant: Some(grant),
+            ..Default::default()
+        };
+        assert_eq!(
+            LogEntry::decode(wire.encode_to_vec().into()).unwrap(),
+            LogEntry::default()
+        );
+        for (request, _) in one_of_each() {
+            let data = request.encode(id());
+            assert!(
+                LogEntry::decode(data.slice(..data.len() - 1)).is_err(),
+                "{request:?}"
+            );
+        }
+    }
+}
