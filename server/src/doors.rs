@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 
-use crate::grpc;
+use crate::grpc::Services;
 use crate::member::Member;
 
 /// The router of a client's port.
 pub fn router(member: &Arc<Member>) -> Router {
-    grpc::router(member)
+    let services = Services::new(member);
+    Router::new().fallback(move |call: axum::extract::Request| {
+        let services = services.clone();
+        async move { services.answer(call).await }
+    })
 }

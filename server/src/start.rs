@@ -24,7 +24,7 @@ use crate::fatal;
 use crate::log_request::LogRequest;
 use crate::member::{
     ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, Limits, Member, Progress,
-    RequestIds, Tasks,
+    ReplyDesks, RequestIds, Tasks,
 };
 use crate::serve::{ConnectionLimits, Workers};
 use crate::settings::{CLUSTER_VERSION, ListenAddress, Settings};
@@ -166,8 +166,10 @@ impl Server {
             in_flight: Arc::new(AtomicUsize::new(0)),
         });
         let mut threads = vec![watch_thread];
+        let (desks, desk_tasks) = ReplyDesks::new(worker_count());
         let apply_thread = ApplyThread {
             applier,
+            desks,
             committed,
             progress: Arc::clone(&progress),
             watches,
@@ -192,6 +194,9 @@ impl Server {
         threads.push(spawn("consensus", move || consensus_thread.run())?);
         threads.push(spawn("housekeeper", move || housekeeper.run())?);
         let workers = open_doors(settings, listeners, &member)?;
+        for (worker, desk) in workers.handles().zip(desk_tasks) {
+            worker.spawn(desk);
+        }
         Ok(Self {
             member,
             workers,
@@ -331,8 +336,7 @@ fn open_doors(
         keepalive_interval: ping.map_or(Duration::from_secs(7200), |ping| ping.interval),
         keepalive_timeout: ping.map_or(Duration::from_secs(20), |ping| ping.timeout),
     };
-    let count = thread::available_parallelism().map_or(1, usize::from);
-    let workers = Workers::start(count, &doors::router(member), limits)?;
+    let workers = Workers::start(worker_count(), &doors::router(member), limits)?;
     for address in listeners {
         let bound = workers.listen(*address).map_err(|source| {
             format!("cannot listen for clients on {address}: {source}. Is another server running?")
@@ -340,6 +344,11 @@ fn open_doors(
         tracing::info!(address = %bound, "serving client traffic insecurely; this is strongly discouraged!");
     }
     Ok(workers)
+}
+
+/// One worker a core.
+fn worker_count() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn limits(settings: &Settings) -> Limits {

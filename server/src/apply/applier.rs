@@ -92,7 +92,10 @@ impl Applier {
     /// # Errors
     ///
     /// [`FatalError`]: the process must stop.
-    pub fn apply(&mut self, entries: Vec<Entry>) -> Result<Applied, FatalError> {
+    pub fn apply(
+        &mut self,
+        entries: impl IntoIterator<Item = Entry>,
+    ) -> Result<Applied, FatalError> {
         let mut applied = Applied::default();
         let store = self.store.clone();
         let mut batch = store.write();

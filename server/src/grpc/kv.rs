@@ -1,4 +1,7 @@
 //! The KV service, but for `Range`, which is in [`super::range`].
+//!
+//! Put, delete and transaction are plain functions, which [`super::Services`] calls directly; the
+//! service's trait is for the rest, and for callers that come through tonic.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,12 +37,59 @@ impl KvService {
         Self { member }
     }
 
+    /// Writes a key.
+    pub(super) async fn put(&self, request: PutRequest) -> Result<PutResponse, Status> {
+        self.member.check_space(quota::cost_of_put(&request))?;
+        // Parsed for its errors: what goes into the log is what the client sent.
+        Put::parse(request.clone())?;
+        let Outcome::Put(mut response) = self.member.propose(LogRequest::Put(request)).await?
+        else {
+            return Err(mismatch());
+        };
+        self.member.fill(&mut response.header);
+        Ok(response)
+    }
+
+    /// Deletes keys.
+    pub(super) async fn delete_range(
+        &self,
+        request: DeleteRangeRequest,
+    ) -> Result<DeleteRangeResponse, Status> {
+        DeleteRange::parse(request.clone())?;
+        let request = LogRequest::DeleteRange(request);
+        let Outcome::DeleteRange(mut response) = self.member.propose(request).await? else {
+            return Err(mismatch());
+        };
+        self.member.fill(&mut response.header);
+        Ok(response)
+    }
+
+    /// Carries out a transaction.
+    pub(super) async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, Status> {
+        let cost = quota::cost_of_txn(&request);
+        if cost > 0 {
+            self.member.check_space(cost)?;
+        }
+        let txn = Txn::parse(request.clone(), self.member.limits().txn_operations_max)?;
+        let mut response = if txn.is_read_only() {
+            self.read_txn(&txn).await?
+        } else {
+            let Outcome::Txn(response) = self.member.propose(LogRequest::Txn(request)).await?
+            else {
+                return Err(mismatch());
+            };
+            response
+        };
+        self.member.fill(&mut response.header);
+        Ok(response)
+    }
+
     /// A transaction that only reads goes around the log: all its reads are of one state.
     async fn read_txn(&self, txn: &Txn) -> Result<TxnResponse, Error> {
         if !txn.is_serializable() {
             self.member.linearizable().await?;
         }
-        Ok(self.member.read_txn(txn)?)
+        self.member.read_txn(txn)
     }
 }
 
@@ -77,50 +127,20 @@ impl Kv for KvService {
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        let request = request.into_inner();
-        self.member.check_space(quota::cost_of_put(&request))?;
-        // Parsed for its errors: what goes into the log is what the client sent.
-        Put::parse(request.clone())?;
-        let request = LogRequest::Put(request);
-        let Outcome::Put(mut response) = self.member.propose(request).await? else {
-            return Err(mismatch());
-        };
-        self.member.fill(&mut response.header);
-        Ok(Response::new(response))
+        self.put(request.into_inner()).await.map(Response::new)
     }
 
     async fn delete_range(
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
-        let request = request.into_inner();
-        DeleteRange::parse(request.clone())?;
-        let request = LogRequest::DeleteRange(request);
-        let Outcome::DeleteRange(mut response) = self.member.propose(request).await? else {
-            return Err(mismatch());
-        };
-        self.member.fill(&mut response.header);
-        Ok(Response::new(response))
+        self.delete_range(request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        let request = request.into_inner();
-        let cost = quota::cost_of_txn(&request);
-        if cost > 0 {
-            self.member.check_space(cost)?;
-        }
-        let txn = Txn::parse(request.clone(), self.member.limits().txn_operations_max)?;
-        let mut response = if txn.is_read_only() {
-            self.read_txn(&txn).await?
-        } else {
-            let request = LogRequest::Txn(request);
-            let Outcome::Txn(response) = self.member.propose(request).await? else {
-                return Err(mismatch());
-            };
-            response
-        };
-        self.member.fill(&mut response.header);
-        Ok(Response::new(response))
+        self.txn(request.into_inner()).await.map(Response::new)
     }
 
     async fn compact(

@@ -15,36 +15,101 @@ mod watch;
 use std::sync::Arc;
 
 use axum::Router;
+use bytes::Bytes;
 use cairn_proto::stored::cluster_server::ClusterServer;
 use cairn_proto::stored::health::health_server::HealthServer;
 use cairn_proto::stored::kv_server::KvServer;
 use cairn_proto::stored::maintenance_server::MaintenanceServer;
 use cairn_proto::stored::watch_server::WatchServer;
+use http::{Request, Response};
+use tonic::Status;
+use tonic::body::Body;
 use tonic::service::Routes;
+use tower::Service;
 
 use crate::member::Member;
 
 /// What gRPC may add to a request of the largest size.
 const OVERHEAD_BYTES: usize = 512 << 10;
 
-/// All gRPC services of `member`.
-pub fn router(member: &Arc<Member>) -> Router {
-    let bytes_max = member.limits().request_bytes_max + OVERHEAD_BYTES;
-    let kv = KvServer::new(kv::KvService::new(Arc::clone(member)))
-        .max_decoding_message_size(bytes_max)
+/// All gRPC services of a member.
+#[derive(Clone)]
+pub struct Services {
+    kv: kv::KvService,
+    range: range::RangeService,
+    request_bytes_max: usize,
+    rest: Router,
+}
+
+impl Services {
+    /// The services of `member`.
+    pub fn new(member: &Arc<Member>) -> Self {
+        let request_bytes_max = member.limits().request_bytes_max + OVERHEAD_BYTES;
+        let kv = kv::KvService::new(Arc::clone(member));
+        let range = range::RangeService::new(Arc::clone(member));
+        let rest = router(member, kv.clone(), request_bytes_max);
+        Self {
+            kv,
+            range,
+            request_bytes_max,
+            rest,
+        }
+    }
+
+    /// Answers a call; whatever is wrong with it is in the answer. The methods that carry the load
+    /// are called directly, all others through tonic.
+    pub async fn answer<B>(&self, call: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<tonic::codegen::StdError>,
+    {
+        let bytes_max = self.request_bytes_max;
+        let answer = match call.uri().path() {
+            "/etcdserverpb.KV/Put" => {
+                let put = unary::read_message(call.into_body(), bytes_max);
+                unary::call(put, |put| self.kv.put(put)).await
+            }
+            "/etcdserverpb.KV/Txn" => {
+                let txn = unary::read_message(call.into_body(), bytes_max);
+                unary::call(txn, |txn| self.kv.txn(txn)).await
+            }
+            "/etcdserverpb.KV/DeleteRange" => {
+                let delete = unary::read_message(call.into_body(), bytes_max);
+                unary::call(delete, |delete| self.kv.delete_range(delete)).await
+            }
+            "/etcdserverpb.KV/Range" => {
+                match unary::read_message(call.into_body(), bytes_max).await {
+                    Ok(range) => self.range.answer(range).await,
+                    Err(status) => Err(status),
+                }
+            }
+            _ => return self.route(call.map(axum::body::Body::new)).await,
+        };
+        answer.unwrap_or_else(Status::into_http)
+    }
+
+    async fn route(&self, call: Request<axum::body::Body>) -> Response<Body> {
+        match self.rest.clone().call(call).await {
+            Ok(answer) => answer.map(Body::new),
+            Err(never) => match never {},
+        }
+    }
+}
+
+fn router(member: &Arc<Member>, kv: kv::KvService, request_bytes_max: usize) -> Router {
+    let kv = KvServer::new(kv)
+        .max_decoding_message_size(request_bytes_max)
         .max_encoding_message_size(usize::MAX);
     let watch = WatchServer::new(watch::WatchService::new(Arc::clone(member)))
-        .max_decoding_message_size(bytes_max)
+        .max_decoding_message_size(request_bytes_max)
         .max_encoding_message_size(usize::MAX);
     let maintenance =
         MaintenanceServer::new(maintenance::MaintenanceService::new(Arc::clone(member)));
     let cluster = ClusterServer::new(cluster::ClusterService::new(Arc::clone(member)));
-    let range = range::RangeService::new(Arc::clone(member), bytes_max);
     Routes::new(kv)
         .add_service(watch)
         .add_service(maintenance)
         .add_service(cluster)
         .add_service(HealthServer::new(health::HealthService))
         .into_axum_router()
-        .route_service("/etcdserverpb.KV/Range", range)
 }

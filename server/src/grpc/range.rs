@@ -6,8 +6,6 @@
 //! same revision; if a compaction overtakes the second one, the stream is reset.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::future::Future;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -17,8 +15,9 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use cairn_index::KeyRange;
 use cairn_mvcc::{RangeScan, RangeSummary, ScanProgress};
+use cairn_proto::etcdserverpb::RangeRequest;
 use cairn_proto::stored::{EncodedKvsBuilder, RangeResponse};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Response};
 use http_body::Frame;
 use prost::Message;
 use prost::encoding::encoded_len_varint;
@@ -39,25 +38,20 @@ const CHUNK_KEYS: NonZeroUsize = NonZeroUsize::new(2000).expect("2000 is not zer
 /// An answer up to this size is copied into one frame, so that it leaves in one packet.
 const ONE_FRAME_BYTES_MAX: usize = 16 << 10;
 
-/// The method as a service of its own.
+/// The method.
 #[derive(Clone)]
 pub(super) struct RangeService {
     member: Arc<Member>,
-    request_bytes_max: usize,
 }
 
 type Answer = Response<tonic::body::Body>;
 
 impl RangeService {
-    pub(super) const fn new(member: Arc<Member>, request_bytes_max: usize) -> Self {
-        Self {
-            member,
-            request_bytes_max,
-        }
+    pub(super) const fn new(member: Arc<Member>) -> Self {
+        Self { member }
     }
 
-    async fn answer(self, request: Request<axum::body::Body>) -> Result<Answer, Status> {
-        let request = unary::read_message(request.into_body(), self.request_bytes_max).await?;
+    pub(super) async fn answer(&self, request: RangeRequest) -> Result<Answer, Status> {
         let range = Range::parse(request)?;
         if !range.serializable {
             self.member.linearizable().await?;
@@ -65,7 +59,7 @@ impl RangeService {
         if matches!(range.query.range, KeyRange::One(_)) {
             let mut response = self.member.range(&range).map_err(Error::from)?;
             self.member.fill(&mut response.header);
-            return Ok(unary::response(RangeBody::whole(&response)));
+            return Ok(unary::answer(&response));
         }
         self.scan(&range).await.map_err(Status::from)
     }
@@ -82,7 +76,7 @@ impl RangeService {
             if let ScanProgress::Done(summary) = progress {
                 let mut response = crate::apply::txn::range_response(&summary, kvs.finish());
                 self.member.fill(&mut response.header);
-                return Ok(unary::response(RangeBody::whole(&response)));
+                return Ok(held(&response));
             }
             if kvs.framed_len() >= HELD_BYTES_MAX {
                 return self.large(scan, kvs).await;
@@ -105,10 +99,8 @@ impl RangeService {
                 ScanProgress::More => tokio::task::yield_now().await,
             }
         };
-        match RangeBody::large(self.head(&summary), held, scan, rest_bytes, &summary) {
-            Some(body) => Ok(unary::response(body)),
-            None => Ok(Status::new(Code::ResourceExhausted, TOO_LONG).into_http()),
-        }
+        let body = RangeBody::large(self.head(&summary), held, scan, rest_bytes, &summary);
+        Ok(body.map_or_else(too_long, unary::response))
     }
 
     fn head(&self, summary: &RangeSummary) -> RangeResponse {
@@ -118,6 +110,18 @@ impl RangeService {
             ..RangeResponse::default()
         }
     }
+}
+
+/// Answers with what is held: small answers in one buffer, so that they leave in one packet.
+fn held(response: &RangeResponse) -> Answer {
+    if response.kvs.framed().len() <= ONE_FRAME_BYTES_MAX {
+        return unary::answer(response);
+    }
+    RangeBody::whole(response).map_or_else(too_long, unary::response)
+}
+
+fn too_long() -> Answer {
+    Status::new(Code::ResourceExhausted, TOO_LONG).into_http()
 }
 
 const TOO_LONG: &str = "the answer is over 4 GiB, which a gRPC message cannot be: \
@@ -136,21 +140,6 @@ const fn break_at(full: bool) -> ControlFlow<()> {
     }
 }
 
-impl tower::Service<Request<axum::body::Body>> for RangeService {
-    type Response = Answer;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<axum::body::Body>) -> Self::Future {
-        let answer = self.clone().answer(request);
-        Box::pin(async move { answer.await.or_else(unary::refuse) })
-    }
-}
-
 /// An answer's body: ready frames, then what is still to be read, then the end of the message.
 struct RangeBody {
     frames: VecDeque<Bytes>,
@@ -166,38 +155,24 @@ struct Rest {
 }
 
 impl RangeBody {
-    fn whole(response: &RangeResponse) -> Self {
-        let len = response.encoded_len();
-        let Some(prefix) = unary::prefix(len as u64) else {
-            // Only what is held in memory comes here, and that is bounded far below.
-            return Self {
-                frames: VecDeque::new(),
-                rest: None,
-                trailers: None,
-            };
+    /// An answer that is held; none if it is longer than gRPC allows, which what is held never is.
+    fn whole(response: &RangeResponse) -> Option<Self> {
+        let prefix = unary::prefix(response.encoded_len() as u64)?;
+        let head = RangeResponse {
+            header: response.header,
+            ..RangeResponse::default()
         };
-        let frames = if len <= ONE_FRAME_BYTES_MAX {
-            let mut frame = BytesMut::with_capacity(prefix.len() + len);
-            frame.extend_from_slice(&prefix);
-            response.encode_raw(&mut frame);
-            VecDeque::from([frame.freeze()])
-        } else {
-            let head = RangeResponse {
-                header: response.header,
-                ..RangeResponse::default()
-            };
-            let kvs = response.kvs.framed().clone();
-            VecDeque::from([
-                start(prefix, &head),
-                kvs,
-                tail(response.more, response.count),
-            ])
-        };
-        Self {
+        let kvs = response.kvs.framed().clone();
+        let frames = VecDeque::from([
+            start(prefix, &head),
+            kvs,
+            tail(response.more, response.count),
+        ]);
+        Some(Self {
             frames,
             rest: None,
             trailers: Some(unary::ok_trailers()),
-        }
+        })
     }
 
     /// None if the message would be longer than gRPC allows.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use cairn_consensus::Entry;
 use crossbeam_channel::Receiver;
 
-use super::Reply;
 use super::housekeeping::Housekeeping;
 use super::progress::Progress;
+use super::reply::{Reply, ReplyDesks};
 use super::request_ids::RequestId;
 use crate::apply::{Applier, FatalError};
 use crate::error::Error;
@@ -31,6 +31,8 @@ pub struct ApplyThread {
     pub committed: Receiver<Committed>,
     /// Where to say how far it is.
     pub progress: Arc<Progress>,
+    /// The ways back to who waits.
+    pub desks: ReplyDesks,
     /// Where changes go.
     pub watches: WatchHandle,
     /// Whom to tell of compactions and the log's length.
@@ -39,6 +41,9 @@ pub struct ApplyThread {
 
 /// Waiting requests at which those whose clients have given up are looked for.
 const WAITING_SWEEP: usize = 16 * 1024;
+/// Entries applied in one go. Their answers leave together, and while they are on their way the next
+/// ones are applied; more in one go would leave the doors idle, fewer would share less.
+const GO_ENTRIES: usize = 128;
 
 impl ApplyThread {
     /// Applies what comes until the consensus thread is gone.
@@ -48,35 +53,40 @@ impl ApplyThread {
     /// [`FatalError`]: the process must stop.
     pub fn run(mut self) -> Result<(), FatalError> {
         let mut waiting: HashMap<RequestId, Reply> = HashMap::new();
-        while let Ok(mut turn) = self.committed.recv() {
-            waiting.extend(turn.waiting.drain(..));
-            // One batch for all that waits: readers and replies see it together.
-            while let Ok(more) = self.committed.try_recv() {
-                waiting.extend(more.waiting);
-                turn.entries.extend(more.entries);
-            }
-            if turn.entries.is_empty() {
-                continue;
-            }
-            let applied = self.applier.apply(turn.entries)?;
-            if let Some((index, term)) = applied.last {
-                self.progress.set_applied(index, term);
-            }
-            for (id, result) in applied.replies {
-                if let Some(reply) = waiting.remove(&id) {
-                    // A client that is gone needs no answer.
-                    let _ = reply.send(result.map_err(Error::from));
-                }
-            }
-            if !applied.changes.is_empty() {
-                self.watches.publish(applied.changes);
-            }
-            if applied.compaction {
-                self.housekeeping.compact();
+        while let Ok(turn) = self.committed.recv() {
+            waiting.extend(turn.waiting);
+            let mut entries = turn.entries.into_iter().peekable();
+            while entries.peek().is_some() {
+                self.go(entries.by_ref().take(GO_ENTRIES), &mut waiting)?;
             }
             if waiting.len() > WAITING_SWEEP {
                 waiting.retain(|_, reply| !reply.is_closed());
             }
+        }
+        Ok(())
+    }
+
+    /// Applies `entries`; readers, watchers and replies see them together.
+    fn go(
+        &mut self,
+        entries: impl Iterator<Item = Entry>,
+        waiting: &mut HashMap<RequestId, Reply>,
+    ) -> Result<(), FatalError> {
+        let applied = self.applier.apply(entries)?;
+        if let Some((index, term)) = applied.last {
+            self.progress.set_applied(index, term);
+        }
+        for (id, result) in applied.replies {
+            if let Some(reply) = waiting.remove(&id) {
+                self.desks.add(reply, result.map_err(Error::from));
+            }
+        }
+        self.desks.send();
+        if !applied.changes.is_empty() {
+            self.watches.publish(applied.changes);
+        }
+        if applied.compaction {
+            self.housekeeping.compact();
         }
         Ok(())
     }

@@ -163,8 +163,7 @@ impl ConsensusThread {
                     Refusal::NoLeader => ProposeError::NoLeader,
                     _ => ProposeError::TooManyRequests,
                 };
-                // A client that is gone needs no answer.
-                let _ = reply.send(Err(Error::from(error)));
+                reply.send(Err(Error::from(error)));
             }
         }
     }

@@ -13,10 +13,11 @@ use cairn_consensus::MemberId;
 use cairn_mvcc::{CompactionPoint, Progress as CompactionProgress, Store};
 use cairn_proto::etcdserverpb::{AlarmRequest, CompactionRequest, alarm_request::AlarmAction};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::consensus_thread::{ConsensusInput, Proposal};
 use super::progress::Progress;
+use super::reply::Reply;
 use super::request_ids::RequestIds;
 use crate::alarms::{Alarm, Alarms};
 use crate::auto_compaction::Schedule;
@@ -248,7 +249,7 @@ impl Housekeeper {
     fn propose(&self, request: &LogRequest) {
         let id = self.tasks.request_ids.next();
         let data = request.encode(id);
-        let (reply, _) = oneshot::channel();
+        let (reply, _) = Reply::channel();
         let proposal = Proposal { id, data, reply };
         if self
             .tasks

@@ -11,6 +11,7 @@ mod apply_thread;
 mod consensus_thread;
 mod housekeeping;
 mod progress;
+mod reply;
 mod request_ids;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use apply_thread::ApplyThread;
 pub use consensus_thread::{ConsensusInput, ConsensusThread, Proposal};
 pub use housekeeping::{Housekeeper, Housekeeping, Tasks};
 pub use progress::{Progress, Role};
+pub use reply::{Reply, ReplyDesks};
 pub use request_ids::{RequestId, RequestIds};
 
 use crate::alarms::{Alarm, Alarms};
@@ -40,9 +42,6 @@ use crate::membership::Membership;
 use crate::request::{Range, RequestError, Txn};
 use crate::settings::Quota;
 use crate::watching::WatchHandle;
-
-/// Where an answer goes.
-pub type Reply = oneshot::Sender<Result<Outcome, Error>>;
 
 /// Entries that may be committed and not applied before new requests are refused; etcd's number.
 const APPLY_LAG_MAX: u64 = 5000;
@@ -159,7 +158,7 @@ impl Member {
             return Err(RequestError::TooLarge { bytes, bytes_max }.into());
         }
         let _under_way = InFlight::enter(&self.in_flight, bytes)?;
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::channel();
         let proposal = Proposal { id, data, reply };
         match self.consensus.try_send(ConsensusInput::Propose(proposal)) {
             Ok(()) => {}

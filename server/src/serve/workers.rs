@@ -112,6 +112,11 @@ impl Workers {
         Ok(bound)
     }
 
+    /// The runtimes of all workers.
+    pub fn handles(&self) -> impl Iterator<Item = &Handle> {
+        self.workers.iter().map(|worker| &worker.handle)
+    }
+
     /// The runtime of the first worker, for the few tasks that belong to no connection.
     pub fn handle(&self) -> Option<&Handle> {
         self.workers.first().map(|worker| &worker.handle)
