@@ -11,6 +11,7 @@
 
 mod crash;
 mod differential;
+mod etcdctl;
 mod fix;
 mod interruptible;
 mod layers;
@@ -27,6 +28,7 @@ use clap::Parser;
 
 use crate::crash::Crash;
 use crate::differential::Differential;
+use crate::etcdctl::Etcdctl;
 use crate::interruptible::interruptible;
 use crate::outcome::Outcome;
 use crate::verify::Verify;
@@ -44,6 +46,8 @@ enum Task {
     Differential(Differential),
     /// Kills a server under load again and again, and checks what is left.
     Crash(Crash),
+    /// Calls Debian's etcdctl on Cairn and on a real etcd, and compares what it prints.
+    Etcdctl(Etcdctl),
 }
 
 impl Task {
@@ -53,6 +57,7 @@ impl Task {
             Self::Fix => fix::run_all(workspace),
             Self::Differential(differential) => interruptible(differential.run(workspace)),
             Self::Crash(crash) => interruptible(crash.run(workspace)),
+            Self::Etcdctl(etcdctl) => interruptible(etcdctl.run(workspace)),
         }
     }
 }

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 
 use crate::crash::Crash;
 use crate::differential::Differential;
+use crate::etcdctl::Etcdctl;
 use crate::interruptible::interruptible;
 use crate::outcome::Outcome;
 use crate::workspace::{Workspace, run};
@@ -31,6 +32,8 @@ enum Section {
     Test,
     /// Documentation, with its links.
     Docs,
+    /// `etcdctl` on Cairn and on a real etcd.
+    Etcdctl,
     /// Random scripts against a real etcd.
     Differential,
     /// Killing the server under load.
@@ -95,6 +98,7 @@ impl Section {
                 run(docs.env("RUSTDOCFLAGS", "-D warnings"))?;
                 Ok(Outcome::Passed)
             }
+            Self::Etcdctl => interruptible(Etcdctl::default().run(workspace)),
             Self::Differential => interruptible(Differential::short().run(workspace)),
             Self::Crash => interruptible(Crash::short().run(workspace)),
         }

@@ -29,15 +29,13 @@ fn settings() -> Settings {
 }
 
 fn metrics(detail: MetricsDetail) -> Metrics {
-    let metrics = Metrics::new(MetricsSource {
+    Metrics::new(MetricsSource {
+        member_id: MemberId::from_wire(0x8e9e_05c5_2164_694d).unwrap(),
         feature_gates: &settings().feature_gates,
         grpc_methods: &METHODS,
         detail,
     })
-    .unwrap();
-    let member = MemberId::from_wire(0x8e9e_05c5_2164_694d).unwrap();
-    metrics.name_member(member).unwrap();
-    metrics
+    .unwrap()
 }
 
 fn has(text: &str, line: &str) -> bool {

@@ -18,6 +18,9 @@ const fn version(minor: u32) -> ApiVersion {
     ApiVersion { major: 3, minor }
 }
 
+/// No release answers as Cairn does.
+const NEVER: ApiVersion = version(u32::MAX);
+
 const KNOWN: [Known; 4] = [
     // Progress requests are answered since 3.5.8 (3.4.25) only if there are watches and all of
     // them are synchronized and begun; before, always.
@@ -29,12 +32,14 @@ const KNOWN: [Known; 4] = [
             }
         },
     },
-    // A compaction at revision 0 was remembered as one, until -1 came to mean "none".
+    // At a revision that was compacted, etcd since 3.6 answers with the hash that it took then,
+    // which covers what the compaction removed; whether it did cannot be seen in the answer.
     Known {
-        since: version(5),
-        forget: |_, answer| {
-            if let Answer::HashKv(response) = answer {
-                response.compact_revision = response.compact_revision.max(0);
+        since: NEVER,
+        forget: |step, answer| {
+            if let (Step::HashKv { revision: 1.. }, Answer::HashKv(response)) = (step, answer) {
+                response.hash = 0;
+                response.compact_revision = 0;
             }
         },
     },

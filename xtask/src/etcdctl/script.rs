@@ -1,0 +1,146 @@
+//! What `etcdctl` is asked to do, in order, on a fresh server.
+
+/// How much of an answer must be equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sameness {
+    /// All but ids, addresses, terms and times.
+    Exact,
+    /// Which words and fields there are; numbers may differ.
+    Shape,
+}
+
+/// One call of `etcdctl`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call {
+    /// Its arguments, with spaces between them; `SNAPSHOT` is a file of this server's own.
+    pub(super) line: &'static str,
+    pub(super) stdin: &'static str,
+    pub(super) sameness: Sameness,
+    /// A call that does not end by itself is ended after so many lines.
+    pub(super) lines: Option<usize>,
+}
+
+const fn exact(line: &'static str) -> Call {
+    with_stdin(line, "")
+}
+
+const fn with_stdin(line: &'static str, stdin: &'static str) -> Call {
+    Call {
+        line,
+        stdin,
+        sameness: Sameness::Exact,
+        lines: None,
+    }
+}
+
+const fn shape(line: &'static str) -> Call {
+    Call {
+        line,
+        stdin: "",
+        sameness: Sameness::Shape,
+        lines: None,
+    }
+}
+
+const fn lines(line: &'static str, lines: usize) -> Call {
+    Call {
+        line,
+        stdin: "",
+        sameness: Sameness::Exact,
+        lines: Some(lines),
+    }
+}
+
+pub(super) const SCRIPT: &[Call] = &[
+    // Put.
+    exact("put foo bar"),
+    exact("put foo bar2 --prev-kv"),
+    with_stdin("put fool", "from standard input"),
+    exact("put foo --ignore-value --prev-kv"),
+    exact("put nothing --ignore-value"),
+    exact("put foo lost --lease=4d2"),
+    exact("put zebra stripes -w json"),
+    exact("put zebra spots --prev-kv -w json"),
+    exact("put apple red -w fields"),
+    // Get, with every option.
+    exact("get foo"),
+    exact("get missing"),
+    exact("get foo -w json"),
+    exact("get foo -w fields"),
+    exact("get foo --hex"),
+    exact("get foo --print-value-only"),
+    exact("get foo --rev=2"),
+    exact("get foo --rev=3 -w json"),
+    exact("get foo --rev=9999"),
+    exact("get foo --consistency=s"),
+    exact("get a g"),
+    exact("get g a"),
+    exact("get fo --prefix"),
+    exact("get fo --prefix --keys-only"),
+    exact("get fo --prefix --count-only -w fields"),
+    exact("get fo --prefix --limit=1 -w json"),
+    exact("get --from-key fool"),
+    exact("get --prefix --order=DESCEND --sort-by=KEY f"),
+    exact("get --from-key a --sort-by=MODIFY --order=ASCEND"),
+    exact("get --from-key a --sort-by=VERSION --order=DESCEND --limit=2"),
+    exact("get --from-key a --sort-by=CREATE"),
+    exact("get --from-key a --sort-by=VALUE -w json"),
+    // Txn.
+    with_stdin(
+        "txn",
+        "mod(\"foo\") > \"0\"\n\nput foo changed\nget foo\n\nput foo unchanged\n\n",
+    ),
+    with_stdin(
+        "txn",
+        "value(\"foo\") = \"nothing\"\n\nput foo unchanged\n\nget foo\ndel fool --prev-kv\n\n",
+    ),
+    with_stdin(
+        "txn -w json",
+        "create(\"new\") = \"0\"\n\nput new 1\n\nget new\n\n",
+    ),
+    with_stdin("txn", "ver(\"foo\") < \"2\"\n\n\nget foo --rev=9999\n\n"),
+    with_stdin("txn", "\nput foo once\nput foo twice\n\n\n"),
+    // Del.
+    exact("del missing"),
+    exact("del new --prev-kv"),
+    exact("del zebra -w json"),
+    exact("put zebra again"),
+    exact("del --from-key z --prev-kv"),
+    exact("put dir/1 one"),
+    exact("put dir/2 two"),
+    exact("del dir/ --prefix -w fields"),
+    // Watch; what follows a watch tells nothing about it, so it looks at the past.
+    lines("watch foo --rev=2", 12),
+    lines("watch foo --rev=2 --prev-kv", 10),
+    lines("watch --prefix dir/ --rev=2", 10),
+    lines("watch a z --rev=3 -w json", 3),
+    // Compaction.
+    exact("compaction 4"),
+    exact("get foo --rev=4"),
+    exact("get foo --rev=3"),
+    exact("compaction 4"),
+    exact("compaction 9999"),
+    exact("compaction --physical 8"),
+    exact("watch foo --rev=2"),
+    // Maintenance.
+    exact("endpoint hashkv -w json"),
+    exact("endpoint hashkv -w fields"),
+    shape("endpoint hashkv"),
+    exact("endpoint health"),
+    shape("endpoint health -w json"),
+    shape("endpoint health -w table"),
+    shape("endpoint status"),
+    shape("endpoint status -w json"),
+    shape("endpoint status -w fields"),
+    shape("endpoint status -w table"),
+    exact("alarm list"),
+    exact("alarm disarm"),
+    exact("defrag"),
+    exact("snapshot save SNAPSHOT"),
+    exact("get foo"),
+    // Members.
+    exact("member list"),
+    exact("member list -w json"),
+    shape("member list -w table"),
+    exact("member list -w fields"),
+];
