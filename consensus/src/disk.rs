@@ -81,6 +81,16 @@ pub trait DiskFile: Send + Sync {
     /// Whatever the disk reports; `UnexpectedEof` past the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 
+    /// The first place from `offset` on that may be other than zero; `None` if the rest of the
+    /// file is zero. It may be too early, and is `offset` itself if the disk does not know.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+        Ok(Some(offset))
+    }
+
     /// Writes all of `bytes` at `offset`.
     ///
     /// # Errors

@@ -23,6 +23,11 @@ pub fn flush_log() {
     }
 }
 
+/// Log lines given up so far, because their output was stuck.
+pub fn log_lines_lost() -> u64 {
+    LOG.get().map_or(0, Log::lines_lost)
+}
+
 /// Stops the process with an error in the log. Other threads get no chance to answer a client: a
 /// failed sync or commit means that nobody knows what is on disk, and a restart will tell.
 pub fn stop(part: &str, error: impl Display) -> ! {

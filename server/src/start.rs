@@ -1,14 +1,14 @@
 //! Starting a member: open what it holds, take up where it left off, open the doors.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cairn_backend::{Backend, BackendOptions, Committer, LmdbEngine, LmdbOptions};
+use cairn_backend::{Backend, BackendOptions, CommitHook, Committer, LmdbEngine, LmdbOptions};
 use cairn_consensus::disk::{Disk, RealDisk};
 use cairn_consensus::{
     CompactionPolicy, ConfState, FirstMember, Identity, MemberId, Node, NodeOptions,
@@ -20,16 +20,18 @@ use cairn_proto::membershippb::{
 use crossbeam_channel::{Sender, bounded};
 
 use crate::apply::Applier;
+use crate::doors::{Door, DoorParts};
 use crate::fatal;
 use crate::log_request::LogRequest;
 use crate::member::{
     ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, Limits, Member, Progress,
     ReplyDesks, RequestIds, Tasks,
 };
-use crate::serve::{ConnectionLimits, Workers};
-use crate::settings::{CLUSTER_VERSION, ListenAddress, Settings};
+use crate::metrics::{GRPC_METHODS, Metrics, MetricsSource, TimedDisk};
+use crate::serve::{ConnectionLimits, SocketOptions, Workers, raise_descriptor_limit};
+use crate::settings::{CLUSTER_VERSION, ListenAddress, ListenSettings, ListenUrl, Settings};
 use crate::watching::Dispatcher;
-use crate::{doors, lock_file, membership};
+use crate::{lock_file, membership};
 
 /// Why a member does not start.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
@@ -87,21 +89,27 @@ impl Server {
     ///
     /// [`StartError`], whose text tells an operator what is wrong.
     pub fn start(settings: &Settings) -> Result<Self, StartError> {
-        let listeners = addresses(settings)?;
+        let metrics = Arc::new(Metrics::new(MetricsSource {
+            feature_gates: &settings.feature_gates,
+            grpc_methods: GRPC_METHODS,
+            detail: settings.metrics_detail,
+        })?);
         let places = Places::create(settings)?;
         let lock = lock_file::LockFile::take(&settings.data_dir)?;
         let engine = LmdbEngine::open(&places.database, LmdbOptions::default())?;
         let options = BackendOptions {
             batch_ops_max: settings.backend.batch_ops_max,
+            on_commit: Some(time_commits(&metrics)),
             ..BackendOptions::default()
         };
         let backend = Backend::open(engine, options)?;
         let committer = backend.spawn_committer(settings.backend.batch_interval)?;
         let store = Store::restore(backend)?;
         let applier = Applier::restore(store.clone())?;
-        let disk = Arc::new(RealDisk::open(&places.log)?);
-        let node = open_node(settings, disk, &applier)?;
+        let disk = TimedDisk::new(RealDisk::open(&places.log)?, Arc::clone(&metrics));
+        let node = open_node(settings, Arc::new(disk), &applier)?;
         let identity = node.wal().identity();
+        metrics.name_member(identity.member)?;
         tracing::info!(
             member = %identity.member,
             cluster = %identity.cluster,
@@ -111,8 +119,8 @@ impl Server {
         );
         Self::run(
             settings,
-            &listeners,
             Parts {
+                metrics,
                 store,
                 applier,
                 node,
@@ -123,12 +131,9 @@ impl Server {
         )
     }
 
-    fn run(
-        settings: &Settings,
-        listeners: &[SocketAddr],
-        parts: Parts,
-    ) -> Result<Self, StartError> {
+    fn run(settings: &Settings, parts: Parts) -> Result<Self, StartError> {
         let Parts {
+            metrics,
             store,
             applier,
             node,
@@ -164,6 +169,7 @@ impl Server {
             housekeeping: housekeeping.clone(),
             limits: limits(settings),
             in_flight: Arc::new(AtomicUsize::new(0)),
+            metrics: Arc::clone(&metrics),
         });
         let mut threads = vec![watch_thread];
         let (desks, desk_tasks) = ReplyDesks::new(worker_count());
@@ -193,7 +199,7 @@ impl Server {
         };
         threads.push(spawn("consensus", move || consensus_thread.run())?);
         threads.push(spawn("housekeeper", move || housekeeper.run())?);
-        let workers = open_doors(settings, listeners, &member)?;
+        let workers = open_doors(settings, &member, metrics)?;
         for (worker, desk) in workers.handles().zip(desk_tasks) {
             worker.spawn(desk);
         }
@@ -272,6 +278,7 @@ impl Server {
 }
 
 struct Parts {
+    metrics: Arc<Metrics>,
     store: Store,
     applier: Applier,
     node: Node,
@@ -327,23 +334,74 @@ fn open_node(
 
 fn open_doors(
     settings: &Settings,
-    listeners: &[SocketAddr],
     member: &Arc<Member>,
+    metrics: Arc<Metrics>,
 ) -> Result<Workers, StartError> {
-    let ping = settings.keepalive.server_ping;
+    let keepalive = &settings.keepalive;
+    let ping = keepalive.server_ping;
     let limits = ConnectionLimits {
         streams_max: settings.limits.concurrent_streams_max,
+        client_ping_interval_min: keepalive.client_ping_interval_min,
         keepalive_interval: ping.map_or(Duration::from_secs(7200), |ping| ping.interval),
         keepalive_timeout: ping.map_or(Duration::from_secs(20), |ping| ping.timeout),
     };
-    let workers = Workers::start(worker_count(), &doors::router(member), limits)?;
-    for address in listeners {
-        let bound = workers.listen(*address).map_err(|source| {
-            format!("cannot listen for clients on {address}: {source}. Is another server running?")
+    raise_descriptor_limit()?;
+    let workers = Workers::start(worker_count(), limits)?;
+    let parts = DoorParts::new(member, metrics, settings.http.clone());
+    let listen = &settings.listen;
+    let options = SocketOptions {
+        reuse_port: listen.reuse_port,
+    };
+    for (address, door) in doors(listen, &parts) {
+        let bound = workers.listen(address, options, door).map_err(|source| {
+            let at = address_text(address);
+            format!("cannot listen on {at}: {source}. Is another server running?")
         })?;
         tracing::info!(address = %bound, "serving client traffic insecurely; this is strongly discouraged!");
     }
     Ok(workers)
+}
+
+/// What is behind each address. An address that is named for several purposes serves them all.
+fn doors<'a>(
+    listen: &'a ListenSettings,
+    parts: &DoorParts,
+) -> BTreeMap<&'a ListenAddress, Arc<Door>> {
+    let addresses = |urls: &'a [ListenUrl]| urls.iter().map(ListenUrl::address);
+    let mut doors = BTreeMap::new();
+    for address in addresses(&listen.metrics) {
+        doors.insert(address, parts.monitoring());
+    }
+    for address in addresses(&listen.http) {
+        doors.insert(address, parts.pages());
+    }
+    for address in addresses(&listen.clients) {
+        let has_pages = listen.http.is_empty() || addresses(&listen.http).any(|it| it == address);
+        let door = if has_pages {
+            parts.whole()
+        } else {
+            parts.grpc()
+        };
+        doors.insert(address, door);
+    }
+    doors
+}
+
+fn address_text(address: &ListenAddress) -> String {
+    match address {
+        ListenAddress::Tcp(address) => address.to_string(),
+        ListenAddress::Unix(path) => path.display().to_string(),
+    }
+}
+
+/// What the database's commits take.
+fn time_commits(metrics: &Arc<Metrics>) -> CommitHook {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |took| {
+        metrics
+            .disk_backend_commit_duration_seconds
+            .observe(took.as_secs_f64());
+    })
 }
 
 /// One worker a core.
@@ -359,22 +417,6 @@ fn limits(settings: &Settings) -> Limits {
         request_timeout: settings.request_timeout(),
         watch_progress_interval: settings.watch_progress_interval,
     }
-}
-
-/// Where clients are to be served.
-fn addresses(settings: &Settings) -> Result<Vec<SocketAddr>, StartError> {
-    let clients = settings
-        .listen
-        .clients
-        .iter()
-        .map(|url| match url.address() {
-            ListenAddress::Tcp(address) => Ok(*address),
-            ListenAddress::Unix(path) => Err(format!(
-                "cannot listen on {}: unix sockets are not served yet",
-                path.display()
-            )),
-        });
-    Ok(clients.collect::<Result<_, _>>()?)
 }
 
 fn millis_now() -> u64 {

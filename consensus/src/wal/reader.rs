@@ -9,10 +9,10 @@ use super::frame::{FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FrameHeader};
 use crate::disk::DiskFile;
 
 /// How much is read at once, if a frame is not longer.
-const WINDOW_BYTES: usize = 256 << 10;
+const WINDOW_BYTES: u64 = 256 << 10;
 
-/// How much is looked through at once for a header.
-const BLOCK_BYTES: u64 = 4096;
+/// Windows end with a page: a page that was looked at counts as data to [`DiskFile::next_data`].
+const PAGE_BYTES: u64 = 4096;
 
 /// How far apart headers may be.
 const PLACE_BYTES: usize = 8;
@@ -90,49 +90,53 @@ impl FrameReader {
 
     /// Whether a frame's header stands anywhere from `offset`, an aligned place, on.
     ///
-    /// This goes through the rest of the segment, at each start: zeros, which nearly all of it is
-    /// when the segment is new, are passed over at the speed of memory.
+    /// This goes through the rest of the segment, at each start; what was never written is passed
+    /// over by the disk's own knowledge, zeros at the speed of memory.
     pub(super) fn has_header_from(&mut self, offset: u64) -> io::Result<bool> {
         let limit = self.limit;
         let mut at = offset;
         while at < limit {
-            let block = limit.min(at + BLOCK_BYTES) - at;
-            let bytes = self.bytes(at, usize::try_from(block).map_err(io::Error::other)?)?;
+            let Some(data) = self.file.next_data(at)? else {
+                return Ok(false);
+            };
+            at = at.max(data - data % FRAME_ALIGNMENT);
+            let end = limit.min(window_end(at));
+            let block = self.bytes(at, usize::try_from(end - at).map_err(io::Error::other)?)?;
+            if block.iter().all(|byte| *byte == 0) {
+                at = end;
+                continue;
+            }
             // A header begins with a length that is not zero and fits the segment.
-            let plausible = |place: &[u8; PLACE_BYTES]| {
-                let [a, b, c, d, ..] = *place;
-                let length = u32::from_le_bytes([a, b, c, d]);
+            let places = block
+                .as_chunks::<PLACE_BYTES>()
+                .0
+                .iter()
+                .zip((at..).step_by(PLACE_BYTES));
+            let plausible = places.filter(|([a, b, c, d, ..], _)| {
+                let length = u32::from_le_bytes([*a, *b, *c, *d]);
                 length != 0 && u64::from(length) < limit
-            };
-            let places: Vec<u64> = if bytes.iter().all(|byte| *byte == 0) {
-                Vec::new()
-            } else {
-                let places = bytes
-                    .as_chunks::<PLACE_BYTES>()
-                    .0
-                    .iter()
-                    .zip((at..).step_by(PLACE_BYTES));
-                places
-                    .filter(|(place, _)| plausible(place))
-                    .map(|(_, at)| at)
-                    .collect()
-            };
-            for place in places {
+            });
+            let candidates: Vec<u64> = plausible.map(|(_, place)| place).collect();
+            for place in candidates {
                 if self.header(place)?.is_some() {
                     return Ok(true);
                 }
             }
-            at += block;
+            at = end;
         }
         Ok(false)
     }
 
     /// `length` bytes at `offset`, which must end within the limit.
     fn bytes(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
-        let window_end = self.window_start + self.window.len() as u64;
-        if offset < self.window_start || offset + length as u64 > window_end {
-            let left = usize::try_from(self.limit.saturating_sub(offset)).unwrap_or(usize::MAX);
-            self.window.resize(length.max(WINDOW_BYTES.min(left)), 0);
+        let cached_end = self.window_start + self.window.len() as u64;
+        if offset < self.window_start || offset + length as u64 > cached_end {
+            let end = self
+                .limit
+                .min(window_end(offset))
+                .max(offset + length as u64);
+            self.window
+                .resize(usize::try_from(end - offset).map_err(io::Error::other)?, 0);
             self.window_start = offset;
             if let Err(error) = self.file.read_at(&mut self.window, offset) {
                 self.window.clear();
@@ -144,4 +148,10 @@ impl FrameReader {
             .get(start..start + length)
             .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
+}
+
+/// Where a window that begins at `offset` ends, if the file does not end before.
+fn window_end(offset: u64) -> u64 {
+    let end = offset + WINDOW_BYTES;
+    end - end % PAGE_BYTES
 }

@@ -15,6 +15,7 @@ mod watch;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use bytes::Bytes;
 use cairn_proto::stored::cluster_server::ClusterServer;
 use cairn_proto::stored::health::health_server::HealthServer;
@@ -22,8 +23,6 @@ use cairn_proto::stored::kv_server::KvServer;
 use cairn_proto::stored::maintenance_server::MaintenanceServer;
 use cairn_proto::stored::watch_server::WatchServer;
 use http::{Request, Response};
-use tonic::Status;
-use tonic::body::Body;
 use tonic::service::Routes;
 use tower::Service;
 
@@ -83,14 +82,14 @@ impl Services {
                     Err(status) => Err(status),
                 }
             }
-            _ => return self.route(call.map(axum::body::Body::new)).await,
+            _ => return self.route(call.map(Body::new)).await,
         };
-        answer.unwrap_or_else(Status::into_http)
+        answer.unwrap_or_else(unary::refusal)
     }
 
-    async fn route(&self, call: Request<axum::body::Body>) -> Response<Body> {
+    async fn route(&self, call: Request<Body>) -> Response<Body> {
         match self.rest.clone().call(call).await {
-            Ok(answer) => answer.map(Body::new),
+            Ok(answer) => answer,
             Err(never) => match never {},
         }
     }

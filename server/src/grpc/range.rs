@@ -44,7 +44,7 @@ pub(super) struct RangeService {
     member: Arc<Member>,
 }
 
-type Answer = Response<tonic::body::Body>;
+type Answer = Response<axum::body::Body>;
 
 impl RangeService {
     pub(super) const fn new(member: Arc<Member>) -> Self {
@@ -121,7 +121,7 @@ fn held(response: &RangeResponse) -> Answer {
 }
 
 fn too_long() -> Answer {
-    Status::new(Code::ResourceExhausted, TOO_LONG).into_http()
+    unary::refusal(Status::new(Code::ResourceExhausted, TOO_LONG))
 }
 
 const TOO_LONG: &str = "the answer is over 4 GiB, which a gRPC message cannot be: \

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use axum::body::Body as AnswerBody;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body, Frame};
@@ -26,7 +27,7 @@ pub(super) const PREFIX_BYTES: usize = 5;
 pub(super) async fn call<M, R: Message>(
     request: impl Future<Output = Result<M, Status>>,
     method: impl AsyncFnOnce(M) -> Result<R, Status>,
-) -> Result<Response<tonic::body::Body>, Status> {
+) -> Result<Response<AnswerBody>, Status> {
     Ok(answer(&method(request.await?).await?))
 }
 
@@ -98,11 +99,11 @@ pub(super) fn prefix(length: u64) -> Option<[u8; PREFIX_BYTES]> {
 }
 
 /// A successful answer with `body`, which must end in [`ok_trailers`].
-pub(super) fn response<B>(body: B) -> Response<tonic::body::Body>
+pub(super) fn response<B>(body: B) -> Response<AnswerBody>
 where
     B: Body<Data = Bytes, Error = Status> + Send + 'static,
 {
-    let mut response = Response::new(tonic::body::Body::new(body));
+    let mut response = Response::new(AnswerBody::new(body));
     let grpc = HeaderValue::from_static("application/grpc");
     response
         .headers_mut()
@@ -115,6 +116,11 @@ pub(super) fn ok_trailers() -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     trailers
+}
+
+/// A call that is refused: its status is all there is to the answer.
+pub(super) fn refusal(status: Status) -> Response<AnswerBody> {
+    status.into_http()
 }
 
 /// The body of an answer that is one message.
@@ -143,10 +149,13 @@ impl Body for OneMessage {
 }
 
 /// A successful answer of one message, in one buffer.
-pub(super) fn answer(message: &impl Message) -> Response<tonic::body::Body> {
+pub(super) fn answer(message: &impl Message) -> Response<AnswerBody> {
     let len = message.encoded_len();
     let Some(prefix) = prefix(len as u64) else {
-        return Status::new(Code::ResourceExhausted, "the answer is over 4 GiB").into_http();
+        return refusal(Status::new(
+            Code::ResourceExhausted,
+            "the answer is over 4 GiB",
+        ));
     };
     let mut frame = BytesMut::with_capacity(PREFIX_BYTES + len);
     frame.extend_from_slice(&prefix);

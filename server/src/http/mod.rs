@@ -52,6 +52,11 @@ pub fn monitoring_router(parts: HttpParts) -> Router {
     monitoring_pages(parts).fallback(reply::not_found)
 }
 
+/// No pages at all, for listeners of gRPC alone.
+pub fn no_pages() -> Router {
+    Router::new().fallback(reply::not_found)
+}
+
 fn monitoring_pages(parts: HttpParts) -> Router {
     let mut router = Router::new()
         .route("/metrics", any(metrics_page::metrics))

@@ -2,6 +2,8 @@
 
 use std::pin::Pin;
 
+use crate::metrics::Metrics;
+
 /// A read that is on its way.
 pub type ProbeFuture<'a> = Pin<Box<dyn Future<Output = Result<(), ProbeError>> + Send + 'a>>;
 
@@ -21,6 +23,9 @@ pub trait Probe: Send + Sync + 'static {
 
     /// The versions that are decided.
     fn versions(&self) -> Versions;
+
+    /// Brings those numbers up to date that are read off the member as it is.
+    fn measure(&self, metrics: &Metrics);
 }
 
 /// How fresh a read must be.

@@ -11,7 +11,6 @@ use tower::ServiceExt;
 use super::*;
 use crate::metrics::MetricsSource;
 use crate::settings::{Allowed, Invocation, MetricsDetail, read};
-use cairn_consensus::MemberId;
 
 #[derive(Clone)]
 struct State {
@@ -65,6 +64,11 @@ impl Probe for FakeMember {
     fn versions(&self) -> Versions {
         self.0.lock().unwrap().versions.clone()
     }
+
+    fn measure(&self, metrics: &Metrics) {
+        let has_leader = self.0.lock().unwrap().has_leader;
+        metrics.server_has_leader.set(has_leader.into());
+    }
 }
 
 fn healthy() -> State {
@@ -88,7 +92,6 @@ fn parts(state: State) -> HttpParts {
         panic!("no flags start a server");
     };
     let metrics = Metrics::new(MetricsSource {
-        member_id: MemberId::from_wire(1).unwrap(),
         feature_gates: &settings.feature_gates,
         grpc_methods: &[],
         detail: MetricsDetail::Basic,
@@ -361,6 +364,7 @@ fn metrics_are_scraped_and_count_the_checks_themselves() {
     for line in [
         "etcd_server_health_success 1",
         "etcd_server_health_failures 0",
+        "etcd_server_has_leader 1",
         "etcd_server_healthcheck{name=\"serializable_read\",type=\"livez\"} 1",
         "etcd_server_healthchecks_total{name=\"non_learner\",status=\"success\",type=\"readyz\"} 1",
     ] {

@@ -39,6 +39,7 @@ use crate::apply::{Outcome, SnapshotReader, txn};
 use crate::error::{Error, MaintenanceError, ProposeError};
 use crate::log_request::LogRequest;
 use crate::membership::Membership;
+use crate::metrics::Metrics;
 use crate::request::{Range, RequestError, Txn};
 use crate::settings::Quota;
 use crate::watching::WatchHandle;
@@ -87,6 +88,8 @@ pub struct Member {
     pub limits: Limits,
     /// Bytes of requests under way.
     pub in_flight: Arc<AtomicUsize>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Member {

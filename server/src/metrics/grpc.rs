@@ -4,12 +4,14 @@
 //! method's counters by path and then only adds to atomics.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Registry};
 use tonic::Code;
 
 use super::counters;
+use super::table::PlainMetrics;
 use crate::settings::MetricsDetail;
 
 /// Which sides of a method are streams.
@@ -81,6 +83,10 @@ pub struct GrpcMethodMetrics {
     pub msg_received: IntCounter,
     /// Messages sent.
     pub msg_sent: IntCounter,
+    /// Bytes of messages received, over all methods.
+    pub bytes_received: IntCounter,
+    /// Bytes of messages sent, over all methods.
+    pub bytes_sent: IntCounter,
     /// The method's kind, for whoever found it by path.
     pub kind: GrpcKind,
     /// One per code, in the order of [`CODES`].
@@ -104,7 +110,7 @@ impl GrpcMethodMetrics {
 
 /// The counters of all methods, by path.
 pub(super) struct GrpcMetrics {
-    methods: HashMap<String, GrpcMethodMetrics>,
+    methods: HashMap<String, Arc<GrpcMethodMetrics>>,
 }
 
 impl GrpcMetrics {
@@ -112,6 +118,7 @@ impl GrpcMetrics {
         registry: &Registry,
         methods: &[GrpcMethod],
         detail: MetricsDetail,
+        plain: &PlainMetrics,
     ) -> prometheus::Result<Self> {
         const LABELS: [&str; 3] = ["grpc_type", "grpc_service", "grpc_method"];
         let family = |name, help| counters(registry, name, help, &LABELS);
@@ -135,6 +142,8 @@ impl GrpcMetrics {
                 started: started.get_metric_with_label_values(&labels)?,
                 msg_received: received.get_metric_with_label_values(&labels)?,
                 msg_sent: sent.get_metric_with_label_values(&labels)?,
+                bytes_received: plain.network_client_grpc_received_bytes_total.clone(),
+                bytes_sent: plain.network_client_grpc_sent_bytes_total.clone(),
                 kind: method.kind,
                 handled: handled_by_code(&handled, labels)?,
                 handling_seconds: match &seconds {
@@ -142,12 +151,15 @@ impl GrpcMetrics {
                     None => None,
                 },
             };
-            by_path.insert(format!("/{}/{}", method.service, method.method), metrics);
+            by_path.insert(
+                format!("/{}/{}", method.service, method.method),
+                Arc::new(metrics),
+            );
         }
         Ok(Self { methods: by_path })
     }
 
-    pub(super) fn method(&self, path: &str) -> Option<&GrpcMethodMetrics> {
+    pub(super) fn method(&self, path: &str) -> Option<&Arc<GrpcMethodMetrics>> {
         self.methods.get(path)
     }
 }

@@ -5,9 +5,15 @@
 //! What one member without peers cannot have (round trips, peer bytes) is not registered.
 //! Nothing below `server` knows metrics: stores return what the server counts.
 
+mod call;
 mod grpc;
+mod grpc_methods;
+mod messages;
 mod process;
 mod table;
+mod timed_disk;
+
+use std::sync::{Arc, OnceLock};
 
 use prometheus::{Encoder, HistogramOpts, Opts, TextEncoder};
 
@@ -17,7 +23,10 @@ use self::table::PlainMetrics;
 use crate::settings::{CLUSTER_VERSION, ETCD_VERSION, FeatureGates, MetricsDetail};
 use cairn_consensus::MemberId;
 
+pub use self::call::{Call, Counted};
 pub use self::grpc::{GrpcKind, GrpcMethod, GrpcMethodMetrics};
+pub use self::grpc_methods::GRPC_METHODS;
+pub use self::timed_disk::TimedDisk;
 pub use prometheus::{Histogram, IntCounter, IntGauge};
 
 /// The content type of [`Metrics::render`]'s text.
@@ -40,15 +49,13 @@ pub struct Metrics {
     health_checks: prometheus::IntCounterVec,
     alarms: prometheus::IntGaugeVec,
     cluster_version: prometheus::IntGaugeVec,
-    member_id: String,
+    member_id: OnceLock<String>,
 }
 
 /// What is known of a member when its metrics are made.
 #[derive(Clone, Copy, Debug)]
 pub struct MetricsSource<'a> {
-    /// This member.
-    pub member_id: MemberId,
-    /// Its switched features.
+    /// The member's switched features.
     pub feature_gates: &'a FeatureGates,
     /// Every method that its gRPC server answers.
     pub grpc_methods: &'a [GrpcMethod],
@@ -111,9 +118,10 @@ impl Metrics {
             table::APPLY_SECONDS,
             &["success"],
         )?;
+        let plain = PlainMetrics::register(&registry)?;
         let metrics = Self {
-            plain: PlainMetrics::register(&registry)?,
-            grpc: GrpcMetrics::register(&registry, source.grpc_methods, source.detail)?,
+            grpc: GrpcMetrics::register(&registry, source.grpc_methods, source.detail, &plain)?,
+            plain,
             process: ProcessMetrics::register(&registry)?,
             apply_durations: histograms(
                 &registry,
@@ -160,7 +168,7 @@ impl Metrics {
                 "Version that the cluster runs at: 1 for the label.",
                 &["cluster_version"],
             )?,
-            member_id: source.member_id.to_string(),
+            member_id: OnceLock::new(),
             registry,
         };
         metrics.register_facts(&source)?;
@@ -180,12 +188,6 @@ impl Metrics {
             "server_version",
             ETCD_VERSION,
         )?;
-        fact(
-            "etcd_server_id",
-            "Member: 1 for the label.",
-            "server_id",
-            &self.member_id,
-        )?;
         let features = gauges(
             &self.registry,
             "etcd_server_feature_enabled",
@@ -201,9 +203,32 @@ impl Metrics {
         Ok(())
     }
 
+    /// Names the member, once it is known.
+    ///
+    /// # Errors
+    ///
+    /// If it has been named before.
+    pub fn name_member(&self, member: MemberId) -> prometheus::Result<()> {
+        let id = self.member_id.get_or_init(|| member.to_string());
+        let help = "Member: 1 for the label.";
+        let family = gauges(&self.registry, "etcd_server_id", help, &["server_id"])?;
+        family.get_metric_with_label_values(&[id])?.set(1);
+        Ok(())
+    }
+
+    /// Counts the beginning of a call; none for a method that nobody knows.
+    #[must_use]
+    pub fn begin_call(&self, path: &str, headers: &http::HeaderMap) -> Option<Call> {
+        let method = self.grpc.method(path)?;
+        let version = headers.get("client-api-version");
+        let version = version.and_then(|version| version.to_str().ok());
+        self.client_request(method.kind, version.unwrap_or("unknown"));
+        Some(Call::begin(Arc::clone(method)))
+    }
+
     /// The counters of a gRPC method by its path, as in `/etcdserverpb.KV/Put`.
     #[must_use]
-    pub fn grpc_method(&self, path: &str) -> Option<&GrpcMethodMetrics> {
+    pub fn grpc_method(&self, path: &str) -> Option<&Arc<GrpcMethodMetrics>> {
         self.grpc.method(path)
     }
 
@@ -266,9 +291,11 @@ impl Metrics {
 
     /// Notes that an alarm (`NOSPACE`, `CORRUPT`) is raised or cleared.
     pub fn alarm(&self, name: &str, is_raised: bool) {
-        self.alarms
-            .with_label_values(&[&self.member_id, name])
-            .set(i64::from(is_raised));
+        if let Some(member) = self.member_id.get() {
+            self.alarms
+                .with_label_values(&[member, name])
+                .set(i64::from(is_raised));
+        }
     }
 
     /// Notes that the cluster's version is decided.

@@ -29,13 +29,15 @@ fn settings() -> Settings {
 }
 
 fn metrics(detail: MetricsDetail) -> Metrics {
-    Metrics::new(MetricsSource {
-        member_id: MemberId::from_wire(0x8e9e_05c5_2164_694d).unwrap(),
+    let metrics = Metrics::new(MetricsSource {
         feature_gates: &settings().feature_gates,
         grpc_methods: &METHODS,
         detail,
     })
-    .unwrap()
+    .unwrap();
+    let member = MemberId::from_wire(0x8e9e_05c5_2164_694d).unwrap();
+    metrics.name_member(member).unwrap();
+    metrics
 }
 
 fn has(text: &str, line: &str) -> bool {

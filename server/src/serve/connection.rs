@@ -1,25 +1,38 @@
 //! One accepted connection, served until it ends.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpStream;
+
+use super::opening::{Opening, Protocol};
+use super::ping_policy::PingPolicy;
+use super::rewound::Rewound;
+use super::socket::Socket;
+use super::watched::Watched;
+use crate::doors::Door;
 
 /// What one connection may ask of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
     /// `--max-concurrent-streams`.
     pub streams_max: u32,
+    /// `--grpc-keepalive-min-time`: a client that pings more often is sent away.
+    pub client_ping_interval_min: Duration,
     /// `--grpc-keepalive-interval`: how long a connection may be silent before it is pinged.
     pub keepalive_interval: Duration,
     /// `--grpc-keepalive-timeout`: how long the answer may take before it is closed.
     pub keepalive_timeout: Duration,
 }
 
+/// A client that has not said by then what it speaks, or whose HTTP/1.1 headers take longer, is cut
+/// off.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of a stream's request may be in flight before the client must wait.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// The same over all streams of a connection.
@@ -28,47 +41,61 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 const SEND_BUFFER_BYTES_MAX: usize = 1 << 20;
 /// Request headers beyond this are refused: no etcd client sends more than a token.
 const HEADER_BYTES_MAX: u32 = 64 << 10;
-/// A client that takes longer to send its HTTP/1.1 headers is cut off.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for HTTP/1.1, where it is also the size of the buffer.
+const HTTP1_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// Streams of one connection, whatever the settings say. etcd's default is no limit at all; a client
+/// beyond this waits for its other calls. An open stream that does nothing costs about 5 KiB.
+const STREAMS_MAX: u32 = 1 << 16;
+/// Streams that a client may open and reset before they are seen ("rapid reset"): past that the
+/// connection is closed, as everything it costs would be wasted.
+const UNSEEN_RESETS_MAX: usize = 64;
+/// Streams that may fail by a client's faults before its connection is closed.
+const FAULTY_STREAMS_MAX: usize = 1024;
 
-/// Serves `stream` until either side closes it. Errors end the connection and nothing else.
-pub(super) async fn serve(stream: TcpStream, router: Router, limits: ConnectionLimits) {
-    // Small answers must not wait for the acknowledgement of the ones before them.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection refused TCP_NODELAY");
-    }
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_READ_TIMEOUT);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams_max)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
-        .max_header_list_size(HEADER_BYTES_MAX)
-        .keep_alive_interval(limits.keepalive_interval)
-        .keep_alive_timeout(limits.keepalive_timeout);
-    let service = TowerToHyperService::new(infallible(router));
-    if let Err(error) = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .await
-    {
+/// Serves `socket` until either side closes it. Errors end the connection and nothing else.
+pub(super) async fn serve(mut socket: Socket, door: Arc<Door>, limits: ConnectionLimits) {
+    socket.send_at_once();
+    let opening = tokio::time::timeout(HEADER_READ_TIMEOUT, Opening::read(&mut socket)).await;
+    let Ok(Ok(Some(opening))) = opening else {
+        return;
+    };
+    let service = service_fn(move |request: Request<Incoming>| {
+        let door = Arc::clone(&door);
+        async move { Ok::<_, Infallible>(door.answer(request).await) }
+    });
+    let ended = match opening.protocol {
+        Protocol::Http2 => {
+            let policy = PingPolicy::new(limits.client_ping_interval_min);
+            let io = TokioIo::new(Watched::new(socket, policy));
+            http2_builder(limits).serve_connection(io, service).await
+        }
+        Protocol::Http1 => {
+            let io = TokioIo::new(Rewound::new(opening.bytes, socket));
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_READ_TIMEOUT)
+                .max_buf_size(HTTP1_BUFFER_BYTES_MAX)
+                .serve_connection(io, service)
+                .await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended with an error");
     }
 }
 
-fn infallible(
-    router: Router,
-) -> impl Clone
-+ tower::Service<
-    http::Request<hyper::body::Incoming>,
-    Response = axum::response::Response,
-    Error = Infallible,
-    Future: Send,
-> {
-    router
+fn http2_builder(limits: ConnectionLimits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams_max.min(STREAMS_MAX))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)
+        .max_local_error_reset_streams(FAULTY_STREAMS_MAX)
+        .keep_alive_interval(limits.keepalive_interval)
+        .keep_alive_timeout(limits.keepalive_timeout);
+    builder
 }

@@ -1,15 +1,19 @@
 //! The threads that serve connections.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::connection::{self, ConnectionLimits};
+use super::descriptors;
+use super::listener::{Bound, BoundAddress, Listener, SocketOptions};
+use super::socket::Accepted;
+use crate::doors::Door;
+use crate::settings::ListenAddress;
 
 /// Connections that may wait for a worker to take them: more than a burst of clients at start, few
 /// enough that a stuck worker is noticed by its clients and not by the machine's memory.
@@ -20,18 +24,27 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// A thread with a runtime of its own.
 pub struct Worker {
     handle: Handle,
-    connections: mpsc::Sender<TcpStream>,
+    connections: mpsc::Sender<Handover>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
+}
+
+/// A connection on its way to a worker.
+struct Handover {
+    accepted: Accepted,
+    door: Arc<Door>,
+    /// Its part of the connections that there may be.
+    permit: OwnedSemaphorePermit,
 }
 
 /// All workers of a server. Dropping them closes every connection.
 pub struct Workers {
     workers: Vec<Worker>,
+    permits: Arc<Semaphore>,
 }
 
 impl Worker {
-    fn start(number: usize) -> io::Result<(Self, mpsc::Receiver<TcpStream>)> {
+    fn start(number: usize) -> io::Result<(Self, mpsc::Receiver<Handover>)> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
@@ -65,51 +78,55 @@ impl Drop for Worker {
 }
 
 impl Workers {
-    /// Starts `count` workers, each serving what it is handed with `router`.
+    /// Starts `count` workers.
     ///
     /// # Errors
     ///
     /// The system's, if it refuses a thread or a runtime's descriptors.
-    pub fn start(count: usize, router: &Router, limits: ConnectionLimits) -> io::Result<Self> {
+    pub fn start(count: usize, limits: ConnectionLimits) -> io::Result<Self> {
         let mut workers = Vec::with_capacity(count);
         for number in 0..count {
             let (worker, mut incoming) = Worker::start(number)?;
-            let router = router.clone();
             worker.handle.spawn(async move {
-                while let Some(stream) = incoming.recv().await {
-                    match tokio::net::TcpStream::from_std(stream) {
-                        Ok(stream) => {
-                            tokio::spawn(connection::serve(stream, router.clone(), limits));
-                        }
-                        Err(error) => tracing::warn!(%error, "a connection was lost"),
-                    }
+                while let Some(connection) = incoming.recv().await {
+                    connection.serve(limits);
                 }
             });
             workers.push(worker);
         }
-        Ok(Self { workers })
+        let connections_max = descriptors::connections_max().min(Semaphore::MAX_PERMITS);
+        Ok(Self {
+            workers,
+            permits: Arc::new(Semaphore::new(connections_max)),
+        })
     }
 
-    /// Accepts connections on `address` from now on and deals them out in turn.
+    /// Accepts connections at `address` from now on and deals them out in turn.
     ///
     /// # Errors
     ///
     /// The system's, most often that the address is in use.
-    pub fn listen(&self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let listener = bind(address)?;
-        let bound = listener.local_addr()?;
+    pub fn listen(
+        &self,
+        address: &ListenAddress,
+        options: SocketOptions,
+        door: Arc<Door>,
+    ) -> io::Result<BoundAddress> {
+        let bound = Bound::bind(address, options)?;
+        let at = bound.address()?;
         let senders: Vec<_> = self
             .workers
             .iter()
             .map(|worker| worker.connections.clone())
             .collect();
         let Some(first) = self.workers.first() else {
-            return Ok(bound);
+            return Ok(at);
         };
         let _runtime = first.handle.enter();
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        first.handle.spawn(accept(listener, senders));
-        Ok(bound)
+        let listener = bound.into_listener()?;
+        let permits = Arc::clone(&self.permits);
+        first.handle.spawn(accept(listener, door, permits, senders));
+        Ok(at)
     }
 
     /// The runtimes of all workers.
@@ -123,39 +140,50 @@ impl Workers {
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, workers: Vec<mpsc::Sender<TcpStream>>) {
+impl Handover {
+    fn serve(self, limits: ConnectionLimits) {
+        match self.accepted.into_socket() {
+            Ok(socket) => {
+                tokio::spawn(async move {
+                    connection::serve(socket, self.door, limits).await;
+                    drop(self.permit);
+                });
+            }
+            Err(error) => tracing::warn!(%error, "a connection was lost"),
+        }
+    }
+}
+
+async fn accept(
+    listener: Listener,
+    door: Arc<Door>,
+    permits: Arc<Semaphore>,
+    workers: Vec<mpsc::Sender<Handover>>,
+) {
     let mut turn = workers.iter().cycle();
     loop {
+        // Clients beyond the limit wait in the listener's backlog.
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            return;
+        };
         let accepted = match listener.accept().await {
-            Ok((stream, _)) => stream.into_std(),
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             }
         };
-        let (Ok(stream), Some(worker)) = (accepted, turn.next()) else {
-            continue;
+        let Some(worker) = turn.next() else {
+            return;
         };
-        if worker.send(stream).await.is_err() {
+        let connection = Handover {
+            accepted,
+            door: Arc::clone(&door),
+            permit,
+        };
+        if worker.send(connection).await.is_err() {
             return;
         }
     }
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    /// Connections that the system may hold before they are accepted.
-    const BACKLOG: i32 = 4096;
-
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::STREAM,
-        None,
-    )?;
-    // A restarted server must not wait for its old connections to be forgotten.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
