@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use cairn_server::fatal;
 use cairn_server::logging::Log;
-use cairn_server::settings::{self, Invocation, Settings};
+use cairn_server::settings::{
+    self, CAIRN_VERSION, ETCD_VERSION, Invocation, LogSettings, Settings, SettingsError,
+};
 use cairn_server::start::{Server, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -16,23 +18,33 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let environment: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let read_file = |path: &str| std::fs::read_to_string(path);
-    match settings::read(&arguments, &environment, read_file) {
+    match settings::read_process() {
         Ok(Invocation::Print(text)) => {
             // Whoever closed the pipe has read enough.
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
         Ok(Invocation::Serve(settings)) => serve(&settings),
-        Err(error) => {
+        Err(error) => refuse(&error),
+    }
+}
+
+/// Says what is wrong with the settings: a mistake in the command line's form as plain text, any
+/// other in the log, where supervisors look for it.
+fn refuse(error: &SettingsError) -> ExitCode {
+    const MALFORMED: u8 = 2;
+
+    let code = error.exit_code();
+    match Log::start(&LogSettings::default()) {
+        Ok(log) if code != MALFORMED => {
+            tracing::warn!(%error, "failed to verify flags");
+            drop(log);
+        }
+        _ => {
             let _ = writeln!(std::io::stderr(), "{error}");
-            ExitCode::from(error.exit_code())
         }
     }
+    ExitCode::from(code)
 }
 
 fn serve(settings: &Settings) -> ExitCode {
@@ -47,7 +59,9 @@ fn serve(settings: &Settings) -> ExitCode {
         notice.log();
     }
     tracing::info!(
-        settings = settings.effective_json(),
+        etcd_version = ETCD_VERSION,
+        cairn_version = CAIRN_VERSION,
+        fields_json = settings.effective_json(),
         "starting an etcd server"
     );
     match run(settings) {

@@ -27,7 +27,7 @@ use crate::member::{
     ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, Limits, Member, Progress,
     ReplyDesks, RequestIds, Tasks,
 };
-use crate::metrics::{GRPC_METHODS, Metrics, MetricsSource, TimedDisk};
+use crate::metrics::{ApplyMetrics, GRPC_METHODS, Metrics, MetricsSource, TimedDisk};
 use crate::serve::{ConnectionLimits, SocketOptions, Workers, raise_descriptor_limit};
 use crate::settings::{CLUSTER_VERSION, ListenAddress, ListenSettings, ListenUrl, Settings};
 use crate::watching::Dispatcher;
@@ -154,6 +154,7 @@ impl Server {
             alarms: applier.alarms(),
             member: identity.member,
             quota: settings.backend.quota,
+            metrics: Arc::clone(&metrics),
             compaction: settings.compaction.clone(),
         };
         let (housekeeping, housekeeper) = Housekeeper::new(tasks);
@@ -179,6 +180,7 @@ impl Server {
             committed,
             progress: Arc::clone(&progress),
             watches,
+            metrics: ApplyMetrics::new(Arc::clone(&metrics), settings.slow.apply)?,
             housekeeping: housekeeping.clone(),
         };
         threads.push(spawn("apply", move || apply_thread.run())?);
@@ -242,6 +244,11 @@ impl Server {
             self.propose_until_done(LogRequest::ClusterVersionSet(request))
                 .await?;
         }
+        tracing::info!(
+            member = %self.member.identity.member,
+            name = settings.name,
+            "published local member to cluster through raft"
+        );
         Ok(())
     }
 
@@ -252,6 +259,7 @@ impl Server {
 
     /// Closes the doors, writes out what is buffered and ends all threads.
     pub fn stop(self) {
+        tracing::info!("closing etcd server");
         drop(self.workers);
         let _ = self.consensus.send(ConsensusInput::Stop);
         drop(self.consensus);
@@ -261,6 +269,7 @@ impl Server {
         }
         // Dropping the committer commits what is left.
         drop(self.committer);
+        tracing::info!("closed etcd server");
     }
 
     async fn propose_until_done(&self, request: LogRequest) -> Result<(), StartError> {
@@ -353,11 +362,19 @@ fn open_doors(
         reuse_port: listen.reuse_port,
     };
     for (address, door) in doors(listen, &parts) {
+        let is_for_clients = listen.clients.iter().any(|url| url.address() == address);
         let bound = workers.listen(address, options, door).map_err(|source| {
             let at = address_text(address);
             format!("cannot listen on {at}: {source}. Is another server running?")
         })?;
-        tracing::info!(address = %bound, "serving client traffic insecurely; this is strongly discouraged!");
+        if is_for_clients {
+            tracing::info!(
+                address = %bound,
+                "serving client traffic insecurely; this is strongly discouraged!"
+            );
+        } else {
+            tracing::info!(address = %bound, "serving HTTP pages");
+        }
     }
     Ok(workers)
 }

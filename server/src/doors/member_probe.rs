@@ -97,6 +97,8 @@ impl Probe for MemberProbe {
         metrics
             .server_is_learner
             .set((role == Role::Learner).into());
+        let changes = &metrics.server_leader_changes_seen_total;
+        changes.inc_by(progress.leader_changes().saturating_sub(changes.get()));
         metrics
             .server_proposals_committed_total
             .set(number(progress.committed().get()));

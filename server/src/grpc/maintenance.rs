@@ -108,12 +108,13 @@ impl Maintenance for MaintenanceService {
         _: Request<DefragmentRequest>,
     ) -> Result<Response<DefragmentResponse>, Status> {
         self.off_thread(|member| {
-            member
-                .store()
-                .backend()
-                .defragment()
-                .map_err(|error| storage(&error))?;
-            Ok(())
+            let metrics = &member.metrics;
+            metrics.disk_defrag_inflight.set(1);
+            let timer = metrics.disk_backend_defrag_duration_seconds.start_timer();
+            let done = member.store().backend().defragment();
+            timer.observe_duration();
+            metrics.disk_defrag_inflight.set(0);
+            done.map_err(|error| storage(&error))
         })
         .await?;
         Ok(Response::new(DefragmentResponse::default()))
@@ -122,6 +123,7 @@ impl Maintenance for MaintenanceService {
     async fn hash(&self, _: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
         let (hash, revision) = self
             .off_thread(|member| {
+                let _timer = member.metrics.mvcc_hash_duration_seconds.start_timer();
                 let revision = member.store().current();
                 let hash = member
                     .store()
@@ -145,7 +147,10 @@ impl Maintenance for MaintenanceService {
         let at = Revision::from_wire(request.into_inner().revision);
         let at = at.map_or(ReadAt::Latest, ReadAt::Revision);
         let hash = self
-            .off_thread(move |member| Ok(member.store().hash_kv(at)?))
+            .off_thread(move |member| {
+                let _timer = member.metrics.mvcc_hash_rev_duration_seconds.start_timer();
+                Ok(member.store().hash_kv(at)?)
+            })
             .await?;
         Ok(Response::new(HashKvResponse {
             header: Some(self.member.header(Some(hash.current))),
@@ -198,6 +203,8 @@ fn send_snapshot(
 ) -> Result<(), Error> {
     use std::io::Read;
 
+    let durations = &member.metrics.disk_backend_snapshot_duration_seconds;
+    let _timer = durations.start_timer();
     let mut snapshot = member
         .store()
         .backend()

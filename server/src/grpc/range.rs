@@ -65,6 +65,7 @@ impl RangeService {
     }
 
     async fn scan(&self, range: &Range) -> Result<Answer, Error> {
+        self.member.metrics.mvcc_range_total.inc();
         let mut scan = self.member.store().scan(&range.query)?;
         let mut kvs = EncodedKvsBuilder::new();
         loop {

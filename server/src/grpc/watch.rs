@@ -118,6 +118,13 @@ impl Stream for Answers {
             let bytes_max = answers.member.limits().request_bytes_max + OVERHEAD_BYTES;
             let header = answers.member.header(None);
             answers.fragments = reply.into_responses(header, bytes_max).into();
+            let events = answers
+                .fragments
+                .iter()
+                .map(|part| part.events.len())
+                .sum::<usize>();
+            let sent = &answers.member.metrics.debugging_mvcc_events_total;
+            sent.inc_by(events as u64);
         }
         Poll::Ready(answers.fragments.pop_front().map(Ok))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use cairn_consensus::Entry;
 use crossbeam_channel::Receiver;
@@ -12,6 +13,7 @@ use super::reply::{Reply, ReplyDesks};
 use super::request_ids::RequestId;
 use crate::apply::{Applier, FatalError};
 use crate::error::Error;
+use crate::metrics::ApplyMetrics;
 use crate::watching::WatchHandle;
 
 /// What one turn of consensus hands on.
@@ -35,6 +37,8 @@ pub struct ApplyThread {
     pub desks: ReplyDesks,
     /// Where changes go.
     pub watches: WatchHandle,
+    /// What is counted.
+    pub metrics: ApplyMetrics,
     /// Whom to tell of compactions and the log's length.
     pub housekeeping: Housekeeping,
 }
@@ -72,7 +76,9 @@ impl ApplyThread {
         entries: impl Iterator<Item = Entry>,
         waiting: &mut HashMap<RequestId, Reply>,
     ) -> Result<(), FatalError> {
+        let begun = Instant::now();
         let applied = self.applier.apply(entries)?;
+        self.metrics.count(&applied, begun.elapsed());
         if let Some((index, term)) = applied.last {
             self.progress.set_applied(index, term);
         }

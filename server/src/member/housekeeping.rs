@@ -22,6 +22,7 @@ use super::request_ids::RequestIds;
 use crate::alarms::{Alarm, Alarms};
 use crate::auto_compaction::Schedule;
 use crate::log_request::LogRequest;
+use crate::metrics::Metrics;
 use crate::settings::{CompactionSettings, Quota};
 
 /// How often the quota is looked at when nothing else wakes the thread.
@@ -109,6 +110,8 @@ pub struct Tasks {
     pub member: MemberId,
     /// The limit of the database.
     pub quota: Quota,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// How gently to compact, and when without being asked.
     pub compaction: CompactionSettings,
 }
@@ -170,11 +173,16 @@ impl Housekeeper {
 
     fn delete_compacted(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let tasks = &self.tasks;
+        let begun = Instant::now();
         loop {
-            match tasks
+            let step_begun = Instant::now();
+            let progress = tasks
                 .store
-                .compaction_step(tasks.compaction.batch_revisions)?
-            {
+                .compaction_step(tasks.compaction.batch_revisions)?;
+            if progress != CompactionProgress::Idle {
+                tasks.metrics.compaction_step(step_begun.elapsed());
+            }
+            match progress {
                 CompactionProgress::Idle => return Ok(()),
                 CompactionProgress::Working => thread::sleep(tasks.compaction.batch_rest),
                 CompactionProgress::Finished(point) => {
@@ -183,6 +191,7 @@ impl Housekeeper {
                         // the space back.
                         tasks.store.backend().defragment()?;
                     }
+                    tasks.metrics.compaction_finished(begun.elapsed());
                     self.compacted.send_replace(Some(point));
                 }
             }

@@ -160,7 +160,7 @@ impl Member {
         if bytes > bytes_max {
             return Err(RequestError::TooLarge { bytes, bytes_max }.into());
         }
-        let _under_way = InFlight::enter(&self.in_flight, bytes)?;
+        let _under_way = InFlight::enter(self, bytes)?;
         let (reply, answer) = Reply::channel();
         let proposal = Proposal { id, data, reply };
         match self.consensus.try_send(ConsensusInput::Propose(proposal)) {
@@ -171,7 +171,10 @@ impl Member {
         match tokio::time::timeout(self.limits.request_timeout, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(ProposeError::Stopped.into()),
-            Err(_) => Err(ProposeError::Timeout.into()),
+            Err(_) => {
+                self.metrics.server_proposals_failed_total.inc();
+                Err(ProposeError::Timeout.into())
+            }
         }
     }
 
@@ -202,7 +205,10 @@ impl Member {
         };
         match tokio::time::timeout(self.limits.request_timeout, confirmed).await {
             Ok(result) => result,
-            Err(_) => Err(ProposeError::Timeout.into()),
+            Err(_) => {
+                self.metrics.server_read_indexes_failed_total.inc();
+                Err(ProposeError::Timeout.into())
+            }
         }
     }
 
@@ -212,6 +218,7 @@ impl Member {
     ///
     /// [`ReadError`].
     pub fn range(&self, range: &Range) -> Result<stored::RangeResponse, ReadError> {
+        self.metrics.mvcc_range_total.inc();
         let mut kvs = EncodedKvsBuilder::new();
         let summary = self
             .store
@@ -285,14 +292,15 @@ impl Member {
 
 /// Counts a request as under way until it is dropped.
 struct InFlight<'a> {
-    total: &'a AtomicUsize,
+    member: &'a Member,
     bytes: usize,
 }
 
 impl<'a> InFlight<'a> {
-    fn enter(total: &'a AtomicUsize, bytes: usize) -> Result<Self, ProposeError> {
-        let before = total.fetch_add(bytes, Ordering::Relaxed);
-        let entered = Self { total, bytes };
+    fn enter(member: &'a Member, bytes: usize) -> Result<Self, ProposeError> {
+        let before = member.in_flight.fetch_add(bytes, Ordering::Relaxed);
+        member.metrics.server_proposals_pending.inc();
+        let entered = Self { member, bytes };
         if before + bytes > IN_FLIGHT_BYTES_MAX {
             return Err(ProposeError::TooManyRequests);
         }
@@ -302,6 +310,9 @@ impl<'a> InFlight<'a> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.member.metrics.server_proposals_pending.dec();
+        self.member
+            .in_flight
+            .fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

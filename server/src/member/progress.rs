@@ -17,6 +17,7 @@ pub struct Progress {
     applied: AtomicU64,
     applied_term: AtomicU64,
     role: AtomicU8,
+    leader_changes: AtomicU64,
     moved: Notify,
 }
 
@@ -62,8 +63,12 @@ impl Progress {
     /// Notes what the consensus thread sees.
     pub fn set_group(&self, role: Role, term: Term, leader: Option<MemberId>, committed: LogIndex) {
         self.term.store(term.get(), Ordering::Release);
-        self.leader
-            .store(leader.map_or(0, MemberId::get), Ordering::Release);
+        let leader = leader.map_or(0, MemberId::get);
+        if leader != 0 && self.leader.swap(leader, Ordering::AcqRel) != leader {
+            self.leader_changes.fetch_add(1, Ordering::Relaxed);
+        } else if leader == 0 {
+            self.leader.store(0, Ordering::Release);
+        }
         self.committed.store(committed.get(), Ordering::Release);
         self.role.store(role.code(), Ordering::Release);
     }
@@ -99,6 +104,11 @@ impl Progress {
     /// Who leads, if anyone is known to.
     pub fn leader(&self) -> Option<MemberId> {
         MemberId::from_wire(self.leader.load(Ordering::Acquire))
+    }
+
+    /// How often another member, or one after none, began to lead.
+    pub fn leader_changes(&self) -> u64 {
+        self.leader_changes.load(Ordering::Relaxed)
     }
 
     /// The last entry known to be committed.

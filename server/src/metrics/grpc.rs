@@ -10,8 +10,8 @@ use std::time::Duration;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Registry};
 use tonic::Code;
 
-use super::counters;
 use super::table::PlainMetrics;
+use super::{MetricsSource, Outcomes, counters};
 use crate::settings::MetricsDetail;
 
 /// Which sides of a method are streams.
@@ -47,6 +47,18 @@ pub struct GrpcMethod {
     pub method: &'static str,
     /// Which sides are streams.
     pub kind: GrpcKind,
+}
+
+impl GrpcMethod {
+    /// What etcd calls the method's requests where it measures them.
+    fn request_kind(&self) -> Option<&'static str> {
+        match (self.service, self.method) {
+            ("etcdserverpb.KV", "Compact") => Some("Compaction"),
+            ("etcdserverpb.KV", kind @ ("Put" | "Range" | "DeleteRange" | "Txn")) => Some(kind),
+            ("etcdserverpb.Maintenance", "Alarm") => Some("Alarm"),
+            _ => None,
+        }
+    }
 }
 
 /// Every code a call can end with, in the order of their numbers.
@@ -91,6 +103,8 @@ pub struct GrpcMethodMetrics {
     pub kind: GrpcKind,
     /// One per code, in the order of [`CODES`].
     handled: Vec<IntCounter>,
+    /// For those methods that etcd measures as requests.
+    request_seconds: Option<Outcomes>,
     /// Only with `--metrics extensive`.
     handling_seconds: Option<Histogram>,
 }
@@ -101,6 +115,9 @@ impl GrpcMethodMetrics {
         let number = usize::try_from(i32::from(code)).ok();
         if let Some(counter) = number.and_then(|number| self.handled.get(number)) {
             counter.inc();
+        }
+        if let Some(seconds) = &self.request_seconds {
+            seconds.observe(elapsed, code == Code::Ok);
         }
         if let Some(histogram) = &self.handling_seconds {
             histogram.observe(elapsed.as_secs_f64());
@@ -116,9 +133,9 @@ pub(super) struct GrpcMetrics {
 impl GrpcMetrics {
     pub(super) fn register(
         registry: &Registry,
-        methods: &[GrpcMethod],
-        detail: MetricsDetail,
+        source: &MetricsSource<'_>,
         plain: &PlainMetrics,
+        request_durations: &HistogramVec,
     ) -> prometheus::Result<Self> {
         const LABELS: [&str; 3] = ["grpc_type", "grpc_service", "grpc_method"];
         let family = |name, help| counters(registry, name, help, &LABELS);
@@ -131,17 +148,21 @@ impl GrpcMetrics {
             "Calls ended, by code.",
             &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
         )?;
-        let seconds = match detail {
+        let seconds = match source.detail {
             MetricsDetail::Basic => None,
             MetricsDetail::Extensive => Some(handling_seconds(registry, &LABELS)?),
         };
         let mut by_path = HashMap::new();
-        for method in methods {
+        for method in source.grpc_methods {
             let labels = [method.kind.label(), method.service, method.method];
             let metrics = GrpcMethodMetrics {
                 started: started.get_metric_with_label_values(&labels)?,
                 msg_received: received.get_metric_with_label_values(&labels)?,
                 msg_sent: sent.get_metric_with_label_values(&labels)?,
+                request_seconds: match method.request_kind() {
+                    Some(kind) => Some(Outcomes::of(request_durations, &[kind])?),
+                    None => None,
+                },
                 bytes_received: plain.network_client_grpc_received_bytes_total.clone(),
                 bytes_sent: plain.network_client_grpc_sent_bytes_total.clone(),
                 kind: method.kind,

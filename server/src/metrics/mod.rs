@@ -5,6 +5,7 @@
 //! What one member without peers cannot have (round trips, peer bytes) is not registered.
 //! Nothing below `server` knows metrics: stores return what the server counts.
 
+mod apply_metrics;
 mod call;
 mod grpc;
 mod grpc_methods;
@@ -14,6 +15,7 @@ mod table;
 mod timed_disk;
 
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{Encoder, HistogramOpts, Opts, TextEncoder};
 
@@ -23,6 +25,7 @@ use self::table::PlainMetrics;
 use crate::settings::{CLUSTER_VERSION, ETCD_VERSION, FeatureGates, MetricsDetail};
 use cairn_consensus::MemberId;
 
+pub use self::apply_metrics::ApplyMetrics;
 pub use self::call::{Call, Counted};
 pub use self::grpc::{GrpcKind, GrpcMethod, GrpcMethodMetrics};
 pub use self::grpc_methods::GRPC_METHODS;
@@ -118,9 +121,16 @@ impl Metrics {
             table::APPLY_SECONDS,
             &["success"],
         )?;
+        let request_durations = histograms(
+            &registry,
+            "etcd_server_request_duration_seconds",
+            "Time until a request was answered.",
+            table::DISK_SECONDS,
+            &["type", "success"],
+        )?;
         let plain = PlainMetrics::register(&registry)?;
         let metrics = Self {
-            grpc: GrpcMetrics::register(&registry, source.grpc_methods, source.detail, &plain)?,
+            grpc: GrpcMetrics::register(&registry, &source, &plain, &request_durations)?,
             plain,
             process: ProcessMetrics::register(&registry)?,
             apply_durations: histograms(
@@ -130,13 +140,7 @@ impl Metrics {
                 table::APPLY_SECONDS,
                 &["version", "op", "success"],
             )?,
-            request_durations: histograms(
-                &registry,
-                "etcd_server_request_duration_seconds",
-                "Time until a request was answered.",
-                table::DISK_SECONDS,
-                &["type", "success"],
-            )?,
+            request_durations,
             range_durations: Outcomes::of(&range_durations, &[])?,
             client_requests: counters(
                 &registry,
@@ -296,6 +300,29 @@ impl Metrics {
                 .with_label_values(&[member, name])
                 .set(i64::from(is_raised));
         }
+    }
+
+    /// Notes a step of a compaction, which holds up writers.
+    pub fn compaction_step(&self, took: Duration) {
+        let millis = took.as_secs_f64() * 1000.0;
+        let plain = &self.plain;
+        plain
+            .debugging_mvcc_db_compaction_pause_duration_milliseconds
+            .observe(millis);
+    }
+
+    /// Notes that a compaction is done.
+    pub fn compaction_finished(&self, took: Duration) {
+        let millis = took.as_secs_f64() * 1000.0;
+        let plain = &self.plain;
+        plain
+            .debugging_mvcc_db_compaction_total_duration_milliseconds
+            .observe(millis);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_secs());
+        plain
+            .debugging_mvcc_db_compaction_last
+            .set(i64::try_from(now).unwrap_or(i64::MAX));
     }
 
     /// Notes that the cluster's version is decided.

@@ -142,7 +142,7 @@ disk_defrag_inflight "etcd_disk_defrag_inflight" "1 while a defragmentation runs
 debugging_mvcc_keys_total "etcd_debugging_mvcc_keys_total" "Keys that exist.";
 debugging_mvcc_current_revision "etcd_debugging_mvcc_current_revision" "Revision of the store.";
 debugging_mvcc_compact_revision "etcd_debugging_mvcc_compact_revision" "Revision of the last compaction; -1 before the first.";
-debugging_mvcc_total_put_size_in_bytes "etcd_debugging_mvcc_total_put_size_in_bytes" "Bytes of keys and values put.";
+debugging_mvcc_total_put_size_in_bytes "etcd_debugging_mvcc_total_put_size_in_bytes" "Bytes of key-values, as they are stored.";
 debugging_mvcc_watch_stream_total "etcd_debugging_mvcc_watch_stream_total" "Watch streams that are open.";
 debugging_mvcc_watcher_total "etcd_debugging_mvcc_watcher_total" "Watchers that exist.";
 debugging_mvcc_slow_watcher_total "etcd_debugging_mvcc_slow_watcher_total" "Watchers that lag behind the store.";
