@@ -65,9 +65,22 @@ impl Places {
             .wal_dir
             .clone()
             .unwrap_or_else(|| member.join("wal"));
-        create_private(&settings.data_dir)?;
-        create_private(&database)?;
-        create_private(&log)?;
+        let told = |source| {
+            let data_dir = settings.data_dir.display();
+            io::Error::other(format!(
+                "cannot keep data in {data_dir}: {source}. Make it a directory that this user can \
+                 write to, or choose another --data-dir"
+            ))
+        };
+        create_private(&database).map_err(told)?;
+        create_private(&log).map_err(|source| match &settings.wal_dir {
+            Some(wal_dir) => io::Error::other(format!(
+                "cannot keep the log in {}: {source}. Make it a directory that this user can write \
+                 to, or choose another --wal-dir",
+                wal_dir.display()
+            )),
+            None => told(source),
+        })?;
         Ok(Self { database, log })
     }
 }
