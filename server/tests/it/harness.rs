@@ -211,7 +211,8 @@ fn binary() -> PathBuf {
 fn follow(stderr: ChildStderr, log: Log) -> mpsc::Receiver<SocketAddr> {
     let (ready, receiver) = mpsc::channel();
     let work = move || {
-        let mut address = None;
+        // Servers differ in which of the two lines comes first.
+        let (mut address, mut is_ready) = (None, false);
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             log.lock().unwrap().push_str(&format!("{line}\n"));
             let Ok(line) = serde_json::from_str::<serde_json::Value>(&line) else {
@@ -220,11 +221,9 @@ fn follow(stderr: ChildStderr, log: Log) -> mpsc::Receiver<SocketAddr> {
             let text = line["msg"].as_str().unwrap_or_default();
             if text.starts_with("serving client traffic") {
                 address = line["address"].as_str().and_then(|it| it.parse().ok());
-            } else if text == "ready to serve client requests" {
-                // Servers differ in which of the two lines comes first.
-                address = address.or(Some(SocketAddr::from(([0; 4], 0))));
             }
-            if let Some(address) = address.filter(|it| it.port() != 0) {
+            is_ready |= text == "ready to serve client requests";
+            if let Some(address) = address.filter(|_| is_ready) {
                 let _ = ready.send(address);
             }
         }

@@ -13,6 +13,11 @@
 
 mod compaction;
 mod harness;
+mod maintenance;
+mod quotas;
 mod ranges;
 mod requests;
+mod restarts;
+mod stopping;
 mod transactions;
+mod watches;
