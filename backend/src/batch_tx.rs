@@ -7,7 +7,7 @@ use parking_lot::MutexGuard;
 
 use crate::KEY_BYTES_MAX;
 use crate::backend::{Backend, Writer};
-use crate::engine::{KeyBounds, Order, Visit};
+use crate::engine::{Found, KeyBounds, Order, Visit};
 use crate::error::{CommitError, Poisoned, ReadError};
 use crate::read_tx::ReadTx;
 use crate::table::Table;
@@ -64,6 +64,21 @@ impl<'a> BatchTx<'a> {
             Some(pending) => Ok(pending.cloned()),
             None => self.before()?.get(table, key),
         }
+    }
+
+    /// Reads many keys as [`ReadTx::get_many`], with this batch's own writes.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be read.
+    pub fn get_many<'t>(
+        &'t self,
+        table: Table,
+        keys: &[&[u8]],
+        found: &mut Found<'_, 't>,
+    ) -> Result<(), ReadError> {
+        self.before()?
+            .get_many_below(&self.writer.active, table, keys, found)
     }
 
     /// Visits the entries within `bounds` in ascending order, with this batch's own writes, until

@@ -58,6 +58,11 @@ impl Buffer {
         self.tables[table].get(key).map(Option::as_ref)
     }
 
+    /// The first key of a table that something is pending for.
+    pub(crate) fn first_key(&self, table: Table) -> Option<&[u8]> {
+        self.tables[table].get_min().map(|(key, _)| key.as_ref())
+    }
+
     /// The pending writes within `bounds`.
     pub(crate) fn scan<'a>(
         &'a self,

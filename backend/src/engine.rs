@@ -15,6 +15,9 @@ pub type KeyBounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 /// What a scan calls with each key and its value, until it breaks.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
+/// What a read of many keys calls with the place of a key that is there, and its value.
+pub type Found<'f, 'a> = dyn FnMut(usize, &'a [u8]) + 'f;
+
 /// Keys and values in order.
 pub type EntryIter<'a> = Box<dyn Iterator<Item = Result<(&'a [u8], &'a [u8]), ReadError>> + 'a>;
 
@@ -83,6 +86,25 @@ pub trait EngineSnapshot: Send {
     ///
     /// If the engine cannot be read.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<&[u8]>, ReadError>;
+
+    /// The values of keys that ascend, in their order; those that are not there are passed over.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be read.
+    fn get_many<'a>(
+        &'a self,
+        table: Table,
+        keys: &[&[u8]],
+        found: &mut Found<'_, 'a>,
+    ) -> Result<(), ReadError> {
+        for (place, key) in keys.iter().enumerate() {
+            if let Some(value) = self.get(table, key)? {
+                found(place, value);
+            }
+        }
+        Ok(())
+    }
 
     /// The entries of a table within bounds that are not empty.
     ///

@@ -25,7 +25,7 @@ pub use batch_tx::BatchTx;
 pub use buffer::Buffer;
 pub use committer::Committer;
 pub use engine::{
-    Engine, EngineSize, EngineSnapshot, EntryIter, KeyBounds, Order, SnapshotReader, Visit,
+    Engine, EngineSize, EngineSnapshot, EntryIter, Found, KeyBounds, Order, SnapshotReader, Visit,
 };
 pub use error::{CommitError, DefragmentError, OpenError, Poisoned, ReadError, SnapshotError};
 pub use lmdb::{LmdbEngine, LmdbOptions, SnapshotFile};

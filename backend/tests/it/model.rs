@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
-use cairn_backend::{Backend, KeyBounds, MemoryEngine, Order, ReadTx, Table};
+use cairn_backend::{Backend, Found, KeyBounds, MemoryEngine, Order, ReadError, ReadTx, Table};
 use proptest::prelude::*;
 
 use crate::engines::{Disk, LmdbDisk};
@@ -140,6 +140,9 @@ fn batch(backend: &Backend, writes: &[Write], model: &mut Model, bounds: KeyBoun
             })
             .unwrap();
         assert_eq!(found, expected(model, table, bounds));
+        check_many(model, table, |keys, found| {
+            batch.get_many(table, keys, found)
+        });
     }
     batch.end().unwrap();
 }
@@ -157,6 +160,9 @@ fn check(view: &ReadTx, model: &Model, bounds: KeyBounds<'_>) {
             assert_eq!(found, wanted, "{order:?}");
             wanted.reverse();
         }
+        check_many(model, table, |keys, found| {
+            view.get_many(table, keys, found)
+        });
     }
     for ((table, key), value) in model {
         assert!(
@@ -164,6 +170,28 @@ fn check(view: &ReadTx, model: &Model, bounds: KeyBounds<'_>) {
                 .unwrap()
                 .unwrap_or(false)
         );
+    }
+}
+
+/// Reads every key that a step may have written, and the empty one.
+fn check_many<'a>(
+    model: &Model,
+    table: Table,
+    get_many: impl FnOnce(&[&[u8]], &mut Found<'_, 'a>) -> Result<(), ReadError>,
+) {
+    let short = (0..4_u8).flat_map(|a| [vec![a], vec![a, 0], vec![a, 1], vec![a, 2], vec![a, 3]]);
+    let long = (0..3_u8).map(|byte| vec![byte; cairn_backend::KEY_BYTES_MAX]);
+    let mut keys: Vec<Vec<u8>> = short.chain(long).chain([Vec::new()]).collect();
+    keys.sort();
+    let slices: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    let mut found = vec![None; keys.len()];
+    get_many(&slices, &mut |place, value| {
+        let before = found.get_mut(place).unwrap().replace(value.to_vec());
+        assert_eq!(before, None, "found twice");
+    })
+    .unwrap();
+    for (key, value) in keys.into_iter().zip(found) {
+        assert_eq!(value.as_ref(), model.get(&(table, key)));
     }
 }
 

@@ -135,6 +135,42 @@ fn a_scan_merges_what_is_buffered_over_what_is_committed() {
 }
 
 #[test]
+fn many_keys_are_found_however_far_apart_they_are() {
+    on_each_engine(|disk| {
+        let backend = disk.open();
+        let key = |number: usize| format!("{number:05}");
+        for number in (0..3000).step_by(3) {
+            put(&backend, Table::Auth, &key(number), &key(number));
+        }
+        backend.commit().unwrap();
+        for number in (0..3000).step_by(60) {
+            delete(&backend, Table::Auth, &key(number));
+            put(&backend, Table::Auth, &key(number + 3), "pending");
+        }
+        let view = backend.read().unwrap();
+        let far_after_close = (0..1000).chain((1000..3000).step_by(101)).collect();
+        let steps = [1, 2, 3, 5, 7, 24, 27, 30, 31, 100, 999];
+        let even = steps.map(|step| (0..3000).step_by(step).collect());
+        for numbers in even.into_iter().chain([far_after_close, Vec::new()]) {
+            let keys: Vec<String> = numbers.into_iter().map(key).collect();
+            let slices: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
+            let mut found = vec![None; keys.len()];
+            view.get_many(Table::Auth, &slices, &mut |place, value| {
+                found[place] = Some(Bytes::copy_from_slice(value));
+            })
+            .unwrap();
+            for (key, value) in keys.iter().zip(found) {
+                assert_eq!(
+                    value,
+                    view.get(Table::Auth, key.as_bytes()).unwrap(),
+                    "{key}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
 fn a_writer_scans_its_own_writes() {
     on_each_engine(|disk| {
         let backend = disk.open();

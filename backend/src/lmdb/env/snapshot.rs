@@ -1,5 +1,7 @@
 //! A read transaction, and scans that hold few pages.
 
+mod walk;
+
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -9,9 +11,11 @@ use heed::{Error, RoRange, RoRevRange, RoTxn, WithoutTls};
 use rustix::mm::Advice;
 
 use super::{Env, Gate};
-use crate::engine::{EngineSnapshot, EntryIter, KeyBounds, Order};
+use crate::engine::{EngineSnapshot, EntryIter, Found, KeyBounds, Order};
 use crate::error::ReadError;
 use crate::table::Table;
+
+use walk::Walk;
 
 /// How much a scan reads before it gives pages back: enough to make that cheap, and not the whole
 /// database, which a restart or a hash reads.
@@ -71,6 +75,21 @@ impl LmdbSnapshot {
 impl EngineSnapshot for LmdbSnapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<&[u8]>, ReadError> {
         Ok(self.find(table, key)?)
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        table: Table,
+        keys: &[&[u8]],
+        found: &mut Found<'_, 'a>,
+    ) -> Result<(), ReadError> {
+        let mut walk = Walk::new(self.env.tables[table], &self.txn);
+        for (place, key) in keys.iter().enumerate() {
+            if let Some(value) = walk.find(key)? {
+                found(place, value);
+            }
+        }
+        Ok(())
     }
 
     fn scan<'a>(
