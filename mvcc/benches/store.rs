@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use cairn_backend::{Backend, BackendOptions, Committer, LmdbEngine, LmdbOptions};
-use cairn_mvcc::{KeyRange, Progress, RangeQuery, ReadAt, ScanProgress, Store};
+use cairn_mvcc::{KeyRange, Progress, RangeQuery, ReadAt, ScanProgress, Store, StoredKv};
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, BenchmarkId, Throughput, criterion_group, criterion_main};
 use rustix::time::{ClockId, clock_gettime};
@@ -67,6 +67,11 @@ struct Disk {
 
 impl Disk {
     fn new(keys: u64) -> Self {
+        Self::with_keys(keys, key)
+    }
+
+    /// A store of the keys that `key` makes of `0..keys`, written in that order.
+    fn with_keys(keys: u64, key: fn(u64) -> Vec<u8>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let backend = open(&directory);
         let committer = backend.spawn_committer(Duration::from_millis(100)).unwrap();
@@ -146,7 +151,7 @@ fn read(c: &mut Criterion) {
         });
     });
     let mut group = c.benchmark_group("range");
-    for limit in [1000, 100_000] {
+    for limit in [16, 100, 1000, 100_000] {
         let mut query = RangeQuery::new(KeyRange::From("/registry/pods/8".into()));
         query.limit = NonZeroUsize::new(limit);
         group.throughput(Throughput::Elements(limit as u64));
@@ -189,6 +194,29 @@ fn read(c: &mut Criterion) {
     });
     group.finish();
     hash_and_restore(c, &disk);
+}
+
+/// Reads all of a store at once, by how its keys were written.
+fn range_all(c: &mut Criterion) {
+    let mut group = c.benchmark_group("range_all_100k");
+    group.throughput(Throughput::Elements(100_000));
+    let sequential = |number| format!("/registry/pods/{number:016x}").into_bytes();
+    let stores = [
+        ("written_in_order", Disk::with_keys(100_000, sequential)),
+        ("written_at_random", Disk::new(100_000)),
+    ];
+    for (name, disk) in &stores {
+        let query = RangeQuery::new(KeyRange::All);
+        let mut buffer = Vec::new();
+        group.bench_function(*name, |b| {
+            b.iter(|| {
+                buffer.clear();
+                let sink = &mut |kv: StoredKv<'_>| buffer.extend_from_slice(kv.encoded);
+                disk.store.range(&query, sink).unwrap()
+            });
+        });
+    }
+    group.finish();
 }
 
 fn hash_and_restore(c: &mut Criterion, disk: &Disk) {
@@ -236,6 +264,6 @@ fn compact(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = criterion::Criterion::default().with_measurement(CpuTime);
-    targets = put, read, compact
+    targets = put, read, range_all, compact
 }
 criterion_main!(benches);

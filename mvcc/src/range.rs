@@ -5,16 +5,16 @@
 
 use std::ops::ControlFlow;
 
-use cairn_backend::{BatchTx, ReadTx, Table};
-use cairn_index::{FullRevision, KeyVersion, Revision};
+use cairn_index::Revision;
 
-use crate::bucket_key::BucketKey;
 use crate::error::ReadError;
 use crate::index_view::IndexView;
 use crate::key_cursor::KeyCursor;
+use crate::pair_writer::{AHEAD_ROWS_MAX, PairWriter};
 use crate::range_order::{Best, Row};
 use crate::range_query::{RangeQuery, SortTarget};
 use crate::stored_kv::{KvFields, StoredKv};
+use crate::values::Values;
 
 /// What a range read says beside the pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,27 +34,6 @@ pub(crate) struct Tally {
     pub(crate) more: bool,
 }
 
-/// Where the values of changes are read.
-pub(crate) trait Values {
-    fn value<R>(&self, at: FullRevision, f: impl FnOnce(&[u8]) -> R) -> Result<R, ReadError>;
-}
-
-impl Values for ReadTx {
-    fn value<R>(&self, at: FullRevision, f: impl FnOnce(&[u8]) -> R) -> Result<R, ReadError> {
-        let key = BucketKey::put(at);
-        self.get_with(Table::Key, key.as_bytes(), f)?
-            .ok_or(ReadError::Missing(at))
-    }
-}
-
-impl Values for BatchTx<'_> {
-    fn value<R>(&self, at: FullRevision, f: impl FnOnce(&[u8]) -> R) -> Result<R, ReadError> {
-        let key = BucketKey::put(at);
-        let value = self.get(Table::Key, key.as_bytes())?;
-        value.map(|value| f(&value)).ok_or(ReadError::Missing(at))
-    }
-}
-
 /// Takes pairs as they are found.
 pub(crate) type Sink<'s> = &'s mut dyn FnMut(StoredKv<'_>);
 
@@ -70,19 +49,20 @@ pub(crate) fn answer(
         let count = index.count(&query.range, at);
         return Ok(Tally { count, more: false });
     }
+    let mut sink = |pair: StoredKv<'_>| {
+        sink(pair);
+        ControlFlow::Continue(())
+    };
     if query.in_key_order() {
-        let mut cursor = KeyCursor::new(query.range.clone());
-        let tally = cursor.read(query, at, index, values, usize::MAX, &mut |pair| {
-            sink(pair);
-            ControlFlow::Continue(())
-        })?;
+        let mut cursor = KeyCursor::to_the_end(query.range.clone());
+        let tally = cursor.read(query, at, index, values, usize::MAX, &mut sink)?;
         // Without a limit on the chunk the cursor always comes to an end.
         return Ok(tally.unwrap_or_default());
     }
     let (rows, tally) = sorted(query, at, index, values)?;
     let mut writer = PairWriter::new(query, values);
-    for Row { key, version } in rows {
-        writer.write(key, version, &mut *sink)?;
+    for chunk in rows.chunks(AHEAD_ROWS_MAX) {
+        writer.write_all(chunk, &mut sink)?;
     }
     Ok(tally)
 }
@@ -120,61 +100,4 @@ pub(crate) fn sorted<'i>(
     };
     let more = best.more();
     Ok((best.into_rows(), Tally { count, more }))
-}
-
-/// Reads, or makes, the encoded pair of a row.
-pub(crate) struct PairWriter<'q, V> {
-    query: &'q RangeQuery,
-    values: &'q V,
-    scratch: Vec<u8>,
-}
-
-impl<'q, V: Values> PairWriter<'q, V> {
-    pub(crate) const fn new(query: &'q RangeQuery, values: &'q V) -> Self {
-        Self {
-            query,
-            values,
-            scratch: Vec::new(),
-        }
-    }
-
-    pub(crate) fn write<R>(
-        &mut self,
-        key: &[u8],
-        version: KeyVersion,
-        take: impl FnOnce(StoredKv<'_>) -> R,
-    ) -> Result<R, ReadError> {
-        if !self.query.keys_only {
-            let taken = self.values.value(version.modified, |encoded| {
-                take(StoredKv {
-                    key,
-                    encoded,
-                    version,
-                })
-            });
-            return taken;
-        }
-        self.scratch.clear();
-        if self.query.needs_no_values() {
-            KvFields::of_version(key, version).encode_into(&mut self.scratch);
-        } else {
-            let scratch = &mut self.scratch;
-            let without_value = |encoded: &[u8]| {
-                KvFields::parse(encoded).map(|fields| {
-                    KvFields {
-                        value: b"",
-                        ..fields
-                    }
-                    .encode_into(scratch);
-                })
-            };
-            self.values.value(version.modified, without_value)??;
-        }
-        let encoded = &self.scratch;
-        Ok(take(StoredKv {
-            key,
-            encoded,
-            version,
-        }))
-    }
 }

@@ -12,7 +12,8 @@ use cairn_index::{KeyRange, KeyVersion, Revision};
 
 use crate::error::ReadError;
 use crate::key_cursor::KeyCursor;
-use crate::range::{self, PairWriter, RangeSummary, Tally};
+use crate::pair_writer::PairWriter;
+use crate::range::{self, RangeSummary, Tally};
 use crate::range_query::{RangeQuery, ReadAt};
 use crate::store::Store;
 use crate::stored_kv::StoredKv;

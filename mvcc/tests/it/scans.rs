@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
-use cairn_mvcc::{KeyRange, RangeQuery, RangeScan, ReadError, ScanProgress, SortOrder};
+use cairn_mvcc::{KeyRange, KvFields, RangeQuery, RangeScan, ReadError, ScanProgress, SortOrder};
 
 use crate::model::Operation;
 use crate::script::Subject;
@@ -93,4 +93,51 @@ fn a_chunk_ends_where_its_reader_breaks_off() {
     assert!(
         matches!(last, Some(ScanProgress::Done(summary)) if summary.more && summary.count == 4)
     );
+}
+
+#[test]
+fn a_reader_that_breaks_off_anywhere_gets_every_pair_once_and_in_order() {
+    let mut subject = Subject::new();
+    let put = |number: u64| Operation::Put {
+        key: format!("{:05}", number * 7919 % 5000).into(),
+        value: number.to_string().into(),
+        lease: 0,
+    };
+    for numbers in [0..2500, 2500..5000] {
+        subject.write(&[numbers.map(put).collect()]);
+        subject.store.backend().commit().unwrap();
+    }
+    subject.write(&[(0..5000).step_by(50).map(put).collect()]);
+    for (limit, takes) in [(4000, [2000, 1]), (4999, [1024, 40]), (9999, [3, 700])] {
+        let mut query = RangeQuery::new(KeyRange::All);
+        query.limit = NonZeroUsize::new(limit);
+        let mut wanted = Vec::new();
+        let summary = subject
+            .store
+            .range(&query, &mut |kv| wanted.push(kv.encoded.to_vec()));
+        assert_eq!(wanted.len(), limit.min(5000));
+        assert!(wanted.iter().zip(0..).all(|(kv, number)| {
+            KvFields::parse(kv).unwrap().key == format!("{number:05}").as_bytes()
+        }));
+
+        let mut scan = subject.store.scan(&query).unwrap();
+        let mut got = Vec::new();
+        let mut takes = takes.into_iter().cycle();
+        let done = loop {
+            let until = got.len() + takes.next().unwrap();
+            let progress = scan.next_chunk(NonZeroUsize::new(1500).unwrap(), &mut |kv| {
+                got.push(kv.encoded.to_vec());
+                if got.len() < until {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            });
+            if let ScanProgress::Done(summary) = progress.unwrap() {
+                break summary;
+            }
+        };
+        assert!(got == wanted, "limit {limit}");
+        assert_eq!(done, summary.unwrap());
+    }
 }
