@@ -24,6 +24,8 @@ mod workspace;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use cairn_bench::compare::CompareArgs;
+use cairn_bench::progress::Progress;
 use clap::Parser;
 
 use crate::crash::Crash;
@@ -32,7 +34,10 @@ use crate::etcdctl::Etcdctl;
 use crate::interruptible::interruptible;
 use crate::outcome::Outcome;
 use crate::verify::Verify;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, run};
+
+/// What `compare` measures if nothing else is named.
+const DEFAULT_A: &str = "target/release/cairn";
 
 /// Developer tasks of the Cairn workspace.
 #[derive(Parser, Debug)]
@@ -48,6 +53,8 @@ enum Task {
     Crash(Crash),
     /// Calls Debian's etcdctl on Cairn and on a real etcd, and compares what it prints.
     Etcdctl(Etcdctl),
+    /// Runs both servers side by side under load, and prints ratios.
+    Compare(CompareArgs),
 }
 
 impl Task {
@@ -58,8 +65,20 @@ impl Task {
             Self::Differential(differential) => interruptible(differential.run(workspace)),
             Self::Crash(crash) => interruptible(crash.run(workspace)),
             Self::Etcdctl(etcdctl) => interruptible(etcdctl.run(workspace)),
+            Self::Compare(arguments) => compare(workspace, &arguments),
         }
     }
+}
+
+/// Builds what is measured, unless another server is named, and measures.
+fn compare(workspace: &Workspace, arguments: &CompareArgs) -> Result<Outcome> {
+    if arguments.a == DEFAULT_A {
+        let build = "build --release --locked --package cairn-server --bin cairn";
+        run(&mut workspace.cargo(build.split(' ')))?;
+    }
+    let comparison = cairn_bench::compare::run(arguments, Progress::Bars)?;
+    println!("{}", comparison.table());
+    Ok(Outcome::Passed)
 }
 
 fn main() -> ExitCode {

@@ -4,9 +4,10 @@
 //! killed when its [`ServerProcess`] is dropped, so also when a task fails or is interrupted.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -231,9 +232,23 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
+/// Ports that no outgoing connection takes by chance while a server is down.
+const PORTS: std::ops::Range<u32> = 10_000..30_000;
+
+/// A loopback address that nobody uses; never the same twice.
 fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("finding a free port")?;
-    Ok(listener.local_addr()?)
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    // Tasks that run side by side begin far from each other.
+    let first = std::process::id().wrapping_mul(257);
+    for _ in PORTS {
+        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+        let number = PORTS.start + first.wrapping_add(tried) % (PORTS.end - PORTS.start);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(number)?));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("all ports from {} to {} are in use", PORTS.start, PORTS.end)
 }
 
 #[cfg(test)]

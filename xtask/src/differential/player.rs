@@ -82,7 +82,9 @@ impl Player {
                 let watches = self.stream(*stream)?;
                 let created = watches.create(create.clone(), compacted).await?;
                 if create.start_revision != 0 {
-                    self.synchronize().await?;
+                    let now = self.synchronize().await?;
+                    let watches = self.streams.get_mut(*stream).context("no such stream")?;
+                    watches.settle(now, self.reference.first_events()).await;
                 }
                 created.map_or(Answer::Nothing, Answer::Watch)
             }

@@ -31,6 +31,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(4);
 const PROGRESS_PAUSE: Duration = Duration::from_millis(30);
 /// How long an answer is awaited that should not come.
 const SILENCE: Duration = Duration::from_millis(150);
+/// Several times the pause after which etcd looks for watches that are behind.
+const CATCH_UP: Duration = Duration::from_millis(400);
 /// Requests and responses that may wait for the other side.
 const QUEUE: usize = 64;
 /// The id of responses that concern the whole stream.
@@ -186,6 +188,17 @@ impl WatchStream {
                 .await;
         }
         Ok(self.progress)
+    }
+
+    /// Waits until a watch that begins in the past is up to date, of which there is no sign if
+    /// nothing happened to its keys. Before, a compaction would end it.
+    pub(super) async fn settle(&mut self, now: i64, history: &[Event]) {
+        let quiet = |it: &Watcher| {
+            it.is_live() && it.start <= now && !history.iter().any(|event| it.wants(event))
+        };
+        if self.watchers.last().is_some_and(quiet) {
+            tokio::time::sleep(CATCH_UP).await;
+        }
     }
 
     /// Waits until every watch has seen what it should of `history`.
