@@ -21,7 +21,6 @@ use cairn_proto::stored::cluster_server::ClusterServer;
 use cairn_proto::stored::health::health_server::HealthServer;
 use cairn_proto::stored::kv_server::KvServer;
 use cairn_proto::stored::maintenance_server::MaintenanceServer;
-use cairn_proto::stored::watch_server::WatchServer;
 use http::{Request, Response};
 use tonic::service::Routes;
 use tower::Service;
@@ -34,6 +33,7 @@ const OVERHEAD_BYTES: usize = 512 << 10;
 /// All gRPC services of a member.
 #[derive(Clone)]
 pub struct Services {
+    member: Arc<Member>,
     kv: kv::KvService,
     range: range::RangeService,
     request_bytes_max: usize,
@@ -48,6 +48,7 @@ impl Services {
         let range = range::RangeService::new(Arc::clone(member));
         let rest = router(member, kv.clone(), request_bytes_max);
         Self {
+            member: Arc::clone(member),
             kv,
             range,
             request_bytes_max,
@@ -82,6 +83,7 @@ impl Services {
                     Err(status) => Err(status),
                 }
             }
+            "/etcdserverpb.Watch/Watch" => return watch::answer(&self.member, call).await,
             _ => return self.route(call.map(Body::new)).await,
         };
         answer.unwrap_or_else(unary::refusal)
@@ -99,14 +101,10 @@ fn router(member: &Arc<Member>, kv: kv::KvService, request_bytes_max: usize) -> 
     let kv = KvServer::new(kv)
         .max_decoding_message_size(request_bytes_max)
         .max_encoding_message_size(usize::MAX);
-    let watch = WatchServer::new(watch::WatchService::new(Arc::clone(member)))
-        .max_decoding_message_size(request_bytes_max)
-        .max_encoding_message_size(usize::MAX);
     let maintenance =
         MaintenanceServer::new(maintenance::MaintenanceService::new(Arc::clone(member)));
     let cluster = ClusterServer::new(cluster::ClusterService::new(Arc::clone(member)));
     Routes::new(kv)
-        .add_service(watch)
         .add_service(maintenance)
         .add_service(cluster)
         .add_service(HealthServer::new(health::HealthService))
