@@ -175,8 +175,14 @@ impl WatchStream {
     }
 
     /// Asks for progress until it is answered, or only for a moment if it cannot be.
+    ///
+    /// It is not asked for on a stream that had a watch ended by a compaction: etcd goes on waiting
+    /// for that watch, and never answers again.
     pub(super) async fn progress(&mut self, now: i64) -> Result<Option<i64>> {
         self.progress = None;
+        if self.watchers.iter().any(|it| it.too_late) {
+            return Ok(None);
+        }
         let mut live = self.watchers.iter().filter(|it| it.is_live()).peekable();
         let answerable = live.peek().is_some() && live.all(|it| it.start <= now);
         let tries = if answerable { ANSWER_MAX } else { SILENCE };
