@@ -92,6 +92,10 @@ impl Applier {
     /// # Errors
     ///
     /// [`FatalError`]: the process must stop.
+    ///
+    /// # Panics
+    ///
+    /// If entries are left out: the log has no gaps.
     pub fn apply(
         &mut self,
         entries: impl IntoIterator<Item = Entry>,

@@ -309,7 +309,7 @@ struct Previous {
 fn latest(key: &Bytes, state: &impl Reader) -> Result<Option<Previous>, ReadError> {
     let mut encoded_kv = None;
     state.each(&KeyRange::One(key.clone()), &mut |kv| {
-        encoded_kv = Some(encoded(&kv))
+        encoded_kv = Some(encoded(&kv));
     })?;
     let Some(encoded) = encoded_kv else {
         return Ok(None);

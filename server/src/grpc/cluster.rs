@@ -11,16 +11,17 @@ use cairn_proto::stored::cluster_server::Cluster;
 use tonic::{Request, Response, Status};
 
 use crate::member::Member;
+use crate::membership;
 
 /// The Cluster service of a member.
 #[derive(Clone)]
-pub struct ClusterService {
+pub(super) struct ClusterService {
     member: Arc<Member>,
 }
 
 impl ClusterService {
     /// The service of `member`.
-    pub const fn new(member: Arc<Member>) -> Self {
+    pub(super) const fn new(member: Arc<Member>) -> Self {
         Self { member }
     }
 }
@@ -38,7 +39,7 @@ impl Cluster for ClusterService {
             .member
             .membership()
             .iter()
-            .map(|member| member.to_wire())
+            .map(membership::Member::to_wire)
             .collect();
         let header = Some(self.member.header(None));
         Ok(Response::new(MemberListResponse { header, members }))

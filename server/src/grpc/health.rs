@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 /// The health service.
 #[derive(Clone, Copy, Debug)]
-pub struct HealthService;
+pub(super) struct HealthService;
 
 const SERVING: HealthCheckResponse = HealthCheckResponse {
     status: ServingStatus::Serving as i32,

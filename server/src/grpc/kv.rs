@@ -27,13 +27,13 @@ use super::range_stream;
 
 /// The KV service of a member.
 #[derive(Clone)]
-pub struct KvService {
+pub(super) struct KvService {
     member: Arc<Member>,
 }
 
 impl KvService {
     /// The service of `member`.
-    pub const fn new(member: Arc<Member>) -> Self {
+    pub(super) const fn new(member: Arc<Member>) -> Self {
         Self { member }
     }
 

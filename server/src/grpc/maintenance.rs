@@ -28,7 +28,7 @@ use crate::settings;
 
 /// The Maintenance service of a member.
 #[derive(Clone)]
-pub struct MaintenanceService {
+pub(super) struct MaintenanceService {
     member: Arc<Member>,
 }
 
@@ -40,7 +40,7 @@ const SNAPSHOT_CHUNKS_AHEAD: usize = 16;
 
 impl MaintenanceService {
     /// The service of `member`.
-    pub const fn new(member: Arc<Member>) -> Self {
+    pub(super) const fn new(member: Arc<Member>) -> Self {
         Self { member }
     }
 

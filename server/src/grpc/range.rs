@@ -100,7 +100,7 @@ impl RangeService {
                 ScanProgress::More => tokio::task::yield_now().await,
             }
         };
-        let body = RangeBody::large(self.head(&summary), held, scan, rest_bytes, &summary);
+        let body = RangeBody::large(&self.head(&summary), held, scan, rest_bytes, &summary);
         Ok(body.map_or_else(too_long, unary::response))
     }
 
@@ -178,7 +178,7 @@ impl RangeBody {
 
     /// None if the message would be longer than gRPC allows.
     fn large(
-        head: RangeResponse,
+        head: &RangeResponse,
         held: EncodedKvsBuilder,
         scan: RangeScan,
         rest_bytes: usize,
@@ -189,7 +189,7 @@ impl RangeBody {
         let len = head.encoded_len() + held.framed_len() + rest_bytes + tail.len();
         let prefix = unary::prefix(len as u64)?;
         let held = held.finish().framed().clone();
-        let frames = VecDeque::from([start(prefix, &head), held]);
+        let frames = VecDeque::from([start(prefix, head), held]);
         let rest = Some(Rest {
             scan,
             bytes_left: rest_bytes,

@@ -13,7 +13,7 @@ use crate::apply::Outcome;
 use crate::error::Error;
 
 /// What a request is answered.
-pub type Answer = Result<Outcome, Error>;
+pub(super) type Answer = Result<Outcome, Error>;
 
 thread_local! {
     /// The desk of this thread, if it has one.

@@ -87,7 +87,7 @@ impl Outcomes {
     }
 
     /// Counts one that took `elapsed`.
-    pub fn observe(&self, elapsed: std::time::Duration, is_success: bool) {
+    pub fn observe(&self, elapsed: Duration, is_success: bool) {
         let histogram = if is_success {
             &self.succeeded
         } else {
