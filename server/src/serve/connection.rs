@@ -74,6 +74,8 @@ pub(super) async fn serve(mut socket: Socket, door: Arc<Door>, limits: Connectio
             http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_READ_TIMEOUT)
+                // A client that has said all it wants to still gets its answer.
+                .half_close(true)
                 .max_buf_size(HTTP1_BUFFER_BYTES_MAX)
                 .serve_connection(io, service)
                 .await

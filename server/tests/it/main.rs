@@ -11,6 +11,7 @@
     reason = "tests, but not all of it inside test functions, of a real process in real time"
 )]
 
+mod absurd_clients;
 mod compaction;
 mod harness;
 mod maintenance;
