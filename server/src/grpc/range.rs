@@ -32,9 +32,9 @@ use crate::request::Range;
 /// answer of 100,000 keys of ordinary size stays below.
 const HELD_BYTES_MAX: usize = 64 << 20;
 /// Bytes read in one go, before other requests of the worker get their turn.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 1 << 20;
 /// Keys read in one go; keys alone are cheap in bytes, not in time.
-const CHUNK_KEYS: NonZeroUsize = NonZeroUsize::new(2000).expect("2000 is not zero");
+const CHUNK_KEYS: NonZeroUsize = NonZeroUsize::new(4096).expect("4096 is not zero");
 /// An answer up to this size is copied into one frame, so that it leaves in one packet.
 const ONE_FRAME_BYTES_MAX: usize = 16 << 10;
 
@@ -67,27 +67,26 @@ impl RangeService {
     async fn scan(&self, range: &Range) -> Result<Answer, Error> {
         self.member.metrics.mvcc_range_total.inc();
         let mut scan = self.member.store().scan(&range.query)?;
-        let mut kvs = EncodedKvsBuilder::new();
+        let mut held = Held::default();
         loop {
-            let chunk_end = kvs.framed_len() + CHUNK_BYTES;
+            let mut kvs = EncodedKvsBuilder::with_capacity(held.next_chunk_bytes());
             let progress = scan.next_chunk(CHUNK_KEYS, &mut |kv| {
                 kvs.push(kv.encoded);
-                break_at(kvs.framed_len() >= chunk_end)
+                break_at(kvs.framed_len() >= CHUNK_BYTES)
             })?;
+            held.add(kvs);
             if let ScanProgress::Done(summary) = progress {
-                let mut response = crate::apply::txn::range_response(&summary, kvs.finish());
-                self.member.fill(&mut response.header);
-                return Ok(held(&response));
+                return Ok(self.finish(&summary, held, None));
             }
-            if kvs.framed_len() >= HELD_BYTES_MAX {
-                return self.large(scan, kvs).await;
+            if held.bytes >= HELD_BYTES_MAX {
+                return self.large(scan, held).await;
             }
             tokio::task::yield_now().await;
         }
     }
 
     /// Measures what `scan` has left, then answers with what is held and a second reading of that.
-    async fn large(&self, scan: RangeScan, held: EncodedKvsBuilder) -> Result<Answer, Error> {
+    async fn large(&self, scan: RangeScan, held: Held) -> Result<Answer, Error> {
         let mut measure = scan.clone();
         let mut rest_bytes = 0;
         let summary = loop {
@@ -100,8 +99,55 @@ impl RangeService {
                 ScanProgress::More => tokio::task::yield_now().await,
             }
         };
-        let body = RangeBody::large(&self.head(&summary), held, scan, rest_bytes, &summary);
-        Ok(body.map_or_else(too_long, unary::response))
+        Ok(self.finish(&summary, held, Some((scan, rest_bytes))))
+    }
+
+    /// Puts the answer together: its head, what is held, what will be read again, its tail.
+    fn finish(
+        &self,
+        summary: &RangeSummary,
+        held: Held,
+        rest: Option<(RangeScan, usize)>,
+    ) -> Answer {
+        let head = self.head(summary);
+        let tail = RangeResponse {
+            more: summary.more,
+            count: i64::try_from(summary.count).unwrap_or(i64::MAX),
+            ..RangeResponse::default()
+        };
+        let rest_bytes = rest.as_ref().map_or(0, |(_, bytes)| *bytes);
+        let len = head.encoded_len() + held.bytes + rest_bytes + tail.encoded_len();
+        let Some(prefix) = unary::prefix(len as u64) else {
+            return unary::refusal(Status::new(Code::ResourceExhausted, TOO_LONG));
+        };
+        let mut start = BytesMut::with_capacity(prefix.len() + len.min(ONE_FRAME_BYTES_MAX));
+        start.extend_from_slice(&prefix);
+        head.encode_raw(&mut start);
+        let mut frames = VecDeque::with_capacity(held.chunks.len() + 2);
+        if len <= ONE_FRAME_BYTES_MAX {
+            held.chunks
+                .iter()
+                .for_each(|chunk| start.extend_from_slice(chunk));
+            tail.encode_raw(&mut start);
+            frames.push_back(start.freeze());
+        } else {
+            frames.push_back(start.freeze());
+            frames.extend(held.chunks);
+            if rest.is_none() {
+                frames.push_back(tail.encode_to_vec().into());
+            }
+        }
+        let tail = tail.encode_to_vec().into();
+        let rest = rest.map(|(scan, bytes_left)| Rest {
+            scan,
+            bytes_left,
+            tail,
+        });
+        unary::response(RangeBody {
+            frames,
+            rest,
+            trailers: Some(unary::ok_trailers()),
+        })
     }
 
     fn head(&self, summary: &RangeSummary) -> RangeResponse {
@@ -113,16 +159,28 @@ impl RangeService {
     }
 }
 
-/// Answers with what is held: small answers in one buffer, so that they leave in one packet.
-fn held(response: &RangeResponse) -> Answer {
-    if response.kvs.framed().len() <= ONE_FRAME_BYTES_MAX {
-        return unary::answer(response);
-    }
-    RangeBody::whole(response).map_or_else(too_long, unary::response)
+/// The part of an answer that is in memory: ready chunks, since one growing buffer would be copied
+/// over and over.
+#[derive(Default)]
+struct Held {
+    chunks: Vec<Bytes>,
+    bytes: usize,
 }
 
-fn too_long() -> Answer {
-    unary::refusal(Status::new(Code::ResourceExhausted, TOO_LONG))
+impl Held {
+    fn add(&mut self, kvs: EncodedKvsBuilder) {
+        self.bytes += kvs.framed_len();
+        self.chunks.push(kvs.finish().framed().clone());
+    }
+
+    /// Room for a chunk: most ranges end with their first one and are small, later ones are full.
+    fn next_chunk_bytes(&self) -> usize {
+        if self.chunks.is_empty() {
+            0
+        } else {
+            CHUNK_BYTES + CHUNK_BYTES / 16
+        }
+    }
 }
 
 const TOO_LONG: &str = "the answer is over 4 GiB, which a gRPC message cannot be: \
@@ -153,72 +211,6 @@ struct Rest {
     scan: RangeScan,
     bytes_left: usize,
     tail: Bytes,
-}
-
-impl RangeBody {
-    /// An answer that is held; none if it is longer than gRPC allows, which what is held never is.
-    fn whole(response: &RangeResponse) -> Option<Self> {
-        let prefix = unary::prefix(response.encoded_len() as u64)?;
-        let head = RangeResponse {
-            header: response.header,
-            ..RangeResponse::default()
-        };
-        let kvs = response.kvs.framed().clone();
-        let frames = VecDeque::from([
-            start(prefix, &head),
-            kvs,
-            tail(response.more, response.count),
-        ]);
-        Some(Self {
-            frames,
-            rest: None,
-            trailers: Some(unary::ok_trailers()),
-        })
-    }
-
-    /// None if the message would be longer than gRPC allows.
-    fn large(
-        head: &RangeResponse,
-        held: EncodedKvsBuilder,
-        scan: RangeScan,
-        rest_bytes: usize,
-        summary: &RangeSummary,
-    ) -> Option<Self> {
-        let count = i64::try_from(summary.count).unwrap_or(i64::MAX);
-        let tail = tail(summary.more, count);
-        let len = head.encoded_len() + held.framed_len() + rest_bytes + tail.len();
-        let prefix = unary::prefix(len as u64)?;
-        let held = held.finish().framed().clone();
-        let frames = VecDeque::from([start(prefix, head), held]);
-        let rest = Some(Rest {
-            scan,
-            bytes_left: rest_bytes,
-            tail,
-        });
-        Some(Self {
-            frames,
-            rest,
-            trailers: Some(unary::ok_trailers()),
-        })
-    }
-}
-
-fn start(prefix: [u8; unary::PREFIX_BYTES], head: &RangeResponse) -> Bytes {
-    let mut start = BytesMut::with_capacity(prefix.len() + head.encoded_len());
-    start.extend_from_slice(&prefix);
-    head.encode_raw(&mut start);
-    start.freeze()
-}
-
-/// Everything of an answer that comes after its key-values.
-fn tail(more: bool, count: i64) -> Bytes {
-    RangeResponse {
-        more,
-        count,
-        ..RangeResponse::default()
-    }
-    .encode_to_vec()
-    .into()
 }
 
 impl Rest {
