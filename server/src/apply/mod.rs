@@ -51,3 +51,6 @@ impl From<WriteError> for Failure {
         Self::Fatal(error.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

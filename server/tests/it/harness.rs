@@ -132,18 +132,27 @@ impl Server {
         self.place.as_ref().map(Place::data_dir).unwrap()
     }
 
-    /// `VmHWM` of the process: the most memory that it has ever had, in bytes.
+    /// The most memory that the process has ever had, what it maps of files included.
     pub(crate) fn memory_peak_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
-        let status = status.unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = line.unwrap().trim().trim_end_matches(" kB");
-        kilobytes.parse::<u64>().unwrap() * 1024
+        self.memory("VmHWM:")
     }
 
     /// Begins the count of [`Self::memory_peak_bytes`] anew.
     pub(crate) fn reset_memory_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").unwrap();
+    }
+
+    /// The memory of the process, but for what it maps of files.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory("RssAnon:")
+    }
+
+    fn memory(&self, what: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(what));
+        let kilobytes = line.unwrap().trim().trim_end_matches(" kB");
+        kilobytes.parse::<u64>().unwrap() * 1024
     }
 
     /// Clients on a connection of their own.

@@ -17,6 +17,7 @@ mod harness;
 mod maintenance;
 mod quotas;
 mod ranges;
+mod raw_ranges;
 mod requests;
 mod restarts;
 mod stopping;

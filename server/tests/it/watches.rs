@@ -78,7 +78,7 @@ impl Watching {
             self.answers = Answers::Open(Box::new(answers.await.unwrap()));
         }
         let Answers::Open(answers) = &mut self.answers else {
-            unreachable!("it has just been opened");
+            panic!("it has just been opened");
         };
         let answer = answers.message().await.expect("no error");
         answer.expect("the stream goes on")
