@@ -21,7 +21,7 @@ const fn version(minor: u32) -> ApiVersion {
 /// No release answers as Cairn does.
 const NEVER: ApiVersion = version(u32::MAX);
 
-const KNOWN: [Known; 5] = [
+const KNOWN: [Known; 4] = [
     // Progress requests are answered since 3.5.8 (3.4.25) only if there are watches and all of
     // them are synchronized and begun; before, always.
     Known {
@@ -44,22 +44,12 @@ const KNOWN: [Known; 5] = [
             }
         },
     },
-    // At a revision that was compacted, etcd since 3.6 answers with the hash that it took then,
-    // which covers what the compaction removed; whether it did cannot be seen in the answer.
+    // etcd since 3.6 answers with the hash that it took at a compaction, even after later ones; it
+    // covers what that compaction removed. Before, the compacted revision had no hash at all.
     Known {
         since: NEVER,
         forget: |step, answer| {
-            if let (Step::HashKv { revision: 1.. }, Answer::HashKv(response)) = (step, answer) {
-                response.hash = 0;
-                response.compact_revision = 0;
-            }
-        },
-    },
-    // The hash at the very revision that was compacted can be asked for since 3.6.
-    Known {
-        since: version(6),
-        forget: |step, answer| {
-            if matches!(step, Step::HashKv { revision } if *revision > 0) {
+            if matches!(step, Step::HashKv { revision: 1.. }) && !is_future(answer) {
                 *answer = Answer::Nothing;
             }
         },
@@ -80,4 +70,8 @@ pub(super) fn forget(real: ApiVersion, step: &Step, answer: &mut Answer) {
     for known in KNOWN.iter().filter(|known| real < known.since) {
         (known.forget)(step, answer);
     }
+}
+
+fn is_future(answer: &Answer) -> bool {
+    matches!(answer, Answer::Failed { message, .. } if message.contains("future"))
 }
