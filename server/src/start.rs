@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cairn_backend::{Backend, BackendOptions, CommitHook, Committer, LmdbEngine, LmdbOptions};
 use cairn_consensus::disk::{Disk, RealDisk};
+use cairn_consensus::wal::{Durability, WalOptions};
 use cairn_consensus::{
     CompactionPolicy, ConfState, FirstMember, Identity, MemberId, Node, NodeOptions,
 };
@@ -40,6 +41,9 @@ pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 const CONSENSUS_INPUTS_MAX: usize = 16 * 1024;
 /// Turns of consensus that may wait to be applied.
 const COMMITTED_TURNS_MAX: usize = 16;
+
+/// How long a server waits for the one before it to be gone.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A member and its threads.
 pub struct Server {
@@ -108,7 +112,7 @@ impl Server {
             detail: settings.metrics_detail,
         })?);
         let places = Places::create(settings)?;
-        let lock = lock_file::LockFile::take(&settings.data_dir)?;
+        let lock = lock_file::LockFile::take(&settings.data_dir, LOCK_PATIENCE)?;
         let engine = LmdbEngine::open(&places.database, LmdbOptions::default())?;
         let options = BackendOptions {
             batch_ops_max: settings.backend.batch_ops_max,
@@ -323,6 +327,14 @@ fn open_node(
         conf_state: ConfState::of_voters(voters.filter_map(|it| MemberId::from_wire(it.id))),
         election_ticks: usize::try_from(settings.raft.election_ticks)?,
         pre_vote: settings.raft.pre_vote,
+        wal: WalOptions {
+            durability: if settings.raft.syncs {
+                Durability::Sync
+            } else {
+                Durability::UnsafeNoSync
+            },
+            ..WalOptions::default()
+        },
         seed: millis_now(),
         ..NodeOptions::default()
     };

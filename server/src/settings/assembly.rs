@@ -238,6 +238,7 @@ fn raft_settings(given: &GivenFlags) -> Result<RaftSettings, SettingsError> {
             entries => entries,
         },
         catchup_entries: given.snapshot_catchup_entries,
+        syncs: !given.unsafe_no_fsync,
     })
 }
 

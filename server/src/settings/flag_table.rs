@@ -66,7 +66,7 @@ wal_dir "wal-dir": String = "", Works, Same,
     "Directory of the write-ahead log, best on a disk of its own. Empty means inside the data directory.";
 snapshot_count "snapshot-count": u64 = "10000", Works, Same,
     "Applied entries after which the log is shortened.";
-snapshot_catchup_entries "snapshot-catchup-entries": u64 = "5000", LaterWarn, Same,
+snapshot_catchup_entries "snapshot-catchup-entries": u64 = "5000", Works, Same,
     "Entries that a shortened log keeps for followers that lag.";
 heartbeat_interval "heartbeat-interval": u64 = "100", Works, Same,
     "Milliseconds between heartbeats of a leader.";
@@ -294,7 +294,7 @@ downgrade_check_time "downgrade-check-time": FlagDuration = "5s", LaterWarn, Sam
 Unsafe {
 force_new_cluster "force-new-cluster": bool = "false", LaterWarn, Same,
     "Make a cluster of one out of this member's data.";
-unsafe_no_fsync "unsafe-no-fsync": bool = "false", LaterWarn, Same,
+unsafe_no_fsync "unsafe-no-fsync": bool = "false", Works, Same,
     "Do not wait for the disk: fast, and loses data in a crash.";
 }
 Ignored {

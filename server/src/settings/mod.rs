@@ -252,6 +252,8 @@ pub struct RaftSettings {
     pub snapshot_entries: u64,
     /// Entries kept when it is.
     pub catchup_entries: u64,
+    /// Whether a write waits for the disk; without that a crash may lose and corrupt everything.
+    pub syncs: bool,
 }
 
 /// Commits to the database, and its limit.
