@@ -219,7 +219,7 @@ impl Housekeeper {
         if raised && tasks.quota.has_recovered(used) {
             tracing::info!(used_bytes = used, "space is back: ending the alarm");
             self.propose_alarm(AlarmAction::Deactivate);
-        } else if !raised && refused && !tasks.quota.has_room(used, 0) {
+        } else if !raised && refused && !tasks.quota.has_recovered(used) {
             tracing::warn!(
                 used_bytes = used,
                 "the database is over its quota: raising an alarm"
