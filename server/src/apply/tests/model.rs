@@ -150,7 +150,7 @@ enum Chosen<'a> {
     Put(&'a PutRequest),
     Delete(&'a DeleteRangeRequest),
     Range(&'a RangeRequest),
-    Txn(bool, Vec<Chosen<'a>>),
+    Txn(bool, Vec<Self>),
 }
 
 impl Writing<'_> {
