@@ -90,7 +90,8 @@ impl Section {
                 Ok(Outcome::Passed)
             }),
             Self::Test => {
-                run(&mut workspace.cargo(["test", "--workspace", "--locked"]))?;
+                let arguments = "test --workspace --locked --no-fail-fast";
+                run(&mut workspace.cargo(arguments.split(' ')))?;
                 Ok(Outcome::Passed)
             }
             Self::Docs => {
