@@ -57,9 +57,9 @@ impl Crash {
     /// What every change is checked with.
     pub(crate) fn short() -> Self {
         Self {
-            rounds: 8,
+            rounds: 6,
             seed: 1,
-            clients: 16,
+            clients: 4,
             snapshot_count: 200,
             server: None,
         }
