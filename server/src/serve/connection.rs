@@ -10,6 +10,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
+use super::mended::Mended;
 use super::opening::{Opening, Protocol};
 use super::ping_policy::PingPolicy;
 use super::rewound::Rewound;
@@ -66,7 +67,7 @@ pub(super) async fn serve(mut socket: Socket, door: Arc<Door>, limits: Connectio
     let ended = match opening.protocol {
         Protocol::Http2 => {
             let policy = PingPolicy::new(limits.client_ping_interval_min);
-            let io = TokioIo::new(Watched::new(socket, policy));
+            let io = TokioIo::new(Watched::new(Mended::new(socket), policy));
             http2_builder(limits).serve_connection(io, service).await
         }
         Protocol::Http1 => {

@@ -6,10 +6,12 @@
 //! without TLS, told apart by the first bytes of a connection ([`opening`]); what a request gets is
 //! the [`Door`](crate::doors::Door)'s business.
 
+mod authority;
 mod connection;
 mod descriptors;
 mod frames;
 mod listener;
+mod mended;
 mod opening;
 mod ping_policy;
 mod rewound;
