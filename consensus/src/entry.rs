@@ -25,8 +25,8 @@ pub enum EntryKind {
     Empty,
     /// What was proposed.
     Normal(Bytes),
-    /// A configuration change; to be answered by [`crate::Node::apply_conf_change`] or
-    /// [`crate::Node::reject_conf_change`].
+    /// A configuration change; to be answered by [`crate::Driver::apply_conf_change`] or
+    /// [`crate::Driver::reject_conf_change`].
     ConfChange(ConfChange),
 }
 

@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 
 pub use apply_thread::ApplyThread;
 pub use consensus_thread::{ConsensusInput, ConsensusThread, Proposal};
-pub use housekeeping::{Housekeeper, Housekeeping, Tasks};
+pub use housekeeping::{Gone, Housekeeper, Housekeeping, Tasks};
 pub use progress::{Progress, Role};
 pub use reply::{Reply, ReplyDesks};
 pub use request_ids::{RequestId, RequestIds};

@@ -3,7 +3,7 @@
 //! Each worker is an OS thread with a single-threaded tokio runtime, so that a request lives and
 //! dies on one core: no work stealing, no wake-up of another thread but the consensus thread's.
 //! Connections are dealt out in turn as they are accepted. One port speaks HTTP/1.1 and HTTP/2
-//! without TLS, told apart by the first bytes of a connection ([`opening`]); what a request gets is
+//! without TLS, told apart by the first bytes of a connection (`opening.rs`); what a request gets is
 //! the [`Door`](crate::doors::Door)'s business.
 
 mod authority;
