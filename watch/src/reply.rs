@@ -134,7 +134,12 @@ impl WatchReply {
                 canceled: true,
                 ..about(watch)
             },
+            // etcd leaves the header's revision out here, and only here.
             ReplyKind::Compacted { watch, compacted } => WatchResponse {
+                header: Some(ResponseHeader {
+                    revision: 0,
+                    ..header
+                }),
                 canceled: true,
                 compact_revision: compacted.to_wire(),
                 ..about(watch)
@@ -303,6 +308,7 @@ mod tests {
         let compacted = Revision::FIRST.next();
         let ended = response(ReplyKind::Compacted { watch, compacted });
         assert!(ended.canceled && ended.compact_revision == 2 && ended.cancel_reason.is_empty());
+        assert_eq!(ended.header.unwrap().revision, 0);
         let progress = response(ReplyKind::Progress { watch: None });
         assert!(!progress.created && !progress.canceled && progress.watch_id == -1);
     }

@@ -215,7 +215,7 @@ async fn watches_start_where_etcds_do() {
         (
             "below the compacted revision",
             watch_from("a", "", 3),
-            vec!["0@7 created", "0@7 canceled compacted 4"],
+            vec!["0@7 created", "0@0 canceled compacted 4"],
         ),
         (
             "a negative revision",

@@ -21,7 +21,7 @@ const fn version(minor: u32) -> ApiVersion {
 /// No release answers as Cairn does.
 const NEVER: ApiVersion = version(u32::MAX);
 
-const KNOWN: [Known; 4] = [
+const KNOWN: [Known; 3] = [
     // Progress requests are answered since 3.5.8 (3.4.25) only if there are watches and all of
     // them are synchronized and begun; before, always.
     Known {
@@ -29,18 +29,6 @@ const KNOWN: [Known; 4] = [
         forget: |_, answer| {
             if let Answer::Progress(_) = answer {
                 *answer = Answer::Progress(None);
-            }
-        },
-    },
-    // When a watch ends because its start was compacted, etcd leaves the header's revision out.
-    Known {
-        since: NEVER,
-        forget: |_, answer| {
-            if let Answer::Watched(transcripts) = answer {
-                let ends = transcripts.iter_mut().filter_map(|it| it.canceled.as_mut());
-                for end in ends.filter(|end| end.compact_revision > 0) {
-                    end.header = None;
-                }
             }
         },
     },
