@@ -12,7 +12,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Package
 use crate::workspace::Workspace;
 
 /// Each crate, and those of ours that it may depend on. Tests may also use what these stand on.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("cairn-proto", &[]),
     ("cairn-backend", &[]),
     ("cairn-index", &[]),
@@ -34,12 +34,13 @@ const LAYERS: [(&str, &[&str]); 10] = [
             "cairn-consensus",
         ],
     ),
+    ("cairn-history", &["cairn-proto"]),
     ("cairn-bench", &["cairn-proto"]),
-    ("xtask", &["cairn-proto", "cairn-bench"]),
+    ("xtask", &["cairn-proto", "cairn-bench", "cairn-history"]),
 ];
 
 /// Crates of ours that hold rules alone.
-const CORE: [&str; 3] = ["cairn-index", "cairn-mvcc", "cairn-watch"];
+const CORE: [&str; 4] = ["cairn-history", "cairn-index", "cairn-mvcc", "cairn-watch"];
 
 /// What no core crate may reach: runtimes, network, clocks with a thread behind them.
 const EFFECTS: [&str; 14] = [
