@@ -16,8 +16,9 @@ use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorSet};
 
 const PROTO_ROOT: &str = "proto";
 
-const PROTOS: [&str; 16] = [
+const PROTOS: [&str; 17] = [
     "authpb/auth.proto",
+    "cairnpb/peer.proto",
     "etcdserverpb/auth.proto",
     "etcdserverpb/cluster.proto",
     "etcdserverpb/header.proto",

@@ -46,6 +46,10 @@ generated!(
     pub authpb = "/plain/authpb.rs"
 );
 generated!(
+    /// What members of one cluster say to each other beside raft's messages.
+    pub cairnpb = "/plain/cairnpb.rs"
+);
+generated!(
     /// etcd's main API, and the union of requests that the replicated log carries.
     pub etcdserverpb = "/plain/etcdserverpb.rs"
 );

@@ -2,8 +2,10 @@
 
 use cairn_mvcc::ReadError;
 
-use crate::apply::{Failure, FatalError};
-use crate::request::RequestError;
+use cairn_replica::apply::{Failure, FatalError};
+use cairn_replica::consensus::NotTaken;
+pub use cairn_replica::error::ApplyError;
+use cairn_replica::request::RequestError;
 
 /// Any way in which a request can fail.
 #[derive(Debug, thiserror::Error)]
@@ -48,35 +50,6 @@ pub enum ProposeError {
     NoSpace,
 }
 
-/// A log entry that every member refuses in the same way.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ApplyError {
-    /// A put keeps the value or lease of a key that does not exist.
-    #[error("key not found")]
-    KeyNotFound,
-    /// A put names a lease that does not exist.
-    #[error("lease not found")]
-    LeaseNotFound,
-    /// A range in a transaction, or a compaction, asks for a revision that is gone.
-    #[error("the revision has been compacted")]
-    Compacted,
-    /// A range in a transaction, or a compaction, asks for a revision to come.
-    #[error("the revision is in the future")]
-    Future,
-    /// The space alarm is on.
-    #[error("the database is over its quota")]
-    NoSpace,
-    /// The corruption alarm is on.
-    #[error("the cluster is corrupt")]
-    Corrupt,
-    /// The entry is of a kind that this version does not know, or is malformed.
-    #[error("the log entry cannot be applied by this version")]
-    Unsupported,
-    /// An entry that breaks the rules of the door: no door of this version wrote it.
-    #[error(transparent)]
-    Malformed(#[from] RequestError),
-}
-
 /// A maintenance call that fails.
 #[derive(Debug, thiserror::Error)]
 pub enum MaintenanceError {
@@ -89,6 +62,15 @@ pub enum MaintenanceError {
     /// The storage engine failed; the process is about to stop.
     #[error("storage: {0}")]
     Storage(String),
+}
+
+impl From<NotTaken> for ProposeError {
+    fn from(refusal: NotTaken) -> Self {
+        match refusal {
+            NotTaken::NoLeader => Self::NoLeader,
+            NotTaken::TooMany => Self::TooManyRequests,
+        }
+    }
 }
 
 impl From<Failure> for Error {

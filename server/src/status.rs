@@ -7,7 +7,7 @@ use cairn_mvcc::ReadError;
 use tonic::{Code, Status};
 
 use crate::error::{ApplyError, Error, MaintenanceError, ProposeError};
-use crate::request::RequestError;
+use cairn_replica::request::RequestError;
 
 /// A code and a text of etcd's.
 type Wire = (Code, &'static str);
@@ -28,8 +28,14 @@ const NO_SPACE: Wire = (
 /// etcd declares this one `ResourceExhausted`, yet it has always reached the wire as `Unknown`.
 const TOO_MANY_REQUESTS: Wire = (Code::Unknown, "etcdserver: too many requests");
 
-impl RequestError {
-    const fn wire(self) -> Wire {
+/// An error that clients know by a code and a text.
+trait OnWire {
+    /// Its code and text.
+    fn wire(&self) -> Wire;
+}
+
+impl OnWire for RequestError {
+    fn wire(&self) -> Wire {
         match self {
             Self::EmptyKey => (Code::InvalidArgument, "etcdserver: key is not provided"),
             Self::ValueProvided => (Code::InvalidArgument, "etcdserver: value is provided"),
@@ -49,8 +55,8 @@ impl RequestError {
     }
 }
 
-impl ProposeError {
-    const fn wire(self) -> Wire {
+impl OnWire for ProposeError {
+    fn wire(&self) -> Wire {
         match self {
             Self::NoLeader => (Code::Unavailable, "etcdserver: no leader"),
             Self::LeaderChanged => (Code::Unavailable, "etcdserver: leader changed"),
@@ -62,8 +68,8 @@ impl ProposeError {
     }
 }
 
-impl ApplyError {
-    const fn wire(&self) -> Wire {
+impl OnWire for ApplyError {
+    fn wire(&self) -> Wire {
         match self {
             Self::KeyNotFound => KEY_NOT_FOUND,
             Self::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
@@ -74,13 +80,6 @@ impl ApplyError {
             Self::Unsupported => (Code::FailedPrecondition, "etcdserver: not capable"),
             Self::Malformed(error) => error.wire(),
         }
-    }
-}
-
-impl From<RequestError> for Status {
-    fn from(error: RequestError) -> Self {
-        let (code, text) = error.wire();
-        Self::new(code, text)
     }
 }
 
@@ -136,7 +135,7 @@ mod tests {
                 bytes_max: 1,
             },
         ];
-        let mut texts: Vec<_> = requests.iter().map(|error| error.wire()).collect();
+        let mut texts: Vec<_> = requests.iter().map(OnWire::wire).collect();
         assert!(
             texts
                 .iter()

@@ -12,7 +12,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Package
 use crate::workspace::Workspace;
 
 /// Each crate, and those of ours that it may depend on. Tests may also use what these stand on.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: &[(&str, &[&str])] = &[
     ("cairn-proto", &[]),
     ("cairn-backend", &[]),
     ("cairn-index", &[]),
@@ -24,8 +24,19 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("cairn-watch", &["cairn-mvcc", "cairn-index", "cairn-proto"]),
     ("cairn-consensus", &["cairn-proto", "raft-proto"]),
     (
+        "cairn-replica",
+        &[
+            "cairn-proto",
+            "cairn-backend",
+            "cairn-index",
+            "cairn-mvcc",
+            "cairn-consensus",
+        ],
+    ),
+    (
         "cairn-server",
         &[
+            "cairn-replica",
             "cairn-proto",
             "cairn-backend",
             "cairn-index",
@@ -40,7 +51,13 @@ const LAYERS: [(&str, &[&str]); 11] = [
 ];
 
 /// Crates of ours that hold rules alone.
-const CORE: [&str; 4] = ["cairn-history", "cairn-index", "cairn-mvcc", "cairn-watch"];
+const CORE: &[&str] = &[
+    "cairn-history",
+    "cairn-index",
+    "cairn-mvcc",
+    "cairn-replica",
+    "cairn-watch",
+];
 
 /// What no core crate may reach: runtimes, network, clocks with a thread behind them.
 const EFFECTS: [&str; 14] = [

@@ -36,6 +36,10 @@ generated!(
     pub v3electionpb = "/stored/v3electionpb.rs"
 );
 generated!(
+    /// Server of what members say to each other.
+    pub cairnpb = "/stored/cairnpb.rs"
+);
+generated!(
     /// Server of locks.
     pub v3lockpb = "/stored/v3lockpb.rs"
 );

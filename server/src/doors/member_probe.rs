@@ -7,14 +7,14 @@ use cairn_mvcc::CompactionPoint;
 use cairn_proto::etcdserverpb::RangeRequest;
 use tonic::Status;
 
-use crate::alarms;
 use crate::error::Error;
 use crate::fatal;
 use crate::http::{Alarm, Consistency, Probe, ProbeError, ProbeFuture, Versions};
 use crate::member::{Member, Role};
 use crate::metrics::Metrics;
-use crate::request::Range;
 use crate::settings::CLUSTER_VERSION;
+use cairn_replica::alarms;
+use cairn_replica::request::Range;
 
 /// Answers the pages' questions.
 pub struct MemberProbe {
@@ -33,7 +33,8 @@ impl MemberProbe {
             key: "health".into(),
             limit: 1,
             ..RangeRequest::default()
-        })?;
+        })
+        .map_err(Error::from)?;
         if consistency == Consistency::Linearizable {
             self.member.linearizable().await?;
         }

@@ -11,7 +11,7 @@ use cairn_proto::stored::cluster_server::Cluster;
 use tonic::{Request, Response, Status};
 
 use crate::member::Member;
-use crate::membership;
+use cairn_replica::membership;
 
 /// The Cluster service of a member.
 #[derive(Clone)]

@@ -16,12 +16,12 @@ use cairn_proto::stored::{
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use crate::apply::Outcome;
 use crate::error::Error;
-use crate::log_request::LogRequest;
 use crate::member::Member;
-use crate::quota;
-use crate::request::{DeleteRange, Put, Range, Txn};
+use cairn_replica::apply::Outcome;
+use cairn_replica::log_request::LogRequest;
+use cairn_replica::quota;
+use cairn_replica::request::{DeleteRange, Put, Range, Txn};
 
 use super::range_stream;
 
@@ -41,7 +41,7 @@ impl KvService {
     pub(super) async fn put(&self, request: PutRequest) -> Result<PutResponse, Status> {
         self.member.check_space(quota::cost_of_put(&request))?;
         // Parsed for its errors: what goes into the log is what the client sent.
-        Put::parse(request.clone())?;
+        Put::parse(request.clone()).map_err(Error::from)?;
         let Outcome::Put(mut response) = self.member.propose(LogRequest::Put(request)).await?
         else {
             return Err(mismatch());
@@ -55,7 +55,7 @@ impl KvService {
         &self,
         request: DeleteRangeRequest,
     ) -> Result<DeleteRangeResponse, Status> {
-        DeleteRange::parse(request.clone())?;
+        DeleteRange::parse(request.clone()).map_err(Error::from)?;
         let request = LogRequest::DeleteRange(request);
         let Outcome::DeleteRange(mut response) = self.member.propose(request).await? else {
             return Err(mismatch());
@@ -70,7 +70,8 @@ impl KvService {
         if cost > 0 {
             self.member.check_space(cost)?;
         }
-        let txn = Txn::parse(request.clone(), self.member.limits().txn_operations_max)?;
+        let txn = Txn::parse(request.clone(), self.member.limits().txn_operations_max)
+            .map_err(Error::from)?;
         let mut response = if txn.is_read_only() {
             self.read_txn(&txn).await?
         } else {
@@ -101,7 +102,7 @@ impl Kv for KvService {
         &self,
         request: Request<RangeRequest>,
     ) -> Result<Response<RangeResponse>, Status> {
-        let range = Range::parse(request.into_inner())?;
+        let range = Range::parse(request.into_inner()).map_err(Error::from)?;
         if !range.serializable {
             self.member.linearizable().await?;
         }
@@ -117,7 +118,7 @@ impl Kv for KvService {
         &self,
         request: Request<RangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
-        let range = Range::parse(request.into_inner())?;
+        let range = Range::parse(request.into_inner()).map_err(Error::from)?;
         range_stream::check(&range)?;
         if !range.serializable {
             self.member.linearizable().await?;

@@ -20,11 +20,11 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::apply::Outcome;
 use crate::error::{Error, MaintenanceError};
-use crate::log_request::LogRequest;
 use crate::member::Member;
 use crate::settings;
+use cairn_replica::apply::Outcome;
+use cairn_replica::log_request::LogRequest;
 
 /// The Maintenance service of a member.
 #[derive(Clone)]

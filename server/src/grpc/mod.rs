@@ -1,7 +1,7 @@
 //! The gRPC doors: each file one service of etcd's, each method parse → ask the member → answer.
 //!
-//! Nothing here decides anything: what a request means is in [`crate::request`], what it does in
-//! [`crate::apply`], what an error is called in [`crate::status`].
+//! Nothing here decides anything: what a request means is in [`cairn_replica::request`], what it does in
+//! [`cairn_replica::apply`], what an error is called in [`crate::status`].
 
 mod cluster;
 mod health;

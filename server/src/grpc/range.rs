@@ -26,7 +26,7 @@ use tonic::{Code, Status};
 use super::unary;
 use crate::error::Error;
 use crate::member::Member;
-use crate::request::Range;
+use cairn_replica::request::Range;
 
 /// Bytes of an answer that are held before the rest of it is measured and read a second time. An
 /// answer of 100,000 keys of ordinary size stays below.
@@ -52,7 +52,7 @@ impl RangeService {
     }
 
     pub(super) async fn answer(&self, request: RangeRequest) -> Result<Answer, Status> {
-        let range = Range::parse(request)?;
+        let range = Range::parse(request).map_err(Error::from)?;
         if !range.serializable {
             self.member.linearizable().await?;
         }

@@ -13,7 +13,7 @@ use tonic::Status;
 
 use crate::error::Error;
 use crate::member::Member;
-use crate::request::Range;
+use cairn_replica::request::Range;
 
 /// Keys of the first chunk. Later ones double or halve towards the size of a message.
 const FIRST_CHUNK_KEYS: NonZeroUsize = NonZeroUsize::new(10).expect("10 is not zero");

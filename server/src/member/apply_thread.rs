@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cairn_consensus::Entry;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 
+use super::consensus_thread::ConsensusInput;
 use super::housekeeping::Housekeeping;
 use super::progress::Progress;
 use super::reply::{Reply, ReplyDesks};
-use super::request_ids::RequestId;
-use crate::apply::{Applier, FatalError};
 use crate::error::Error;
 use crate::metrics::ApplyMetrics;
 use crate::watching::WatchHandle;
+use cairn_replica::apply::{Applier, FatalError};
+use cairn_replica::request_ids::RequestId;
 
 /// What one turn of consensus hands on.
 #[derive(Debug, Default)]
@@ -39,6 +40,8 @@ pub struct ApplyThread {
     pub watches: WatchHandle,
     /// What is counted.
     pub metrics: ApplyMetrics,
+    /// Who waits to hear what became of changes of the group.
+    pub consensus: Sender<ConsensusInput>,
     /// Whom to tell of compactions and the log's length.
     pub housekeeping: Housekeeping,
 }
@@ -88,6 +91,16 @@ impl ApplyThread {
             }
         }
         self.desks.send();
+        for index in &applied.unreadable {
+            tracing::warn!(
+                index = index.get(),
+                "passed over a log entry that does not decode"
+            );
+        }
+        for done in applied.conf_changes {
+            // A consensus thread that is gone asks for no answer.
+            let _ = self.consensus.send(ConsensusInput::ConfChangeDone(done));
+        }
         if !applied.changes.is_empty() {
             self.watches.publish(applied.changes);
         }

@@ -1,14 +1,12 @@
 //! The consensus thread: takes all that waits, makes one log write of it, hands on what is committed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use cairn_consensus::{
-    CompactionPolicy, Entry, EntryKind, LogIndex, MemberId, Node, NodeError, ReadContext,
-    Role as RaftRole,
-};
+use cairn_consensus::{CompactionPolicy, LogIndex, MemberId, NodeError, Role as RaftRole};
+use cairn_replica::apply::ConfChangeDone;
+use cairn_replica::consensus::{Consensus, Proposal, Waiter};
+use cairn_replica::request_ids::RequestId;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::oneshot;
 
@@ -16,21 +14,15 @@ use super::Reply;
 use super::apply_thread::Committed;
 use super::housekeeping::Housekeeping;
 use super::progress::{Progress, Role};
-use super::request_ids::{RequestId, RequestIds};
 use crate::error::{Error, ProposeError};
-
-/// Proposals that go into one log write; the log bounds their bytes.
-const BATCH_PROPOSALS_MAX: usize = 4096;
-/// Reads that may wait for the log to confirm them.
-const READS_MAX: usize = 16 * 1024;
 
 /// A request on its way into the log.
 #[derive(Debug)]
-pub struct Proposal {
-    /// Its number, which is also in `data`.
+pub struct Request {
+    /// Its number, which is also in the proposal.
     pub id: RequestId,
-    /// The log entry.
-    pub data: Bytes,
+    /// What is to be put into the log.
+    pub proposal: Proposal,
     /// Who waits.
     pub reply: Reply,
 }
@@ -39,9 +31,11 @@ pub struct Proposal {
 #[derive(Debug)]
 pub enum ConsensusInput {
     /// To put a request into the log.
-    Propose(Proposal),
+    Propose(Request),
     /// For an index that, once applied, makes a read linearizable. No answer: there is no leader.
     ReadIndex(oneshot::Sender<LogIndex>),
+    /// What became of a change of the group.
+    ConfChangeDone(ConfChangeDone),
     /// To forget what is at or below an index, which is on disk in the database.
     Shorten(LogIndex),
     /// To stop.
@@ -50,8 +44,8 @@ pub enum ConsensusInput {
 
 /// The consensus thread's state.
 pub struct ConsensusThread {
-    /// Raft and its log.
-    pub node: Node,
+    /// Raft, its log, and who waits for it.
+    pub consensus: Consensus<Reply, WaitingRead>,
     /// This member.
     pub member: MemberId,
     /// What others ask.
@@ -64,27 +58,30 @@ pub struct ConsensusThread {
     pub housekeeping: Housekeeping,
     /// How long the log may become.
     pub policy: CompactionPolicy,
-    /// Names for reads, which must never come twice.
-    pub request_ids: Arc<RequestIds>,
+    /// Whether the housekeeper has been told that the log is long.
+    pub shortening: bool,
     /// The time of one tick.
     pub heartbeat: Duration,
 }
 
-/// What waits for the log.
-#[derive(Default)]
-struct Waiting {
-    /// Requests proposed since the last turn.
-    proposals: Vec<(RequestId, Reply)>,
-    /// Reads proposed since the last turn: one question to the log serves all.
-    reads: Vec<oneshot::Sender<LogIndex>>,
-    /// Reads that the log has been asked about.
-    asked: HashMap<ReadContext, Vec<oneshot::Sender<LogIndex>>>,
-    /// Whether the housekeeper has been told that the log is long.
-    shortening: bool,
-}
-
 /// The thread was asked to end, or there is nobody left to work for.
 struct Ending;
+
+impl Waiter for Reply {
+    fn has_left(&self) -> bool {
+        self.is_closed()
+    }
+}
+
+/// A read that waits to hear how far it must wait.
+#[derive(Debug)]
+pub struct WaitingRead(pub oneshot::Sender<LogIndex>);
+
+impl Waiter for WaitingRead {
+    fn has_left(&self) -> bool {
+        self.0.is_closed()
+    }
+}
 
 impl ConsensusThread {
     /// Runs until it is asked to stop, or the doors or the apply thread are gone.
@@ -94,16 +91,15 @@ impl ConsensusThread {
     /// [`NodeError`]: the log can no longer be trusted and the process must stop.
     pub fn run(mut self) -> Result<(), NodeError> {
         let mut next_tick = Instant::now() + self.heartbeat;
-        let mut waiting = Waiting::default();
         // The first turns elect a sole voter and hand on what a crash left unapplied.
         loop {
-            if let Err(Ending) = self.turn(&mut waiting)? {
+            if let Err(Ending) = self.turn()? {
                 return Ok(());
             }
             let timeout = next_tick.saturating_duration_since(Instant::now());
             match self.inputs.recv_timeout(timeout) {
                 Ok(input) => {
-                    if let Err(Ending) = self.take_batch(input, &mut waiting)? {
+                    if let Err(Ending) = self.take_batch(input)? {
                         return Ok(());
                     }
                 }
@@ -112,7 +108,7 @@ impl ConsensusThread {
             }
             let now = Instant::now();
             if now >= next_tick {
-                self.node.driver().tick();
+                self.consensus.tick();
                 // A thread that was held up does not make up for lost ticks: time that nobody could
                 // use must not end a leadership.
                 next_tick = now + self.heartbeat;
@@ -121,25 +117,32 @@ impl ConsensusThread {
     }
 
     /// Takes `first` and what waits behind it, as much as fits one write.
-    fn take_batch(
-        &mut self,
-        first: ConsensusInput,
-        waiting: &mut Waiting,
-    ) -> Result<Result<(), Ending>, NodeError> {
+    fn take_batch(&mut self, first: ConsensusInput) -> Result<Result<(), Ending>, NodeError> {
         let mut input = first;
-        for _ in 0..BATCH_PROPOSALS_MAX {
+        loop {
             match input {
-                ConsensusInput::Propose(proposal) => self.propose(proposal, waiting),
+                ConsensusInput::Propose(Request {
+                    id,
+                    proposal,
+                    reply,
+                }) => self.consensus.propose(id, proposal, reply),
                 // A reader that is turned away is told by its reply being dropped.
-                ConsensusInput::ReadIndex(_) if waiting.reads.len() >= READS_MAX => {}
-                ConsensusInput::ReadIndex(reply) => waiting.reads.push(reply),
+                ConsensusInput::ReadIndex(reply) => {
+                    self.consensus.read(WaitingRead(reply));
+                }
+                ConsensusInput::ConfChangeDone(done) => {
+                    let answered = self.consensus.answer(done.index, done.accepted.as_ref());
+                    if let Err(error) = answered {
+                        tracing::warn!(%error, "a change of the group was refused");
+                    }
+                }
                 ConsensusInput::Shorten(durable) => {
-                    self.node.compact(durable, &self.policy)?;
-                    waiting.shortening = false;
+                    self.consensus.shorten(durable, &self.policy)?;
+                    self.shortening = false;
                 }
                 ConsensusInput::Stop => return Ok(Err(Ending)),
             }
-            if self.node.driver().batch_is_full() {
+            if self.consensus.batch_is_full() {
                 break;
             }
             match self.inputs.try_recv() {
@@ -147,89 +150,46 @@ impl ConsensusThread {
                 Err(_) => break,
             }
         }
-        self.ask_for_reads(waiting);
         Ok(Ok(()))
     }
 
-    fn propose(&mut self, proposal: Proposal, waiting: &mut Waiting) {
-        let Proposal { id, data, reply } = proposal;
-        match self.node.driver().propose(data) {
-            Ok(()) => waiting.proposals.push((id, reply)),
-            Err(error) => {
-                use cairn_consensus::ProposeError as Refusal;
-
-                tracing::debug!(%error, "a proposal was refused");
-                let error = match error {
-                    Refusal::NoLeader => ProposeError::NoLeader,
-                    _ => ProposeError::TooManyRequests,
-                };
-                reply.send(Err(Error::from(error)));
-            }
-        }
-    }
-
-    /// One question to the log serves every read that came since the last one.
-    fn ask_for_reads(&mut self, waiting: &mut Waiting) {
-        if waiting.reads.is_empty() {
-            return;
-        }
-        let context = ReadContext(self.request_ids.next().to_wire());
-        let reads = std::mem::take(&mut waiting.reads);
-        // Where there is no leader the replies are dropped here, which tells their readers.
-        if self.node.driver().read_index(context).is_ok() {
-            waiting
-                .asked
-                .retain(|_, reads| reads.iter().any(|read| !read.is_closed()));
-            waiting.asked.insert(context, reads);
-        }
-    }
-
     /// Turns raft until there is nothing to do: one write and one sync for all of the batch.
-    fn turn(&mut self, waiting: &mut Waiting) -> Result<Result<(), Ending>, NodeError> {
+    fn turn(&mut self) -> Result<Result<(), Ending>, NodeError> {
         loop {
-            let turn = self.node.turn()?;
-            self.change_configuration(&turn.committed);
+            let effects = self.consensus.turn()?;
             self.note_progress();
-            for read in turn.reads {
-                for reply in waiting.asked.remove(&read.context).into_iter().flatten() {
-                    let _ = reply.send(read.index);
+            for (reply, refusal) in effects.not_taken {
+                tracing::debug!(%refusal, "a proposal was refused");
+                reply.send(Err(Error::from(ProposeError::from(refusal))));
+            }
+            for (index, reads) in effects.confirmed {
+                for WaitingRead(reply) in reads {
+                    let _ = reply.send(index);
                 }
             }
-            if !turn.committed.is_empty() || !waiting.proposals.is_empty() {
-                let proposals = std::mem::take(&mut waiting.proposals);
+            if !effects.committed.is_empty() || !effects.proposed.is_empty() {
                 let committed = Committed {
-                    waiting: proposals,
-                    entries: turn.committed,
+                    waiting: effects.proposed,
+                    entries: effects.committed,
                 };
                 if self.committed.send(committed).is_err() {
                     return Ok(Err(Ending));
                 }
             }
-            if !self.node.driver().has_work() {
+            if !self.consensus.has_work() {
                 break;
             }
         }
         let durable = self.progress.applied();
-        if !waiting.shortening && self.policy.is_due(self.node.extent(), durable) {
-            waiting.shortening = true;
+        if !self.shortening && self.policy.is_due(self.consensus.extent(), durable) {
+            self.shortening = true;
             self.housekeeping.shorten_log();
         }
         Ok(Ok(()))
     }
 
-    /// Changes of the group take effect as they are handed on: the doors let only valid ones in.
-    fn change_configuration(&mut self, committed: &[Entry]) {
-        for entry in committed {
-            if let EntryKind::ConfChange(change) = &entry.kind
-                && let Err(error) = self.node.driver().apply_conf_change(entry.index, change)
-            {
-                tracing::warn!(%error, "a change of the group was refused");
-            }
-        }
-    }
-
     fn note_progress(&mut self) {
-        let driver = self.node.driver();
+        let driver = self.consensus.node().driver();
         let is_sole_voter = driver.conf_state().is_sole_voter(self.member);
         let status = driver.status();
         let term = status.leadership.term;

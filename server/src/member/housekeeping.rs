@@ -15,15 +15,16 @@ use cairn_proto::etcdserverpb::{AlarmRequest, CompactionRequest, alarm_request::
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tokio::sync::watch;
 
-use super::consensus_thread::{ConsensusInput, Proposal};
+use super::consensus_thread::{ConsensusInput, Request};
 use super::progress::Progress;
 use super::reply::Reply;
-use super::request_ids::RequestIds;
-use crate::alarms::{Alarm, Alarms};
 use crate::auto_compaction::Schedule;
-use crate::log_request::LogRequest;
 use crate::metrics::Metrics;
 use crate::settings::{CompactionSettings, Quota};
+use cairn_replica::alarms::{Alarm, Alarms};
+use cairn_replica::consensus::Proposal;
+use cairn_replica::log_request::LogRequest;
+use cairn_replica::request_ids::RequestIds;
 
 /// How often the quota is looked at when nothing else wakes the thread.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -259,11 +260,15 @@ impl Housekeeper {
         let id = self.tasks.request_ids.next();
         let data = request.encode(id);
         let (reply, _) = Reply::channel();
-        let proposal = Proposal { id, data, reply };
+        let request = Request {
+            id,
+            proposal: Proposal::Request(data),
+            reply,
+        };
         if self
             .tasks
             .consensus
-            .try_send(ConsensusInput::Propose(proposal))
+            .try_send(ConsensusInput::Propose(request))
             .is_err()
         {
             tracing::debug!("the log is busy: trying again later");

@@ -12,7 +12,6 @@ mod consensus_thread;
 mod housekeeping;
 mod progress;
 mod reply;
-mod request_ids;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,21 +27,22 @@ use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::oneshot;
 
 pub use apply_thread::ApplyThread;
-pub use consensus_thread::{ConsensusInput, ConsensusThread, Proposal};
+pub use consensus_thread::{ConsensusInput, ConsensusThread, Request};
 pub use housekeeping::{Gone, Housekeeper, Housekeeping, Tasks};
 pub use progress::{Progress, Role};
 pub use reply::{Reply, ReplyDesks};
-pub use request_ids::{RequestId, RequestIds};
 
-use crate::alarms::{Alarm, Alarms};
-use crate::apply::{Outcome, SnapshotReader, txn};
 use crate::error::{Error, MaintenanceError, ProposeError};
-use crate::log_request::LogRequest;
-use crate::membership::Membership;
 use crate::metrics::Metrics;
-use crate::request::{Range, RequestError, Txn};
 use crate::settings::Quota;
 use crate::watching::WatchHandle;
+use cairn_replica::alarms::{Alarm, Alarms};
+use cairn_replica::apply::{Outcome, SnapshotReader, txn};
+use cairn_replica::consensus::Proposal;
+use cairn_replica::log_request::LogRequest;
+use cairn_replica::membership::Membership;
+use cairn_replica::request::{Range, RequestError, Txn};
+use cairn_replica::request_ids::RequestIds;
 
 /// Entries that may be committed and not applied before new requests are refused; etcd's number.
 const APPLY_LAG_MAX: u64 = 5000;
@@ -162,8 +162,13 @@ impl Member {
         }
         let _under_way = InFlight::enter(self, bytes)?;
         let (reply, answer) = Reply::channel();
-        let proposal = Proposal { id, data, reply };
-        match self.consensus.try_send(ConsensusInput::Propose(proposal)) {
+        let proposal = Proposal::Request(data);
+        let request = Request {
+            id,
+            proposal,
+            reply,
+        };
+        match self.consensus.try_send(ConsensusInput::Propose(request)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(ProposeError::TooManyRequests.into()),
             Err(TrySendError::Disconnected(_)) => return Err(ProposeError::Stopped.into()),

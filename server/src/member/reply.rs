@@ -9,8 +9,8 @@ use std::future::Future;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::apply::Outcome;
 use crate::error::Error;
+use cairn_replica::apply::Outcome;
 
 /// What a request is answered.
 pub(super) type Answer = Result<Outcome, Error>;

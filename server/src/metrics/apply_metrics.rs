@@ -7,7 +7,7 @@ use cairn_proto::stored::TxnResponse;
 use cairn_proto::stored::response_op::Response;
 
 use super::{Metrics, Outcomes};
-use crate::apply::{Applied, Outcome};
+use cairn_replica::apply::{Applied, Outcome};
 
 /// The apply thread's counters.
 pub struct ApplyMetrics {

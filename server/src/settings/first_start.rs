@@ -9,7 +9,7 @@ use super::error::SettingsError;
 use super::flag_table::GivenFlags;
 use super::flag_value::{ClusterState, parse_urls};
 use super::url::{Place, Url};
-use crate::identity::{cluster_of_members, member_at_bootstrap};
+use cairn_replica::identity::{cluster_of_members, member_at_bootstrap};
 
 /// The members of `--initial-cluster`, by name, and what goes with them.
 #[derive(Clone, Debug)]

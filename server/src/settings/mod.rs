@@ -39,6 +39,8 @@ pub use self::flag_value::{ClusterState, InvalidValue};
 pub use self::log::{LogFormat, LogLevel, LogOutput, LogSettings};
 pub use self::notice::{Notice, Severity};
 pub use self::url::{ListenAddress, ListenUrl, Place, Protection, Url, UrlError};
+pub use cairn_replica::quota::Quota;
+
 pub use self::version::{CAIRN_VERSION, CLUSTER_VERSION, ETCD_VERSION};
 
 /// What a start of the binary is to do.
@@ -265,15 +267,6 @@ pub struct BackendSettings {
     pub batch_ops_max: usize,
     /// Where writes stop.
     pub quota: Quota,
-}
-
-/// How large the database may become.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quota {
-    /// At this size the NOSPACE alarm is raised.
-    Bytes(NonZeroU64),
-    /// As large as the disk.
-    Unlimited,
 }
 
 /// Limits of a request.

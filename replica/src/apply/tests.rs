@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::log_request::LogRequest;
-use crate::member::RequestId;
+use crate::request_ids::RequestId;
 use model::Model;
 use requests::script;
 

@@ -13,7 +13,7 @@ use prost::DecodeError;
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, message, skip_field};
 
-use crate::member::RequestId;
+use crate::request_ids::RequestId;
 
 /// A request in the log, of exactly one kind.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use cairn_backend::{ReadError as StorageError, Table};
-use cairn_consensus::{Entry, EntryKind, LogIndex, MemberId, Term};
+use cairn_consensus::{ConfChange, Entry, EntryKind, LogIndex, MemberId, Term};
 use cairn_mvcc::{Change, CompactError, CompactionPoint, LeaseId, Store, WriteBatch};
 use cairn_proto::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmType, CompactionRequest, alarm_request::AlarmAction,
@@ -15,10 +15,10 @@ use super::{Failure, FatalError, Outcome, txn};
 use crate::alarms::{Alarm, Alarms};
 use crate::error::ApplyError;
 use crate::log_request::{LogEntry, LogRequest};
-use crate::member::RequestId;
 use crate::membership::{Member, Membership};
 use crate::quota;
 use crate::request::{DeleteRange, Put, Txn};
+use crate::request_ids::RequestId;
 
 /// Applies log entries to the store.
 ///
@@ -32,6 +32,15 @@ pub struct Applier {
     membership: Arc<ArcSwap<Membership>>,
 }
 
+/// What became of a change of the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfChangeDone {
+    /// Its place in the log.
+    pub index: LogIndex,
+    /// The change, if raft is to carry it out.
+    pub accepted: Option<ConfChange>,
+}
+
 /// What a batch of entries did.
 #[derive(Debug, Default)]
 pub struct Applied {
@@ -41,6 +50,10 @@ pub struct Applied {
     pub changes: Vec<Change>,
     /// Whether a compaction was scheduled.
     pub compaction: bool,
+    /// Changes of the group, each to be answered to raft: done, or not.
+    pub conf_changes: Vec<ConfChangeDone>,
+    /// Entries that were passed over because they do not decode.
+    pub unreadable: Vec<LogIndex>,
     /// The last entry's place in the log.
     pub last: Option<(LogIndex, Term)>,
 }
@@ -113,7 +126,13 @@ impl Applier {
             match entry.kind {
                 EntryKind::Empty => {}
                 EntryKind::Normal(data) => self.apply_request(data, &mut batch, &mut applied)?,
-                EntryKind::ConfChange(change) => self.add_members(&change.context, &mut batch),
+                EntryKind::ConfChange(change) => {
+                    self.add_members(&change.context, &mut batch);
+                    applied.conf_changes.push(ConfChangeDone {
+                        index: entry.index,
+                        accepted: Some(change),
+                    });
+                }
             }
         }
         if let Some((index, term)) = applied.last {
@@ -132,8 +151,7 @@ impl Applier {
         applied: &mut Applied,
     ) -> Result<(), FatalError> {
         let Ok(LogEntry { id, request }) = LogEntry::decode(data) else {
-            let index = self.applied.get();
-            tracing::warn!(index, "passed over a log entry that does not decode");
+            applied.unreadable.push(self.applied);
             return Ok(());
         };
         let done = match request {

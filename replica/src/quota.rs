@@ -6,7 +6,7 @@
 
 use cairn_proto::etcdserverpb::{PutRequest, RequestOp, TxnRequest, request_op};
 
-use crate::settings::Quota;
+use std::num::NonZeroU64;
 
 /// What a stored key costs beside its key and value.
 const KEY_OVERHEAD_BYTES: u64 = 256;
@@ -32,6 +32,15 @@ fn cost_of_branch(operations: &[RequestOp]) -> u64 {
             _ => 0,
         })
         .sum()
+}
+
+/// How large the database may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// At this size the NOSPACE alarm is raised.
+    Bytes(NonZeroU64),
+    /// As large as the disk.
+    Unlimited,
 }
 
 impl Quota {
@@ -96,7 +105,7 @@ mod tests {
 
     #[test]
     fn an_alarm_ends_later_than_it_begins() {
-        let quota = Quota::Bytes(std::num::NonZeroU64::new(1000).unwrap());
+        let quota = Quota::Bytes(NonZeroU64::new(1000).unwrap());
         assert!(quota.has_room(899, 100) && !quota.has_room(900, 100));
         assert!(quota.has_recovered(900) && !quota.has_recovered(901));
         assert!(Quota::Unlimited.has_room(u64::MAX, 1));

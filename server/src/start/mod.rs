@@ -1,38 +1,40 @@
 //! Starting a member: open what it holds, take up where it left off, open the doors.
 
-use std::collections::BTreeMap;
+mod bootstrap;
+mod listeners;
+mod places;
+
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cairn_backend::{Backend, BackendOptions, CommitHook, Committer, LmdbEngine, LmdbOptions};
-use cairn_consensus::disk::{Disk, RealDisk};
-use cairn_consensus::wal::{Durability, WalOptions};
-use cairn_consensus::{
-    CompactionPolicy, ConfState, FirstMember, Identity, MemberId, Node, NodeOptions,
-};
+use cairn_consensus::disk::RealDisk;
+use cairn_consensus::{CompactionPolicy, Identity, Node};
 use cairn_mvcc::Store;
 use cairn_proto::membershippb::{
     Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest,
 };
+use cairn_replica::apply::Applier;
+use cairn_replica::consensus::Consensus;
+use cairn_replica::log_request::LogRequest;
+use cairn_replica::request_ids::RequestIds;
 use crossbeam_channel::{Sender, bounded};
 
-use crate::apply::Applier;
-use crate::doors::{Door, DoorParts};
-use crate::fatal;
-use crate::log_request::LogRequest;
+use self::bootstrap::open_node;
+use self::listeners::open_doors;
+use self::places::Places;
 use crate::member::{
     ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, Limits, Member, Progress,
-    ReplyDesks, RequestIds, Tasks,
+    ReplyDesks, Tasks,
 };
 use crate::metrics::{ApplyMetrics, GRPC_METHODS, Metrics, MetricsSource, TimedDisk};
-use crate::serve::{ConnectionLimits, SocketOptions, Workers, raise_descriptor_limit};
-use crate::settings::{CLUSTER_VERSION, ListenAddress, ListenSettings, ListenUrl, Settings};
+use crate::serve::Workers;
+use crate::settings::{CLUSTER_VERSION, Settings};
 use crate::watching::Dispatcher;
-use crate::{lock_file, membership};
+use crate::{fatal, lock_file};
 
 /// Why a member does not start.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
@@ -53,50 +55,6 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
     committer: Committer,
     _lock: lock_file::LockFile,
-}
-
-/// Where a member's files are.
-struct Places {
-    database: PathBuf,
-    log: PathBuf,
-}
-
-impl Places {
-    fn create(settings: &Settings) -> io::Result<Self> {
-        let member = settings.data_dir.join("member");
-        let database = member.join("snap");
-        let log = settings
-            .wal_dir
-            .clone()
-            .unwrap_or_else(|| member.join("wal"));
-        let told = |source| {
-            let data_dir = settings.data_dir.display();
-            io::Error::other(format!(
-                "cannot keep data in {data_dir}: {source}. Make it a directory that this user can \
-                 write to, or choose another --data-dir"
-            ))
-        };
-        create_private(&database).map_err(told)?;
-        create_private(&log).map_err(|source| match &settings.wal_dir {
-            Some(wal_dir) => io::Error::other(format!(
-                "cannot keep the log in {}: {source}. Make it a directory that this user can write \
-                 to, or choose another --wal-dir",
-                wal_dir.display()
-            )),
-            None => told(source),
-        })?;
-        Ok(Self { database, log })
-    }
-}
-
-/// Creates a directory that only its owner can read, as etcd does; one that is there stays as it is.
-fn create_private(directory: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
 }
 
 impl Server {
@@ -195,6 +153,7 @@ impl Server {
             applier,
             desks,
             committed,
+            consensus: consensus.clone(),
             progress: Arc::clone(&progress),
             watches,
             metrics: ApplyMetrics::new(Arc::clone(&metrics), settings.slow.apply)?,
@@ -202,7 +161,7 @@ impl Server {
         };
         threads.push(spawn("apply", move || apply_thread.run())?);
         let consensus_thread = ConsensusThread {
-            node,
+            consensus: Consensus::new(node, request_ids),
             member: identity.member,
             inputs,
             committed: committed_sender,
@@ -213,7 +172,7 @@ impl Server {
                 catchup_entries: settings.raft.catchup_entries,
                 ..CompactionPolicy::default()
             },
-            request_ids,
+            shortening: false,
             heartbeat: settings.raft.heartbeat,
         };
         threads.push(spawn("consensus", move || consensus_thread.run())?);
@@ -311,129 +270,6 @@ struct Parts {
     identity: Identity,
     committer: Committer,
     lock: lock_file::LockFile,
-}
-
-/// Opens the log, or begins one: its first entry makes this member the cluster.
-fn open_node(
-    settings: &Settings,
-    disk: Arc<dyn Disk>,
-    applier: &Applier,
-) -> Result<Node, StartError> {
-    let members = applier.membership();
-    let voters = members.load();
-    let voters = voters.iter().filter(|member| !member.is_learner);
-    let options = NodeOptions {
-        applied: applier.applied(),
-        conf_state: ConfState::of_voters(voters.filter_map(|it| MemberId::from_wire(it.id))),
-        election_ticks: usize::try_from(settings.raft.election_ticks)?,
-        pre_vote: settings.raft.pre_vote,
-        wal: WalOptions {
-            durability: if settings.raft.syncs {
-                Durability::Sync
-            } else {
-                Durability::UnsafeNoSync
-            },
-            ..WalOptions::default()
-        },
-        seed: millis_now(),
-        ..NodeOptions::default()
-    };
-    if !Node::exists(&*disk)? {
-        let first = settings.first_start()?;
-        let peer_urls = first
-            .member
-            .peer_urls
-            .iter()
-            .map(|url| url.as_str().to_owned())
-            .collect();
-        let member = membership::Member {
-            id: first.member.id.get(),
-            peer_urls,
-            is_learner: false,
-            name: String::new(),
-            client_urls: Vec::new(),
-        };
-        let identity = Identity {
-            cluster: first.cluster_id,
-            member: first.member.id,
-        };
-        let members = [FirstMember {
-            id: first.member.id,
-            context: member.to_json(),
-        }];
-        Node::create(Arc::clone(&disk), identity, &members, &options)?;
-    }
-    Ok(Node::open(disk, &options)?)
-}
-
-fn open_doors(
-    settings: &Settings,
-    member: &Arc<Member>,
-    metrics: Arc<Metrics>,
-) -> Result<Workers, StartError> {
-    let keepalive = &settings.keepalive;
-    let ping = keepalive.server_ping;
-    let limits = ConnectionLimits {
-        streams_max: settings.limits.concurrent_streams_max,
-        client_ping_interval_min: keepalive.client_ping_interval_min,
-        keepalive_interval: ping.map_or(Duration::from_secs(7200), |ping| ping.interval),
-        keepalive_timeout: ping.map_or(Duration::from_secs(20), |ping| ping.timeout),
-    };
-    raise_descriptor_limit()?;
-    let workers = Workers::start(worker_count(), limits)?;
-    let parts = DoorParts::new(member, metrics, settings.http.clone());
-    let listen = &settings.listen;
-    let options = SocketOptions {
-        reuse_port: listen.reuse_port,
-    };
-    for (address, door) in doors(listen, &parts) {
-        let is_for_clients = listen.clients.iter().any(|url| url.address() == address);
-        let bound = workers.listen(address, options, door).map_err(|source| {
-            let at = address_text(address);
-            format!("cannot listen on {at}: {source}. Is another server running?")
-        })?;
-        if is_for_clients {
-            tracing::info!(
-                address = %bound,
-                "serving client traffic insecurely; this is strongly discouraged!"
-            );
-        } else {
-            tracing::info!(address = %bound, "serving HTTP pages");
-        }
-    }
-    Ok(workers)
-}
-
-/// What is behind each address. An address that is named for several purposes serves them all.
-fn doors<'a>(
-    listen: &'a ListenSettings,
-    parts: &DoorParts,
-) -> BTreeMap<&'a ListenAddress, Arc<Door>> {
-    let addresses = |urls: &'a [ListenUrl]| urls.iter().map(ListenUrl::address);
-    let mut doors = BTreeMap::new();
-    for address in addresses(&listen.metrics) {
-        doors.insert(address, parts.monitoring());
-    }
-    for address in addresses(&listen.http) {
-        doors.insert(address, parts.pages());
-    }
-    for address in addresses(&listen.clients) {
-        let has_pages = listen.http.is_empty() || addresses(&listen.http).any(|it| it == address);
-        let door = if has_pages {
-            parts.whole()
-        } else {
-            parts.grpc()
-        };
-        doors.insert(address, door);
-    }
-    doors
-}
-
-fn address_text(address: &ListenAddress) -> String {
-    match address {
-        ListenAddress::Tcp(address) => address.to_string(),
-        ListenAddress::Unix(path) => path.display().to_string(),
-    }
 }
 
 /// What the database's commits take.

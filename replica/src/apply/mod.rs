@@ -10,7 +10,7 @@ mod outcome;
 mod reader;
 pub mod txn;
 
-pub use applier::{Applied, Applier};
+pub use applier::{Applied, Applier, ConfChangeDone};
 pub use outcome::Outcome;
 pub use reader::{Reader, SnapshotReader};
 

@@ -1,0 +1,32 @@
+//! Why a log entry is refused. What clients are told is the server's business.
+
+use crate::request::RequestError;
+
+/// A log entry that every member refuses in the same way.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// A put keeps the value or lease of a key that does not exist.
+    #[error("key not found")]
+    KeyNotFound,
+    /// A put names a lease that does not exist.
+    #[error("lease not found")]
+    LeaseNotFound,
+    /// A range in a transaction, or a compaction, asks for a revision that is gone.
+    #[error("the revision has been compacted")]
+    Compacted,
+    /// A range in a transaction, or a compaction, asks for a revision to come.
+    #[error("the revision is in the future")]
+    Future,
+    /// The space alarm is on.
+    #[error("the database is over its quota")]
+    NoSpace,
+    /// The corruption alarm is on.
+    #[error("the cluster is corrupt")]
+    Corrupt,
+    /// The entry is of a kind that this version does not know, or is malformed.
+    #[error("the log entry cannot be applied by this version")]
+    Unsupported,
+    /// An entry that breaks the rules of the door: no door of this version wrote it.
+    #[error(transparent)]
+    Malformed(#[from] RequestError),
+}
