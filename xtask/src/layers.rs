@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["cairn-backend", "cairn-index", "cairn-proto"],
     ),
     ("cairn-watch", &["cairn-mvcc", "cairn-index", "cairn-proto"]),
+    ("cairn-auth", &["cairn-backend", "cairn-proto"]),
     ("cairn-consensus", &["cairn-proto", "raft-proto"]),
     (
         "cairn-replica",
@@ -30,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "cairn-backend",
             "cairn-index",
             "cairn-mvcc",
+            "cairn-auth",
             "cairn-consensus",
         ],
     ),
@@ -42,6 +44,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "cairn-index",
             "cairn-mvcc",
             "cairn-watch",
+            "cairn-auth",
             "cairn-consensus",
         ],
     ),
@@ -52,6 +55,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Crates of ours that hold rules alone.
 const CORE: &[&str] = &[
+    "cairn-auth",
     "cairn-history",
     "cairn-index",
     "cairn-mvcc",

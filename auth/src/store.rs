@@ -1,0 +1,278 @@
+//! The rules as they are: restored from the tables, asked by doors and by the apply loop.
+
+use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cairn_backend::{BatchTx, ReadError, ReadTx, Table};
+use im::OrdMap;
+
+use crate::auth_info::{AuthInfo, AuthRevision};
+use crate::error::AuthError;
+use crate::key_span::KeySpan;
+use crate::name::Name;
+use crate::record::{RoleRecord, UserRecord};
+use crate::rights::{Access, Rights};
+
+/// Keys of [`Table::Auth`] and the values of the first, as etcd has them.
+const ENABLED_KEY: &[u8] = b"authEnabled";
+const REVISION_KEY: &[u8] = b"authRevision";
+const ENABLED: &[u8] = &[1];
+const DISABLED: &[u8] = &[0];
+
+/// Users, roles and whether they count.
+///
+/// A clone is a snapshot, made in O(1).
+///
+/// Invariants:
+/// 1. What is here is what the tables hold, once the batch in which it was changed has ended.
+/// 2. The rights of each user are the permissions of its roles, merged.
+#[derive(Clone)]
+pub struct AuthStore {
+    pub(crate) enabled: bool,
+    pub(crate) revision: AuthRevision,
+    pub(crate) users: OrdMap<Name, Arc<User>>,
+    pub(crate) roles: OrdMap<Name, Arc<RoleRecord>>,
+}
+
+/// A user, and what it may do.
+pub(crate) struct User {
+    pub(crate) record: UserRecord,
+    rights: Rights,
+}
+
+/// What a password is checked against.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password {
+    /// bcrypt's hash.
+    pub hash: Bytes,
+    /// The rules at the time: if they are others when the login is applied, it is checked again.
+    pub revision: AuthRevision,
+}
+
+impl Default for AuthStore {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            revision: AuthRevision::FIRST,
+            users: OrdMap::new(),
+            roles: OrdMap::new(),
+        }
+    }
+}
+
+impl AuthStore {
+    /// Reads the tables. Rows that are none are passed over: what they granted is not granted.
+    ///
+    /// # Errors
+    ///
+    /// The backend's.
+    pub fn restore(tx: &ReadTx) -> Result<Self, ReadError> {
+        let enabled = tx.get(Table::Auth, ENABLED_KEY)?;
+        let revision = tx.get(Table::Auth, REVISION_KEY)?;
+        let revision = revision.and_then(|bytes| bytes.as_ref().try_into().ok());
+        let revision = revision.map(u64::from_be_bytes);
+        let mut store = Self {
+            enabled: enabled.as_deref() == Some(ENABLED),
+            revision: revision
+                .and_then(AuthRevision::from_wire)
+                .unwrap_or(AuthRevision::FIRST),
+            ..Self::default()
+        };
+        scan(tx, Table::AuthRoles, &mut |name, row| {
+            if let Some(role) = RoleRecord::decode(row) {
+                store.roles.insert(name, Arc::new(role));
+            }
+        })?;
+        let mut users = OrdMap::new();
+        scan(tx, Table::AuthUsers, &mut |name, row| {
+            if let Some(record) = UserRecord::decode(row) {
+                users.insert(name, Arc::new(store.user(record)));
+            }
+        })?;
+        store.users = users;
+        Ok(store)
+    }
+
+    /// Whether authentication is on. If not, everybody may do everything.
+    #[must_use]
+    pub const fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// The revision of the rules.
+    #[must_use]
+    pub const fn revision(&self) -> AuthRevision {
+        self.revision
+    }
+
+    /// Checks that `who` may do `access` to the keys of `span`.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::UserEmpty`] for nobody, [`AuthError::AuthOldRevision`] for who was let in under
+    /// other rules, [`AuthError::PermissionDenied`] else.
+    pub fn check_range(
+        &self,
+        who: Option<&AuthInfo>,
+        span: KeySpan<'_>,
+        access: Access,
+    ) -> Result<(), AuthError> {
+        if !self.enabled {
+            return Ok(());
+        }
+        let who = who.ok_or(AuthError::UserEmpty)?;
+        if who.revision() < self.revision {
+            return Err(AuthError::AuthOldRevision);
+        }
+        match self.users.get(who.username()) {
+            Some(user) if user.rights.permit(span, access) => Ok(()),
+            _ => Err(AuthError::PermissionDenied),
+        }
+    }
+
+    /// Checks that `who` has role `root`.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::UserEmpty`], [`AuthError::UserNotFound`] or [`AuthError::PermissionDenied`].
+    pub fn check_admin(&self, who: Option<&AuthInfo>) -> Result<(), AuthError> {
+        if !self.enabled {
+            return Ok(());
+        }
+        let who = who.ok_or(AuthError::UserEmpty)?;
+        let user = self.users.get(who.username());
+        match &user.ok_or(AuthError::UserNotFound)?.rights {
+            Rights::All => Ok(()),
+            Rights::Keys { .. } => Err(AuthError::PermissionDenied),
+        }
+    }
+
+    /// Checks that somebody asks, whoever it is.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::UserEmpty`].
+    pub fn check_somebody(&self, who: Option<&AuthInfo>) -> Result<(), AuthError> {
+        if self.enabled && who.is_none() {
+            return Err(AuthError::UserEmpty);
+        }
+        Ok(())
+    }
+
+    /// Checks that nothing has changed since `who` was let in: a read is checked before it reads, and
+    /// so again after it.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::AuthOldRevision`].
+    pub fn check_unchanged(&self, who: Option<&AuthInfo>) -> Result<(), AuthError> {
+        if who.is_some_and(|who| who.revision() != self.revision) {
+            return Err(AuthError::AuthOldRevision);
+        }
+        Ok(())
+    }
+
+    /// What the password of a login is to be checked against.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::AuthNotEnabled`], [`AuthError::AuthFailed`] for a user that there is not, or
+    /// [`AuthError::NoPasswordUser`] for one that logs in by certificate.
+    pub fn password_of(&self, username: &str) -> Result<Password, AuthError> {
+        if !self.enabled {
+            return Err(AuthError::AuthNotEnabled);
+        }
+        let user = self.users.get(username).ok_or(AuthError::AuthFailed)?;
+        if user.record.is_without_password() {
+            return Err(AuthError::NoPasswordUser);
+        }
+        Ok(Password {
+            hash: user.record.password.clone(),
+            revision: self.revision,
+        })
+    }
+
+    /// A user with the rights that its roles give it now.
+    pub(crate) fn user(&self, record: UserRecord) -> User {
+        let rights = Rights::merge(&record.roles, |role| {
+            self.roles
+                .get(role)
+                .map_or(&[], |role| role.permissions.as_slice())
+        });
+        User { record, rights }
+    }
+
+    /// Stores a user, in place of what there was.
+    pub(crate) fn put_user(&mut self, name: Name, record: UserRecord, tx: &mut BatchTx<'_>) {
+        tx.put(Table::AuthUsers, name.as_key(), record.encode(&name));
+        let user = self.user(record);
+        self.users.insert(name, Arc::new(user));
+    }
+
+    pub(crate) fn delete_user(&mut self, name: &Name, tx: &mut BatchTx<'_>) {
+        tx.delete(Table::AuthUsers, name.as_key());
+        self.users.remove(name);
+    }
+
+    /// Stores a role, in place of what there was, and gives its users their new rights.
+    pub(crate) fn put_role(&mut self, name: &Name, role: RoleRecord, tx: &mut BatchTx<'_>) {
+        tx.put(Table::AuthRoles, name.as_key(), role.encode(name));
+        self.roles.insert(name.clone(), Arc::new(role));
+        for (user, record) in self.users_with(name) {
+            let user_with_rights = self.user(record);
+            self.users.insert(user, Arc::new(user_with_rights));
+        }
+    }
+
+    /// Deletes a role, and takes it from its users.
+    pub(crate) fn delete_role(&mut self, name: &Name, tx: &mut BatchTx<'_>) {
+        tx.delete(Table::AuthRoles, name.as_key());
+        self.roles.remove(name);
+        for (user, mut record) in self.users_with(name) {
+            record.roles.retain(|role| role != name.as_str());
+            self.put_user(user, record, tx);
+        }
+    }
+
+    fn users_with(&self, role: &Name) -> Vec<(Name, UserRecord)> {
+        let users = self.users.iter();
+        users
+            .filter(|(_, user)| user.record.has_role(role.as_str()))
+            .map(|(name, user)| (name.clone(), user.record.clone()))
+            .collect()
+    }
+
+    pub(crate) fn set_enabled(&mut self, enabled: bool, tx: &mut BatchTx<'_>) {
+        self.enabled = enabled;
+        let value = if enabled { ENABLED } else { DISABLED };
+        tx.put(Table::Auth, ENABLED_KEY, Bytes::from_static(value));
+    }
+
+    /// The rules are others now.
+    pub(crate) fn commit_revision(&mut self, tx: &mut BatchTx<'_>) {
+        self.revision = self.revision.next();
+        let bytes = self.revision.get().to_be_bytes();
+        tx.put(Table::Auth, REVISION_KEY, Bytes::copy_from_slice(&bytes));
+    }
+}
+
+impl std::fmt::Debug for AuthStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthStore")
+            .field("enabled", &self.enabled)
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
+    }
+}
+
+fn scan(tx: &ReadTx, table: Table, visit: &mut dyn FnMut(Name, &[u8])) -> Result<(), ReadError> {
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    tx.scan(table, all, &mut |key, row| {
+        let name = std::str::from_utf8(key).ok();
+        if let Some(name) = name.and_then(|name| Name::parse(name, AuthError::UserEmpty).ok()) {
+            visit(name, row);
+        }
+        ControlFlow::Continue(())
+    })
+}

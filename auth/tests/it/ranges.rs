@@ -1,0 +1,78 @@
+//! Merged ranges against a model that asks each key.
+
+use cairn_auth::{KeyRanges, KeySpan};
+use proptest::prelude::*;
+
+const LETTERS: [u8; 3] = [0, b'a', b'b'];
+
+/// All keys of one to three letters, and one after all of them. Whatever a span of keys of up to two
+/// letters leaves out, begins with one of these.
+fn universe() -> Vec<Vec<u8>> {
+    let mut keys: Vec<Vec<u8>> = LETTERS.iter().map(|letter| vec![*letter]).collect();
+    let mut longest = keys.clone();
+    for _ in 1..3 {
+        let longer = |key: &Vec<u8>| LETTERS.map(|letter| [key.as_slice(), &[letter]].concat());
+        longest = longest.iter().flat_map(longer).collect();
+        keys.extend(longest.clone());
+    }
+    keys.push(vec![0xff; 4]);
+    keys
+}
+
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop::sample::select(LETTERS.to_vec()), 1..=2)
+}
+
+fn range() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    let end = prop_oneof![Just(vec![]), Just(vec![0]), key()];
+    (key(), end)
+}
+
+/// A range that ends where it starts, or before.
+fn empty_range() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    let reversed = (key(), key()).prop_map(|(a, b)| if a < b { (b, a) } else { (a, b) });
+    // One zero byte would be no end at all.
+    reversed.prop_filter("an end", |(_, end)| end.as_slice() != [0])
+}
+
+fn span((key, range_end): &(Vec<u8>, Vec<u8>)) -> KeySpan<'_> {
+    KeySpan::from_wire(key, range_end)
+}
+
+fn contains(span: KeySpan<'_>, key: &[u8]) -> bool {
+    match span {
+        KeySpan::One(one) => one == key,
+        KeySpan::Between(first, end) => first <= key && key < end,
+        KeySpan::From(first) => first <= key,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_span_is_covered_if_each_of_its_keys_is(
+        granted in prop::collection::vec(range(), 0..6),
+        asked in range(),
+    ) {
+        prop_assume!(span(&asked).is_grantable());
+        let ranges = KeyRanges::merge(granted.iter().map(span));
+        let in_asked = universe().into_iter().filter(|key| contains(span(&asked), key));
+        let expected = in_asked
+            .into_iter()
+            .all(|key| granted.iter().any(|range| contains(span(range), &key)));
+        prop_assert_eq!(ranges.covers(span(&asked)), expected);
+    }
+
+    /// Of a span that has no key, nothing is looked at; it must not be a way around the rules either.
+    #[test]
+    fn an_empty_span_is_covered_only_where_its_first_key_is(
+        granted in prop::collection::vec(range(), 0..6),
+        asked in empty_range(),
+    ) {
+        prop_assert!(!span(&asked).is_grantable());
+        let ranges = KeyRanges::merge(granted.iter().map(span));
+        let first = granted.iter().any(|range| contains(span(range), &asked.0));
+        prop_assert!(!ranges.covers(span(&asked)) || first);
+    }
+}
