@@ -1,5 +1,6 @@
 //! Why a log entry is refused. What clients are told is the server's business.
 
+use crate::membership::MembershipError;
 use crate::request::RequestError;
 
 /// A log entry that every member refuses in the same way.
@@ -23,6 +24,9 @@ pub enum ApplyError {
     /// The corruption alarm is on.
     #[error("the cluster is corrupt")]
     Corrupt,
+    /// A change of the members that cannot be made.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
     /// The entry is of a kind that this version does not know, or is malformed.
     #[error("the log entry cannot be applied by this version")]
     Unsupported,

@@ -8,7 +8,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use cairn_proto::etcdserverpb::{
     AlarmRequest, CompactionRequest, DeleteRangeRequest, PutRequest, RequestHeader, TxnRequest,
 };
-use cairn_proto::membershippb::{ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
+use cairn_proto::membershippb::{
+    ClusterMemberAttrSetRequest, ClusterVersionSetRequest, DowngradeInfoSetRequest,
+};
 use prost::DecodeError;
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, message, skip_field};
@@ -32,6 +34,8 @@ pub enum LogRequest {
     ClusterVersionSet(ClusterVersionSetRequest),
     /// Note what a member says of itself.
     ClusterMemberAttrSet(ClusterMemberAttrSetRequest),
+    /// Begin or end a downgrade.
+    DowngradeInfoSet(DowngradeInfoSetRequest),
 }
 
 /// Field numbers of `InternalRaftRequest`: stored, never to be changed.
@@ -44,6 +48,7 @@ mod field {
     pub(super) const HEADER: u32 = 100;
     pub(super) const CLUSTER_VERSION_SET: u32 = 1300;
     pub(super) const CLUSTER_MEMBER_ATTR_SET: u32 = 1301;
+    pub(super) const DOWNGRADE_INFO_SET: u32 = 1302;
 }
 
 /// What an entry holds: a request of a known kind, or none that this version knows.
@@ -73,7 +78,9 @@ impl LogRequest {
             Self::Txn(request) => message::encode(field::TXN, request, &mut data),
             Self::Compaction(request) => message::encode(field::COMPACTION, request, &mut data),
             Self::Alarm(request) => message::encode(field::ALARM, request, &mut data),
-            Self::ClusterVersionSet(_) | Self::ClusterMemberAttrSet(_) => {}
+            Self::ClusterVersionSet(_)
+            | Self::ClusterMemberAttrSet(_)
+            | Self::DowngradeInfoSet(_) => {}
         }
         message::encode(field::HEADER, &header, &mut data);
         match self {
@@ -82,6 +89,9 @@ impl LogRequest {
             }
             Self::ClusterMemberAttrSet(request) => {
                 message::encode(field::CLUSTER_MEMBER_ATTR_SET, request, &mut data);
+            }
+            Self::DowngradeInfoSet(request) => {
+                message::encode(field::DOWNGRADE_INFO_SET, request, &mut data);
             }
             _ => {}
         }
@@ -100,6 +110,9 @@ impl LogRequest {
             }
             Self::ClusterMemberAttrSet(request) => {
                 message::encoded_len(field::CLUSTER_MEMBER_ATTR_SET, request)
+            }
+            Self::DowngradeInfoSet(request) => {
+                message::encoded_len(field::DOWNGRADE_INFO_SET, request)
             }
         }
     }
@@ -127,6 +140,7 @@ impl LogEntry {
                 field::CLUSTER_MEMBER_ATTR_SET => {
                     LogRequest::ClusterMemberAttrSet(read(wire_type, data)?)
                 }
+                field::DOWNGRADE_INFO_SET => LogRequest::DowngradeInfoSet(read(wire_type, data)?),
                 field::HEADER => {
                     let header: RequestHeader = read(wire_type, data)?;
                     entry.id = RequestId::from_wire(header.id);
@@ -196,6 +210,10 @@ mod tests {
                 client_urls: vec![],
             }),
         };
+        let downgrade = DowngradeInfoSetRequest {
+            enabled: true,
+            ver: "3.6.0".to_owned(),
+        };
         let txn = TxnRequest::default();
         vec![
             (
@@ -244,6 +262,13 @@ mod tests {
                 LogRequest::ClusterMemberAttrSet(attributes.clone()),
                 InternalRaftRequest {
                     cluster_member_attr_set: Some(attributes),
+                    ..wire.clone()
+                },
+            ),
+            (
+                LogRequest::DowngradeInfoSet(downgrade.clone()),
+                InternalRaftRequest {
+                    downgrade_info_set: Some(downgrade),
                     ..wire
                 },
             ),

@@ -22,6 +22,12 @@ pub enum Error {
     /// While it read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// As a change of the members, by what this member knows of the others.
+    #[error(transparent)]
+    Reconfiguration(#[from] ReconfigurationError),
+    /// As a downgrade.
+    #[error(transparent)]
+    Downgrade(#[from] DowngradeError),
     /// In the member's own upkeep.
     #[error(transparent)]
     Maintenance(#[from] MaintenanceError),
@@ -48,6 +54,43 @@ pub enum ProposeError {
     /// A put or grant while the space alarm is on, or that would go over the quota.
     #[error("the database is over its quota")]
     NoSpace,
+}
+
+/// A change of the members that this member does not let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReconfigurationError {
+    /// Addresses that are none.
+    #[error("not addresses of a member")]
+    BadUrls,
+    /// Fewer members than a quorum of the changed group have ever started.
+    #[error("too few members have started")]
+    NotEnoughStarted,
+    /// Too few members can be reached to lose or gain one.
+    #[error("too few members can be reached")]
+    Unhealthy,
+    /// Only the leader can do this.
+    #[error("not the leader")]
+    NotLeader,
+    /// The learner's log is too short.
+    #[error("the learner is not in sync")]
+    LearnerNotReady,
+}
+
+/// A downgrade that is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DowngradeError {
+    /// Not a version.
+    #[error("not a version")]
+    WrongFormat,
+    /// Only one minor version down is possible.
+    #[error("not one minor version down")]
+    InvalidTarget,
+    /// The members have not agreed on a version yet.
+    #[error("no cluster version yet")]
+    NoClusterVersion,
+    /// One is under way.
+    #[error("a downgrade is under way")]
+    InProgress,
 }
 
 /// A maintenance call that fails.

@@ -6,7 +6,10 @@
 use cairn_mvcc::ReadError;
 use tonic::{Code, Status};
 
-use crate::error::{ApplyError, Error, MaintenanceError, ProposeError};
+use crate::error::{
+    ApplyError, DowngradeError, Error, MaintenanceError, ProposeError, ReconfigurationError,
+};
+use cairn_replica::membership::MembershipError;
 use cairn_replica::request::RequestError;
 
 /// A code and a text of etcd's.
@@ -27,6 +30,13 @@ const NO_SPACE: Wire = (
 );
 /// etcd declares this one `ResourceExhausted`, yet it has always reached the wire as `Unknown`.
 const TOO_MANY_REQUESTS: Wire = (Code::Unknown, "etcdserver: too many requests");
+
+/// etcd declares this one `FailedPrecondition`; it too has always been `Unknown` on the wire.
+const NOT_ENOUGH_STARTED: Wire = (
+    Code::Unknown,
+    "etcdserver: re-configuration failed due to not enough started members",
+);
+const NOT_LEADER: Wire = (Code::FailedPrecondition, "etcdserver: not leader");
 
 /// An error that clients know by a code and a text.
 trait OnWire {
@@ -79,6 +89,75 @@ impl OnWire for ApplyError {
             Self::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
             Self::Unsupported => (Code::FailedPrecondition, "etcdserver: not capable"),
             Self::Malformed(error) => error.wire(),
+            Self::Membership(error) => error.wire(),
+        }
+    }
+}
+
+impl OnWire for MembershipError {
+    fn wire(&self) -> Wire {
+        match self {
+            Self::IdRemoved | Self::IdNotFound | Self::Malformed => {
+                (Code::NotFound, "etcdserver: member not found")
+            }
+            Self::IdExists => (
+                Code::FailedPrecondition,
+                "etcdserver: member ID already exist",
+            ),
+            Self::PeerUrlExists => (
+                Code::FailedPrecondition,
+                "etcdserver: Peer URLs already exists",
+            ),
+            Self::NotLearner => (
+                Code::FailedPrecondition,
+                "etcdserver: can only promote a learner member",
+            ),
+            Self::TooManyLearners => (
+                Code::FailedPrecondition,
+                "etcdserver: too many learner members in cluster",
+            ),
+            Self::LastVoter => NOT_ENOUGH_STARTED,
+        }
+    }
+}
+
+impl OnWire for ReconfigurationError {
+    fn wire(&self) -> Wire {
+        match self {
+            Self::BadUrls => (
+                Code::InvalidArgument,
+                "etcdserver: given member URLs are invalid",
+            ),
+            Self::NotEnoughStarted => NOT_ENOUGH_STARTED,
+            Self::Unhealthy => (Code::Unavailable, "etcdserver: unhealthy cluster"),
+            Self::NotLeader => NOT_LEADER,
+            Self::LearnerNotReady => (
+                Code::FailedPrecondition,
+                "etcdserver: can only promote a learner member which is in sync with leader",
+            ),
+        }
+    }
+}
+
+impl OnWire for DowngradeError {
+    fn wire(&self) -> Wire {
+        match self {
+            Self::WrongFormat => (
+                Code::InvalidArgument,
+                "etcdserver: wrong downgrade target version format",
+            ),
+            Self::InvalidTarget => (
+                Code::InvalidArgument,
+                "etcdserver: invalid downgrade target version",
+            ),
+            Self::NoClusterVersion => (
+                Code::FailedPrecondition,
+                "etcdserver: cluster version not found during downgrade",
+            ),
+            Self::InProgress => (
+                Code::FailedPrecondition,
+                "etcdserver: cluster has a downgrade job in progress",
+            ),
         }
     }
 }
@@ -102,9 +181,9 @@ impl From<Error> for Status {
                 Code::FailedPrecondition,
                 "etcdserver: bad leader transferee",
             ),
-            Error::Maintenance(MaintenanceError::NotLeader) => {
-                (Code::FailedPrecondition, "etcdserver: not leader")
-            }
+            Error::Maintenance(MaintenanceError::NotLeader) => NOT_LEADER,
+            Error::Reconfiguration(error) => error.wire(),
+            Error::Downgrade(error) => error.wire(),
             Error::Maintenance(MaintenanceError::Storage(error)) => {
                 return Self::new(Code::Unknown, error.clone());
             }

@@ -15,7 +15,7 @@ use super::{Failure, FatalError, Outcome, txn};
 use crate::alarms::{Alarm, Alarms};
 use crate::error::ApplyError;
 use crate::log_request::{LogEntry, LogRequest};
-use crate::membership::{Member, Membership};
+use crate::membership::{Member, MemberChange, Membership};
 use crate::quota;
 use crate::request::{DeleteRange, Put, Txn};
 use crate::request_ids::RequestId;
@@ -127,11 +127,7 @@ impl Applier {
                 EntryKind::Empty => {}
                 EntryKind::Normal(data) => self.apply_request(data, &mut batch, &mut applied)?,
                 EntryKind::ConfChange(change) => {
-                    self.add_members(&change.context, &mut batch);
-                    applied.conf_changes.push(ConfChangeDone {
-                        index: entry.index,
-                        accepted: Some(change),
-                    });
+                    self.change_members(entry.index, change, &mut batch, &mut applied);
                 }
             }
         }
@@ -206,6 +202,11 @@ impl Applier {
             LogRequest::Alarm(alarm) => Ok(Outcome::Alarm(self.alarm(&alarm, batch))),
             LogRequest::ClusterMemberAttrSet(attributes) => {
                 self.set_member_attributes(attributes, batch);
+                Ok(Outcome::Done)
+            }
+            LogRequest::DowngradeInfoSet(downgrade) => {
+                let target = downgrade.enabled.then_some(downgrade.ver);
+                self.change_membership(|members| members.set_downgrade(target, batch.backend()));
                 Ok(Outcome::Done)
             }
             LogRequest::ClusterVersionSet(version) => {
@@ -300,14 +301,31 @@ impl Applier {
         });
     }
 
-    /// A change of the group's configuration carries the member that it adds.
-    fn add_members(&mut self, context: &[u8], batch: &mut WriteBatch<'_>) {
-        let Ok(member) = serde_json::from_slice::<Member>(context) else {
-            return;
+    /// A change of the members that breaks a rule leaves raft's configuration alone too.
+    fn change_members(
+        &mut self,
+        index: LogIndex,
+        conf_change: ConfChange,
+        batch: &mut WriteBatch<'_>,
+        applied: &mut Applied,
+    ) {
+        let mut members = Membership::clone(&self.membership.load());
+        let change = MemberChange::parse(&conf_change);
+        let checked = change.and_then(|change| members.check(&change).map(|()| change));
+        let id = RequestId::from_wire(conf_change.id);
+        let (accepted, reply) = match checked {
+            Ok(change) => {
+                members.apply(change, batch.backend());
+                let all = members.iter().map(Member::to_wire).collect();
+                self.membership.store(Arc::new(members));
+                (Some(conf_change), Ok(Outcome::Members(all)))
+            }
+            Err(error) => (None, Err(ApplyError::Membership(error))),
         };
-        if let Some(id) = MemberId::from_wire(member.id) {
-            self.change_membership(|members| members.add(id, member, batch.backend()));
-        }
+        applied
+            .conf_changes
+            .push(ConfChangeDone { index, accepted });
+        applied.replies.extend(id.map(|id| (id, reply)));
     }
 
     fn change_membership(&mut self, change: impl FnOnce(&mut Membership)) {

@@ -1,7 +1,7 @@
 //! What an applied entry answers to the request that waits for it.
 
 use cairn_mvcc::CompactionPoint;
-use cairn_proto::etcdserverpb::AlarmMember;
+use cairn_proto::etcdserverpb::{self, AlarmMember};
 use cairn_proto::stored;
 
 /// The answer to one kind of request. Headers carry the revision alone: the door knows the rest.
@@ -17,6 +17,8 @@ pub enum Outcome {
     Compaction(CompactionPoint),
     /// To an alarm request: the alarms it names, or changed.
     Alarm(Vec<AlarmMember>),
+    /// To a change of the members: all of them.
+    Members(Vec<etcdserverpb::Member>),
     /// To what answers nothing.
     Done,
 }

@@ -47,33 +47,46 @@ impl Cluster for ClusterService {
 
     async fn member_add(
         &self,
-        _: Request<MemberAddRequest>,
+        request: Request<MemberAddRequest>,
     ) -> Result<Response<MemberAddResponse>, Status> {
-        Err(one_member_only())
+        let request = request.into_inner();
+        let added = self
+            .member
+            .add_member(&request.peer_urls, request.is_learner);
+        let (member, members) = added.await?;
+        Ok(Response::new(MemberAddResponse {
+            header: Some(self.member.header(None)),
+            member: Some(member.to_wire()),
+            members,
+        }))
     }
 
     async fn member_remove(
         &self,
-        _: Request<MemberRemoveRequest>,
+        request: Request<MemberRemoveRequest>,
     ) -> Result<Response<MemberRemoveResponse>, Status> {
-        Err(one_member_only())
+        let members = self.member.remove_member(request.into_inner().id).await?;
+        let header = Some(self.member.header(None));
+        Ok(Response::new(MemberRemoveResponse { header, members }))
     }
 
     async fn member_update(
         &self,
-        _: Request<MemberUpdateRequest>,
+        request: Request<MemberUpdateRequest>,
     ) -> Result<Response<MemberUpdateResponse>, Status> {
-        Err(one_member_only())
+        let request = request.into_inner();
+        let updated = self.member.update_member(request.id, &request.peer_urls);
+        let members = updated.await?;
+        let header = Some(self.member.header(None));
+        Ok(Response::new(MemberUpdateResponse { header, members }))
     }
 
     async fn member_promote(
         &self,
-        _: Request<MemberPromoteRequest>,
+        request: Request<MemberPromoteRequest>,
     ) -> Result<Response<MemberPromoteResponse>, Status> {
-        Err(one_member_only())
+        let members = self.member.promote_member(request.into_inner().id).await?;
+        let header = Some(self.member.header(None));
+        Ok(Response::new(MemberPromoteResponse { header, members }))
     }
-}
-
-fn one_member_only() -> Status {
-    Status::unimplemented("this version of cairn runs clusters of one member")
 }

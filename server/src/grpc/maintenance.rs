@@ -11,7 +11,7 @@ use cairn_proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeInfo,
     DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse,
     MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest, SnapshotResponse, StatusRequest,
-    StatusResponse,
+    StatusResponse, downgrade_request::DowngradeAction,
 };
 use cairn_proto::stored::maintenance_server::Maintenance;
 use sha2::{Digest, Sha256};
@@ -21,7 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::error::{Error, MaintenanceError};
-use crate::member::Member;
+use crate::member::{Member, Role};
 use crate::settings;
 use cairn_replica::apply::Outcome;
 use cairn_replica::log_request::LogRequest;
@@ -85,6 +85,11 @@ impl Maintenance for MaintenanceService {
             // The text form of an alarm record, which is how etcd lists it here.
             format!("memberID:{} alarm:{} ", by.get(), alarm.name())
         }));
+        let membership = member.membership();
+        let downgrade_info = DowngradeInfo {
+            enabled: membership.downgrade().is_some(),
+            target_version: membership.downgrade().unwrap_or_default().to_owned(),
+        };
         let backend = member.store().backend();
         Ok(Response::new(StatusResponse {
             header: Some(member.header(Some(member.store().current()))),
@@ -96,10 +101,10 @@ impl Maintenance for MaintenanceService {
             raft_applied_index: progress.applied().get(),
             errors,
             db_size_in_use: to_wire_size(backend.size_in_use()),
-            is_learner: false,
+            is_learner: progress.role() == Role::Learner,
             storage_version: settings::CLUSTER_VERSION.to_owned(),
             db_size_quota: member.limits().quota.bytes_max().map_or(-1, to_wire_size),
-            downgrade_info: Some(DowngradeInfo::default()),
+            downgrade_info: Some(downgrade_info),
         }))
     }
 
@@ -188,11 +193,14 @@ impl Maintenance for MaintenanceService {
 
     async fn downgrade(
         &self,
-        _: Request<DowngradeRequest>,
+        request: Request<DowngradeRequest>,
     ) -> Result<Response<DowngradeResponse>, Status> {
-        Err(Status::unimplemented(
-            "cairn has no earlier version to go down to yet",
-        ))
+        let DowngradeRequest { action, version } = request.into_inner();
+        let action = DowngradeAction::try_from(action)
+            .map_err(|_| Status::unknown("etcdserver: unknown method"))?;
+        let version = self.member.downgrade(action, &version).await?;
+        let header = Some(self.member.header(Some(self.member.store().current())));
+        Ok(Response::new(DowngradeResponse { header, version }))
     }
 }
 

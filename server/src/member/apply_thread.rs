@@ -85,6 +85,11 @@ impl ApplyThread {
         if let Some((index, term)) = applied.last {
             self.progress.set_applied(index, term);
         }
+        for done in applied.conf_changes {
+            // Before the reply leaves: a next change must not overtake this one on its way to raft. A
+            // consensus thread that is gone asks for no answer.
+            let _ = self.consensus.send(ConsensusInput::ConfChangeDone(done));
+        }
         for (id, result) in applied.replies {
             if let Some(reply) = waiting.remove(&id) {
                 self.desks.add(reply, result.map_err(Error::from));
@@ -96,10 +101,6 @@ impl ApplyThread {
                 index = index.get(),
                 "passed over a log entry that does not decode"
             );
-        }
-        for done in applied.conf_changes {
-            // A consensus thread that is gone asks for no answer.
-            let _ = self.consensus.send(ConsensusInput::ConfChangeDone(done));
         }
         if !applied.changes.is_empty() {
             self.watches.publish(applied.changes);

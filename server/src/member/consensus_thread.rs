@@ -1,5 +1,6 @@
 //! The consensus thread: takes all that waits, makes one log write of it, hands on what is committed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,10 +37,21 @@ pub enum ConsensusInput {
     ReadIndex(oneshot::Sender<LogIndex>),
     /// What became of a change of the group.
     ConfChangeDone(ConfChangeDone),
+    /// How far the log of each other member is; only a leader knows.
+    Matched(oneshot::Sender<Option<Matched>>),
     /// To forget what is at or below an index, which is on disk in the database.
     Shorten(LogIndex),
     /// To stop.
     Stop,
+}
+
+/// How far the other members' logs are known to agree with the leader's.
+#[derive(Debug)]
+pub struct Matched {
+    /// Where the leader's log ends.
+    pub last: LogIndex,
+    /// The others.
+    pub members: BTreeMap<MemberId, LogIndex>,
 }
 
 /// The consensus thread's state.
@@ -136,6 +148,9 @@ impl ConsensusThread {
                         tracing::warn!(%error, "a change of the group was refused");
                     }
                 }
+                ConsensusInput::Matched(reply) => {
+                    let _ = reply.send(self.matched());
+                }
                 ConsensusInput::Shorten(durable) => {
                     self.consensus.shorten(durable, &self.policy)?;
                     self.shortening = false;
@@ -186,6 +201,21 @@ impl ConsensusThread {
             self.housekeeping.shorten_log();
         }
         Ok(Ok(()))
+    }
+
+    fn matched(&mut self) -> Option<Matched> {
+        let status = self.consensus.status();
+        let leads = status.leadership.role == RaftRole::Leader;
+        leads.then(|| Matched {
+            last: status.last,
+            members: self
+                .consensus
+                .node()
+                .driver()
+                .progress()
+                .into_iter()
+                .collect(),
+        })
     }
 
     fn note_progress(&mut self) {

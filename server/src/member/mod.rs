@@ -9,8 +9,11 @@
 
 mod apply_thread;
 mod consensus_thread;
+mod downgrade;
 mod housekeeping;
+mod peer_activity;
 mod progress;
+mod reconfiguration;
 mod reply;
 
 use std::sync::Arc;
@@ -27,9 +30,12 @@ use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::oneshot;
 
 pub use apply_thread::ApplyThread;
-pub use consensus_thread::{ConsensusInput, ConsensusThread, Request};
+pub use consensus_thread::{ConsensusInput, ConsensusThread, Matched, Request};
+pub use downgrade::MinorVersion;
 pub use housekeeping::{Gone, Housekeeper, Housekeeping, Tasks};
+pub use peer_activity::PeerActivity;
 pub use progress::{Progress, Role};
+pub use reconfiguration::Reconfiguration;
 pub use reply::{Reply, ReplyDesks};
 
 use crate::error::{Error, MaintenanceError, ProposeError};
@@ -62,6 +68,8 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Time between two notices to a watcher that asked to be told its progress.
     pub watch_progress_interval: Duration,
+    /// Which changes of the members are let through.
+    pub reconfiguration: Reconfiguration,
 }
 
 /// A running member.
@@ -80,6 +88,8 @@ pub struct Member {
     pub alarms: Arc<ArcSwap<Alarms>>,
     /// Who the members are.
     pub membership: Arc<ArcSwap<Membership>>,
+    /// Since when other members have been reachable.
+    pub activity: Arc<PeerActivity>,
     /// The watch dispatcher.
     pub watches: WatchHandle,
     /// Compaction, and what else goes on behind.
@@ -168,6 +178,15 @@ impl Member {
             proposal,
             reply,
         };
+        self.submit(request, answer).await
+    }
+
+    /// Hands a request to the log and waits for what applying it says.
+    async fn submit(
+        &self,
+        request: Request,
+        answer: oneshot::Receiver<Result<Outcome, Error>>,
+    ) -> Result<Outcome, Error> {
         match self.consensus.try_send(ConsensusInput::Propose(request)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(ProposeError::TooManyRequests.into()),

@@ -239,6 +239,8 @@ fn raft_settings(given: &GivenFlags) -> Result<RaftSettings, SettingsError> {
         },
         catchup_entries: given.snapshot_catchup_entries,
         syncs: !given.unsafe_no_fsync,
+        strict_reconfig_check: given.strict_reconfig_check,
+        learners_max: number("max-learners", given.max_learners)?,
     })
 }
 

@@ -162,7 +162,7 @@ discovery_srv "discovery-srv": String = "", LaterRefuse, Same,
     "Domain whose SRV records list the members.";
 discovery_srv_name "discovery-srv-name": String = "", LaterRefuse, Same,
     "Suffix of the SRV service name.";
-strict_reconfig_check "strict-reconfig-check": bool = "true", LaterWarn, Same,
+strict_reconfig_check "strict-reconfig-check": bool = "true", Works, Same,
     "Refuse changes of membership that would lose the quorum.";
 pre_vote "pre-vote": bool = "true", Works, Same,
     "Ask for votes before raising the term, so that a member that was cut off disturbs nobody.";
@@ -170,7 +170,7 @@ auto_compaction_retention "auto-compaction-retention": String = "0", Works, Same
     "History to keep: a duration (a bare number is hours) or a number of revisions, as the mode says. 0 never compacts.";
 auto_compaction_mode "auto-compaction-mode": String = "periodic", Works, Same,
     "periodic: the retention is a duration. revision: it is a number of revisions.";
-max_learners "max-learners": i64 = "1", LaterWarn, Same,
+max_learners "max-learners": i64 = "1", Works, Same,
     "Learners that a cluster may have.";
 v2_deprecation "v2-deprecation": String = "", Moot, Same,
     "There is no v2 store; any stage is accepted.";

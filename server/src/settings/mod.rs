@@ -256,6 +256,10 @@ pub struct RaftSettings {
     pub catchup_entries: u64,
     /// Whether a write waits for the disk; without that a crash may lose and corrupt everything.
     pub syncs: bool,
+    /// Refuse changes of the members that could cost the quorum.
+    pub strict_reconfig_check: bool,
+    /// Learners that there may be at a time.
+    pub learners_max: usize,
 }
 
 /// Commits to the database, and its limit.

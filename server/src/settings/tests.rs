@@ -260,13 +260,12 @@ fn what_would_be_unsafe_to_ignore_is_refused() {
 
 #[test]
 fn what_has_no_effect_yet_is_said_once() {
-    let settings = with_flags(&["--enable-pprof", "--max-learners=3", "--max-wals=9", "--v"]);
-    assert_eq!(warnings(&settings), ["max-learners", "enable-pprof"]);
+    let settings = with_flags(&["--enable-pprof", "--memory-mlock", "--max-wals=9", "--v"]);
+    assert_eq!(warnings(&settings), ["memory-mlock", "enable-pprof"]);
     assert_eq!(
         warnings(&with_flags(&[
             "--enable-pprof=false",
-            "--max-learners",
-            "1"
+            "--memory-mlock=false"
         ])),
         [""; 0]
     );

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cairn_consensus::disk::Disk;
 use cairn_consensus::wal::{Durability, WalOptions};
-use cairn_consensus::{ConfState, FirstMember, Identity, MemberId, Node, NodeOptions};
+use cairn_consensus::{FirstMember, Identity, Node, NodeOptions};
 use cairn_replica::apply::Applier;
 use cairn_replica::membership;
 
@@ -18,11 +18,9 @@ pub(super) fn open_node(
     applier: &Applier,
 ) -> Result<Node, StartError> {
     let members = applier.membership();
-    let voters = members.load();
-    let voters = voters.iter().filter(|member| !member.is_learner);
     let options = NodeOptions {
         applied: applier.applied(),
-        conf_state: ConfState::of_voters(voters.filter_map(|it| MemberId::from_wire(it.id))),
+        conf_state: members.load().conf_state(),
         election_ticks: usize::try_from(settings.raft.election_ticks)?,
         pre_vote: settings.raft.pre_vote,
         wal: WalOptions {

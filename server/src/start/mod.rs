@@ -27,8 +27,8 @@ use self::bootstrap::open_node;
 use self::listeners::open_doors;
 use self::places::Places;
 use crate::member::{
-    ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, Limits, Member, Progress,
-    ReplyDesks, Tasks,
+    ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, Limits, Member, PeerActivity,
+    Progress, Reconfiguration, ReplyDesks, Tasks,
 };
 use crate::metrics::{ApplyMetrics, GRPC_METHODS, Metrics, MetricsSource, TimedDisk};
 use crate::serve::Workers;
@@ -141,6 +141,7 @@ impl Server {
             request_ids: Arc::clone(&request_ids),
             alarms: applier.alarms(),
             membership: applier.membership(),
+            activity: Arc::new(PeerActivity::default()),
             watches: watches.clone(),
             housekeeping: housekeeping.clone(),
             limits: limits(settings),
@@ -294,6 +295,10 @@ fn limits(settings: &Settings) -> Limits {
         quota: settings.backend.quota,
         request_timeout: settings.request_timeout(),
         watch_progress_interval: settings.watch_progress_interval,
+        reconfiguration: Reconfiguration {
+            is_strict: settings.raft.strict_reconfig_check,
+            learners_max: settings.raft.learners_max,
+        },
     }
 }
 

@@ -62,7 +62,9 @@ impl Model {
             LogRequest::Alarm(alarm) => {
                 return Ok(self.alarm(alarm.action, alarm.member_id, alarm.alarm));
             }
-            LogRequest::ClusterVersionSet(_) | LogRequest::ClusterMemberAttrSet(_) => {
+            LogRequest::ClusterVersionSet(_)
+            | LogRequest::ClusterMemberAttrSet(_)
+            | LogRequest::DowngradeInfoSet(_) => {
                 return Ok("done".to_owned());
             }
         };
@@ -285,6 +287,7 @@ pub(super) fn told(reply: &Result<Outcome, ApplyError>) -> Told {
         Outcome::Txn(txn) => told_txn(txn),
         Outcome::Compaction(point) => format!("compacted {}", point.to_wire()),
         Outcome::Alarm(alarms) => format!("{} alarms", alarms.len()),
+        Outcome::Members(members) => format!("{} members", members.len()),
         Outcome::Done => "done".to_owned(),
     })
 }
