@@ -7,14 +7,20 @@
 //!  reader ◀──────────────┴── Published ───┘    snapshot at open
 //! ```
 //!
+//! An installation publishes another engine with empty buffers, in one step. So the engine is among
+//! what is published, and a view has engine and buffers that belong together.
+//!
 //! Invariants:
 //! 1. The engine's content, then `sealed`, then `active` written over it, is every ended batch.
 //! 2. A batch is wholly in `active` or wholly in `sealed`: sealing takes the writer's lock.
 //! 3. A seal is published before the engine sees it, and taken back after the engine has it, so
 //!    a reader that loads `Published` and then opens the engine misses nothing.
-//! 4. Once poisoned, nothing more is published, sealed or committed.
+//! 4. Once poisoned, nothing more is published, sealed, committed or installed.
 //!
-//! Locks are taken in the order `committing`, `writer`; `published` is only ever swapped.
+//! Locks are taken in the order `committing`, `writer`, then the engine's own; `published` is only
+//! ever swapped. A commit takes both, one after the other; an installation holds both, so the engine
+//! is never replaced under a commit or a batch. Reads, copies and defragmentations take neither: they
+//! work on the engine that they found, to the end.
 
 use std::io;
 use std::ops::{Bound, ControlFlow};
@@ -25,12 +31,19 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use crate::applied::Applied;
 use crate::batch_tx::BatchTx;
 use crate::buffer::Buffer;
 use crate::committer::Committer;
 use crate::engine::{Engine, EngineSize, SnapshotReader};
-use crate::error::{CommitError, DefragmentError, OpenError, Poisoned, ReadError, SnapshotError};
+use crate::error::{
+    CommitError, DefragmentError, InstallError, OpenError, Poisoned, ReadError, ReceiveError,
+    SnapshotError,
+};
+use crate::installing::Installing;
 use crate::read_tx::ReadTx;
+use crate::receiver::SnapshotReceiver;
+use crate::sender::SnapshotSender;
 use crate::signal::Signal;
 use crate::table::Table;
 
@@ -87,7 +100,6 @@ pub struct Backend {
 }
 
 struct Shared {
-    engine: Box<dyn Engine>,
     options: BackendOptions,
     committing: Mutex<()>,
     writer: Mutex<Writer>,
@@ -105,38 +117,41 @@ pub(crate) struct Writer {
 }
 
 /// What readers load.
-#[derive(Debug, Default)]
 pub(crate) struct Published {
+    /// What keeps the committed tables.
+    pub(crate) engine: Arc<dyn Engine>,
     /// Ended batches that no commit has begun to write.
     pub(crate) active: Buffer,
     /// The batch that a commit is writing.
     pub(crate) sealed: Option<Arc<Buffer>>,
-    /// How many buffers were ever sealed.
+    /// How many buffers were ever sealed, and databases installed.
     pub(crate) seals: u64,
 }
 
 impl Backend {
-    /// A backend over `engine`, with nothing buffered.
+    /// A backend over `engine`, with nothing buffered. What it has received and overtaken is deleted.
     ///
     /// # Errors
     ///
     /// If the engine cannot be read.
     pub fn open(engine: impl Engine, options: BackendOptions) -> Result<Self, OpenError> {
-        let size = engine.size().map_err(OpenError::Size)?;
+        let size = engine.size().map_err(OpenError::Read)?;
         let shared = Shared {
-            engine: Box::new(engine),
             options,
             committing: Mutex::default(),
             writer: Mutex::default(),
-            published: ArcSwap::default(),
+            published: ArcSwap::from_pointee(Published::empty(Arc::new(engine))),
             poison: OnceLock::new(),
             total_bytes: AtomicU64::new(size.total_bytes),
             in_use_bytes: AtomicU64::new(size.in_use_bytes),
             signal: Arc::default(),
         };
-        Ok(Self {
+        let backend = Self {
             shared: Arc::new(shared),
-        })
+        };
+        let ours = backend.read().and_then(|view| Applied::read(&view));
+        backend.discard_received(ours.map_err(OpenError::Read)?)?;
+        Ok(backend)
     }
 
     /// Begins a batch, when the writer before has ended its own.
@@ -161,7 +176,7 @@ impl Backend {
     ///
     /// If the engine cannot be read.
     pub fn read(&self) -> Result<ReadTx, ReadError> {
-        ReadTx::open(&*self.shared.engine, || self.shared.published.load_full())
+        ReadTx::open(|| self.shared.published.load_full())
     }
 
     /// Writes what is buffered to the engine: all batches that ended before are durable after.
@@ -184,10 +199,11 @@ impl Backend {
             return Ok(false);
         };
         shared
-            .engine
+            .engine()
             .commit(&sealed)
             .map_err(|cause| shared.poison(cause))?;
         shared.published.rcu(|published| Published {
+            engine: Arc::clone(&published.engine),
             active: published.active.clone(),
             sealed: None,
             seals: published.seals,
@@ -230,7 +246,88 @@ impl Backend {
     /// If what is buffered cannot be committed, or the copy cannot be made.
     pub fn snapshot(&self) -> Result<Box<dyn SnapshotReader>, SnapshotError> {
         self.commit()?;
-        self.shared.engine.copy()
+        self.shared.engine().copy()
+    }
+
+    /// All batches that have ended, for another member; writes go on while it is read.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be read, or no [`Applied`] was ever stored.
+    pub fn send(&self) -> Result<SnapshotSender, SnapshotError> {
+        SnapshotSender::new(self.read()?, self.size_in_use())
+    }
+
+    /// Takes in the database of another member, beside this one.
+    ///
+    /// # Errors
+    ///
+    /// If there is no place for it.
+    pub fn receive(&self) -> Result<SnapshotReceiver, ReceiveError> {
+        Ok(SnapshotReceiver::new(self.shared.engine().receive()?))
+    }
+
+    /// The databases that were received whole and wait to be installed, in their order. They outlive
+    /// a crash; what a crash cut off, and what ours has overtaken, is gone at the next start.
+    #[must_use]
+    pub fn received(&self) -> Vec<Applied> {
+        self.shared.engine().received()
+    }
+
+    /// A view of a received database; `None` if there is none such.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened or read.
+    pub fn read_received(&self, applied: Applied) -> Result<Option<ReadTx>, OpenError> {
+        let engine = self.shared.engine();
+        let snapshot = engine.read_received(applied)?;
+        Ok(snapshot.map(|snapshot| ReadTx::of(snapshot, engine)))
+    }
+
+    /// Deletes the received databases up to `applied`, which nobody will install.
+    ///
+    /// # Errors
+    ///
+    /// If files cannot be deleted.
+    pub fn discard_received(&self, applied: Applied) -> Result<(), OpenError> {
+        self.shared.engine().discard_received(applied)
+    }
+
+    /// Puts a received database durably in the place of this one. Readers see it, all at once, when
+    /// what is returned ends; older views stay what they are. Older received databases are deleted.
+    ///
+    /// A crash leaves the one or the other, whole.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError`]; but for [`InstallError::Poisoned`] and [`InstallError::Swap`], which stop
+    /// all writing, all is as before.
+    pub fn begin_install(&self, received: Applied) -> Result<Installing<'_>, InstallError> {
+        let shared = &*self.shared;
+        let committing = shared.committing.lock();
+        let writer = shared.writer.lock();
+        shared.check_poison()?;
+        let ours = Applied::read(&self.read()?)?;
+        if received.index <= ours.index {
+            return Err(InstallError::NotAhead { received, ours });
+        }
+        let engine = shared
+            .engine()
+            .install(received)
+            .map_err(|error| match error {
+                InstallError::Swap(cause) => shared.poison(cause).into(),
+                other => other,
+            })?;
+        // The new file is in place, so it must be shown, whether its size can be learnt or not.
+        let size = engine.size().unwrap_or_default();
+        Ok(Installing {
+            backend: self,
+            engine,
+            size,
+            writer,
+            _committing: committing,
+        })
     }
 
     /// Gives free room back to the file system while reads and writes go on.
@@ -243,7 +340,7 @@ impl Backend {
         self.shared.check_poison()?;
         let done = self
             .shared
-            .engine
+            .engine()
             .defragment()
             .map_err(|error| match error {
                 DefragmentError::Swap(cause) => self.shared.poison(cause).into(),
@@ -299,6 +396,7 @@ impl Backend {
         let shared = &*self.shared;
         shared.check_poison()?;
         shared.published.rcu(|published| Published {
+            engine: Arc::clone(&published.engine),
             active: writer.active.clone(),
             sealed: published.sealed.clone(),
             seals: published.seals,
@@ -307,6 +405,15 @@ impl Backend {
             shared.signal.due();
         }
         Ok(())
+    }
+
+    /// Shows readers another engine, and nothing buffered.
+    pub(crate) fn replace(&self, engine: &Arc<dyn Engine>, size: EngineSize) {
+        self.shared.published.rcu(|published| Published {
+            seals: published.seals + 1,
+            ..Published::empty(Arc::clone(engine))
+        });
+        self.shared.keep_size(size);
     }
 
     /// Refuses all writes from now on.
@@ -336,6 +443,7 @@ impl Shared {
         self.published.rcu(|published| {
             assert!(published.sealed.is_none(), "two commits at once");
             Published {
+                engine: Arc::clone(&published.engine),
                 active: Buffer::default(),
                 sealed: Some(Arc::clone(&sealed)),
                 seals: published.seals + 1,
@@ -372,13 +480,22 @@ impl Shared {
 
     /// Keeps the size at hand; where it cannot be learnt, the last one stands.
     fn refresh_size(&self) {
-        if let Ok(EngineSize {
+        if let Ok(size) = self.engine().size() {
+            self.keep_size(size);
+        }
+    }
+
+    fn keep_size(&self, size: EngineSize) {
+        let EngineSize {
             total_bytes,
             in_use_bytes,
-        }) = self.engine.size()
-        {
-            self.total_bytes.store(total_bytes, Ordering::Relaxed);
-            self.in_use_bytes.store(in_use_bytes, Ordering::Relaxed);
-        }
+        } = size;
+        self.total_bytes.store(total_bytes, Ordering::Relaxed);
+        self.in_use_bytes.store(in_use_bytes, Ordering::Relaxed);
+    }
+
+    /// What keeps the committed tables now.
+    fn engine(&self) -> Arc<dyn Engine> {
+        Arc::clone(&self.published.load().engine)
     }
 }

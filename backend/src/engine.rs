@@ -4,9 +4,13 @@
 
 use std::io::Read;
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
 
+use crate::applied::Applied;
 use crate::buffer::Buffer;
-use crate::error::{CommitError, DefragmentError, ReadError, SnapshotError};
+use crate::error::{
+    CommitError, DefragmentError, InstallError, OpenError, ReadError, ReceiveError, SnapshotError,
+};
 use crate::table::Table;
 
 /// From where to where keys are wanted.
@@ -18,8 +22,11 @@ pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 /// What a read of many keys calls with the place of a key that is there, and its value.
 pub type Found<'f, 'a> = dyn FnMut(usize, &'a [u8]) + 'f;
 
+/// A key and its value.
+pub type Entry<'a> = (&'a [u8], &'a [u8]);
+
 /// Keys and values in order.
-pub type EntryIter<'a> = Box<dyn Iterator<Item = Result<(&'a [u8], &'a [u8]), ReadError>> + 'a>;
+pub type EntryIter<'a> = Box<dyn Iterator<Item = Result<Entry<'a>, ReadError>> + 'a>;
 
 /// The order of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +83,60 @@ pub trait Engine: Send + Sync + 'static {
     /// [`DefragmentError::Swap`] must be treated as a failed commit; after any other error all is
     /// as before.
     fn defragment(&self) -> Result<(), DefragmentError>;
+
+    /// Begins a second, empty database beside this one.
+    ///
+    /// # Errors
+    ///
+    /// If there is no place for it.
+    fn receive(&self) -> Result<Box<dyn Incoming>, ReceiveError>;
+
+    /// The databases beside this one that are finished, in their order.
+    fn received(&self) -> Vec<Applied>;
+
+    /// What a finished database holds; `None` if there is none such.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened or read.
+    fn read_received(&self, applied: Applied)
+    -> Result<Option<Box<dyn EngineSnapshot>>, OpenError>;
+
+    /// Puts a finished database durably in the place of this one: after a crash it is one of the
+    /// two, whole. What is given holds it from now on. This one keeps the old state for whoever
+    /// still reads it, and takes no more commits; a defragmentation of it comes to nothing.
+    ///
+    /// No commit may be under way.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::Swap`] must be treated as a failed commit; after any other error all is as
+    /// before.
+    fn install(&self, applied: Applied) -> Result<Arc<dyn Engine>, InstallError>;
+
+    /// Deletes the finished databases up to `applied`.
+    ///
+    /// # Errors
+    ///
+    /// If files cannot be deleted.
+    fn discard_received(&self, applied: Applied) -> Result<(), OpenError>;
+}
+
+/// A database that is being made beside the one in use. Dropped before it is finished, it is gone.
+pub trait Incoming: Send {
+    /// Appends entries, which come after all others of their table.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be written.
+    fn append(&mut self, table: Table, entries: &[Entry<'_>]) -> Result<(), ReceiveError>;
+
+    /// Makes it durable under the name of what it stands for; one of the same name gives way.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made durable; it is then gone.
+    fn finish(self: Box<Self>, applied: Applied) -> Result<(), ReceiveError>;
 }
 
 /// The tables at one moment.

@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::applied::Applied;
+
 /// Opening an engine or a backend.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -49,9 +51,9 @@ pub enum OpenError {
         /// The stored name of the table.
         table: &'static str,
     },
-    /// The size of the file cannot be learnt.
-    #[error("cannot learn the size of the database")]
-    Size(#[source] ReadError),
+    /// It cannot be read.
+    #[error("cannot read the opened database")]
+    Read(#[source] ReadError),
 }
 
 /// Reading.
@@ -83,8 +85,8 @@ pub enum CommitError {
     /// The memory map was lost by an earlier failure to grow.
     #[error("the database's memory map is lost")]
     MapLost,
-    /// The directory could not be synced after the defragmented file took its name.
-    #[error("cannot sync the directory of the defragmented database")]
+    /// The directory could not be synced after a new file took the database's name.
+    #[error("cannot sync the directory of the new database")]
     Swap(#[source] io::Error),
     /// A writer panicked, so half a batch may be buffered.
     #[error("a writer panicked in the middle of a batch")]
@@ -124,6 +126,101 @@ pub enum SnapshotError {
     /// LMDB could not copy.
     #[error("cannot copy the database")]
     Lmdb(#[from] heed::Error),
+    /// There is nothing to send yet.
+    #[error("no log entry was applied yet")]
+    NothingApplied,
+}
+
+/// What a peer sends is not a whole database.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    /// It is not in the format.
+    #[error("a chunk of the database is malformed or not in its place")]
+    Malformed,
+    /// It was changed on the way, or chunks are missing.
+    #[error("the checksum of a chunk of the database is wrong")]
+    Checksum,
+    /// It is in a format of another version.
+    #[error("the database comes in version {version} of the format")]
+    Version {
+        /// The version.
+        version: u64,
+    },
+    /// It has a table that we have not.
+    #[error("the database has an unknown table {name}")]
+    UnknownTable {
+        /// The name.
+        name: String,
+    },
+    /// A key does not come after the one before.
+    #[error("the rows of the database are out of order")]
+    OutOfOrder,
+    /// A key has a length that no key has.
+    #[error("the database has a key of {bytes} bytes")]
+    InvalidKey {
+        /// The length.
+        bytes: usize,
+    },
+    /// It ended too early.
+    #[error("the database is incomplete")]
+    Incomplete,
+    /// It is not the state that was announced.
+    #[error("the database stands for {stored}, not {announced}")]
+    Misnamed {
+        /// What the sender said.
+        announced: Applied,
+        /// What is in it.
+        stored: Applied,
+    },
+}
+
+/// Receiving a database. Ours is as before.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// What came is no good.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// The new file could not be made.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The new file could not be written.
+    #[error("cannot write the received database")]
+    Write(#[from] CommitError),
+}
+
+/// Installing a received database. Except for [`InstallError::Poisoned`] and
+/// [`InstallError::Swap`], which stop all writing, all is as before.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The backend takes no more writes.
+    #[error(transparent)]
+    Poisoned(#[from] Poisoned),
+    /// There is none such.
+    #[error("no database of {applied} was received")]
+    NotReceived {
+        /// What it should stand for.
+        applied: Applied,
+    },
+    /// It is no newer than ours.
+    #[error("the received database of {received} is not ahead of ours, of {ours}")]
+    NotAhead {
+        /// What the received one stands for.
+        received: Applied,
+        /// What ours stands for.
+        ours: Applied,
+    },
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// What we have could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It could not be put in place.
+    #[error("cannot rename the received database")]
+    Rename(#[source] io::Error),
+    /// It is in place, but the engine can promise nothing more.
+    #[error("the swap to the received database is not known to be durable")]
+    Swap(#[source] CommitError),
 }
 
 /// Defragmenting. Except for [`DefragmentError::Poisoned`], the database is as it was.
@@ -147,6 +244,9 @@ pub enum DefragmentError {
     /// The new file is in place, but the engine can promise nothing more.
     #[error("the swap to the defragmented copy is not known to be durable")]
     Swap(#[source] CommitError),
+    /// A received database took the place of the one that was being defragmented.
+    #[error("the database was replaced")]
+    Replaced,
     /// Writers changed more than can be kept in mind while the copy was made.
     #[error("{changes} changes overtook the defragmentation")]
     Overtaken {

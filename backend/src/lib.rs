@@ -5,33 +5,51 @@
 //! replicated log's, which replays what a crash took. Readers see buffer and engine as one
 //! consistent view and neither wait for a writer nor make one wait.
 //!
+//! A member that is far behind gets the database of another whole: a [`SnapshotSender`] reads one
+//! state of it, a [`SnapshotReceiver`] builds it beside the one in use, and
+//! [`Backend::begin_install`] puts it in that one's place while reads go on.
+//!
 //! What is not here: revisions, encodings, leases, users. A key and its value are bytes.
 
+mod applied;
 mod backend;
 mod batch_tx;
 mod buffer;
 mod committer;
 mod engine;
 mod error;
+mod installing;
 mod lmdb;
 mod memory;
 mod merge;
 mod read_tx;
+mod receiver;
+mod sender;
 mod signal;
 mod table;
+mod transfer;
 
+pub use applied::Applied;
 pub use backend::{Backend, BackendOptions, CommitHook, PoisonHook};
 pub use batch_tx::BatchTx;
 pub use buffer::Buffer;
 pub use committer::Committer;
 pub use engine::{
-    Engine, EngineSize, EngineSnapshot, EntryIter, Found, KeyBounds, Order, SnapshotReader, Visit,
+    Engine, EngineSize, EngineSnapshot, Entry, EntryIter, Found, Incoming, KeyBounds, Order,
+    SnapshotReader, Visit,
 };
-pub use error::{CommitError, DefragmentError, OpenError, Poisoned, ReadError, SnapshotError};
+pub use error::{
+    CommitError, DefragmentError, InstallError, OpenError, Poisoned, ReadError, ReceiveError,
+    SnapshotError, TransferError,
+};
+pub use installing::Installing;
 pub use lmdb::{LmdbEngine, LmdbOptions, SnapshotFile};
 pub use memory::MemoryEngine;
 pub use read_tx::ReadTx;
+pub use receiver::SnapshotReceiver;
+pub use sender::{CHUNK_BYTES, SnapshotSender};
 pub use table::{PerTable, Table};
+pub use transfer::TransferHeader;
 
 /// The longest key a table takes, in bytes: LMDB's limit.
 pub const KEY_BYTES_MAX: usize = 511;

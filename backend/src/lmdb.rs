@@ -2,15 +2,21 @@
 //!
 //! The file is `db` in a directory that one process at a time may use: the directory itself is
 //! locked (`flock`), and LMDB's own lock file, which only tells processes apart, is unlinked as
-//! soon as it is open. Temporary files are named `db.` and something; they are removed at opening.
+//! soon as it is open. Temporary files are named `db.` and something; they are removed at opening,
+//! but for databases that were received whole (`received.rs`).
 //!
-//! [`LmdbEngine::defragment`] puts a new file in the place of the old one while both are open, so
-//! what is open is not known by the name `db`: a new file is opened under a name of its own and
-//! renamed while open.
+//! A defragmentation or an installation puts a new file in the place of the old one while both are
+//! open, so what is open is not known by the name `db`: a new file is opened under a name of its own
+//! and renamed while open. A defragmentation replaces the file of an engine; an installation also the
+//! engine, which ends what works on the old one.
+//!
+//! Locks are taken in the order `defragmenting`, `committed`, `received`; nobody waits for the first
+//! but another defragmentation.
 
 mod copy;
 mod defragment;
 mod env;
+mod received;
 mod snapshot_file;
 
 use std::fs::{self, File, TryLockError};
@@ -21,11 +27,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use crate::applied::Applied;
 use crate::buffer::Buffer;
-use crate::engine::{Engine, EngineSize, EngineSnapshot, SnapshotReader};
-use crate::error::{CommitError, DefragmentError, OpenError, ReadError, SnapshotError};
+use crate::engine::{Engine, EngineSize, EngineSnapshot, Incoming, SnapshotReader};
+use crate::error::{
+    CommitError, DefragmentError, InstallError, OpenError, ReadError, ReceiveError, SnapshotError,
+};
 use crate::lmdb::defragment::Changes;
 use crate::lmdb::env::Env;
+use crate::lmdb::received::Received;
 
 pub use snapshot_file::SnapshotFile;
 
@@ -61,16 +71,21 @@ impl Default for LmdbOptions {
 }
 
 /// The engine on disk.
+///
+/// Invariant: whoever renames a file to `db` holds the lock of `committed` of the engine whose file
+/// has that name, and that engine is not retired.
 #[derive(Debug)]
 pub struct LmdbEngine {
     directory: Arc<Directory>,
     options: LmdbOptions,
     /// The open file; replaced by a defragmentation, under the lock of `committed`.
     current: ArcSwap<Env>,
-    /// Serialises commits, and what they tell a running defragmentation.
+    /// Serialises commits, what they tell a running defragmentation, and whose the name `db` is.
     committed: Mutex<Changes>,
     /// Held by the one defragmentation.
     defragmenting: Mutex<()>,
+    /// What may take the place of the file.
+    received: Arc<Received>,
 }
 
 impl LmdbEngine {
@@ -82,15 +97,31 @@ impl LmdbEngine {
     pub fn open(directory: &Path, options: LmdbOptions) -> Result<Self, OpenError> {
         let directory = Arc::new(Directory::lock(directory)?);
         directory.remove_leftovers()?;
+        let received = Received::find(&directory, &options)?;
         let current = Env::open(&directory, &directory.file(), &options)?;
         directory.sync().map_err(|source| directory.error(source))?;
-        Ok(Self {
+        Ok(Self::over(
+            Arc::new(current),
             directory,
             options,
-            current: ArcSwap::from_pointee(current),
+            Arc::new(received),
+        ))
+    }
+
+    fn over(
+        current: Arc<Env>,
+        directory: Arc<Directory>,
+        options: LmdbOptions,
+        received: Arc<Received>,
+    ) -> Self {
+        Self {
+            directory,
+            options,
+            current: ArcSwap::new(current),
             committed: Mutex::default(),
             defragmenting: Mutex::default(),
-        })
+            received,
+        }
     }
 }
 
@@ -116,6 +147,39 @@ impl Engine for LmdbEngine {
 
     fn defragment(&self) -> Result<(), DefragmentError> {
         defragment::run(self)
+    }
+
+    fn receive(&self) -> Result<Box<dyn Incoming>, ReceiveError> {
+        Ok(Box::new(self.received.begin()?))
+    }
+
+    fn received(&self) -> Vec<Applied> {
+        self.received.list()
+    }
+
+    fn read_received(
+        &self,
+        applied: Applied,
+    ) -> Result<Option<Box<dyn EngineSnapshot>>, OpenError> {
+        let Some(env) = self.received.open(applied)? else {
+            return Ok(None);
+        };
+        Ok(Some(Box::new(env.snapshot().map_err(OpenError::Read)?)))
+    }
+
+    fn install(&self, applied: Applied) -> Result<Arc<dyn Engine>, InstallError> {
+        let mut committed = self.committed.lock();
+        let env = self.received.install(applied, || committed.retire())?;
+        Ok(Arc::new(Self::over(
+            env,
+            Arc::clone(&self.directory),
+            self.options.clone(),
+            Arc::clone(&self.received),
+        )))
+    }
+
+    fn discard_received(&self, applied: Applied) -> Result<(), OpenError> {
+        self.received.discard(applied)
     }
 }
 
@@ -161,19 +225,31 @@ impl Directory {
 
     /// Removes the temporary files of a process that crashed.
     fn remove_leftovers(&self) -> Result<(), OpenError> {
-        let prefix = format!("{FILE_NAME}.");
-        for entry in fs::read_dir(&self.path).map_err(|source| self.error(source))? {
-            let entry = entry.map_err(|source| self.error(source))?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if [defragment::PURPOSE, copy::PURPOSE]
+        for name in self.names()? {
+            if [defragment::PURPOSE, copy::PURPOSE, received::PURPOSE]
                 .iter()
-                .any(|purpose| name.starts_with(&format!("{prefix}{purpose}-")))
+                .any(|purpose| name.starts_with(&format!("{FILE_NAME}.{purpose}-")))
             {
-                fs::remove_file(entry.path()).map_err(|source| self.error(source))?;
+                self.remove(&self.path.join(name))?;
             }
         }
         Ok(())
+    }
+
+    /// The names in the directory.
+    fn names(&self) -> Result<Vec<String>, OpenError> {
+        let entries = fs::read_dir(&self.path).map_err(|source| self.error(source))?;
+        entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<std::io::Result<_>>()
+            .map_err(|source| self.error(source))
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), OpenError> {
+        fs::remove_file(path).map_err(|source| OpenError::Io {
+            path: path.to_owned(),
+            source,
+        })
     }
 
     /// Makes the names in the directory durable.

@@ -1,5 +1,6 @@
 //! An engine in memory, for tests and simulation.
 
+use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
@@ -7,71 +8,121 @@ use bytes::Bytes;
 use im::OrdMap;
 use parking_lot::Mutex;
 
+use crate::applied::Applied;
 use crate::buffer::Buffer;
 use crate::engine::{
-    self, Engine, EngineSize, EngineSnapshot, EntryIter, KeyBounds, Order, SnapshotReader,
+    self, Engine, EngineSize, EngineSnapshot, Entry, EntryIter, Incoming, KeyBounds, Order,
+    SnapshotReader,
 };
-use crate::error::{CommitError, DefragmentError, ReadError, SnapshotError};
+use crate::error::{
+    CommitError, DefragmentError, InstallError, OpenError, ReadError, ReceiveError, SnapshotError,
+};
 use crate::table::{PerTable, Table};
 
 type Tables = PerTable<OrdMap<Bytes, Bytes>>;
 
 /// A disk in memory. Clones are the same disk, so that one can open a second
 /// [`crate::Backend`] over what a dropped one had committed, as after a crash.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub struct MemoryEngine {
     disk: Arc<Mutex<Disk>>,
+    /// The file that was in place when this engine was made.
+    open: Arc<Mutex<File>>,
 }
 
+/// What outlives a crash. Of its locks, this one comes before those of files.
 #[derive(Debug, Default)]
 struct Disk {
+    /// The file that is in place.
+    current: Arc<Mutex<File>>,
+    received: BTreeMap<Applied, File>,
+    fails_next_commit: bool,
+    fails_next_install: bool,
+}
+
+/// A database.
+#[derive(Clone, Debug, Default)]
+struct File {
     tables: Tables,
     /// The lengths of all keys and values.
     bytes: u64,
-    fails_next_commit: bool,
 }
 
 impl MemoryEngine {
     /// An empty disk.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        let disk = Disk::default();
+        Self {
+            open: Arc::clone(&disk.current),
+            disk: Arc::new(Mutex::new(disk)),
+        }
     }
 
     /// Makes the next commit fail, with nothing of it written.
     pub fn fail_next_commit(&self) {
         self.disk.lock().fails_next_commit = true;
     }
+
+    /// Makes the next installation fail after the received database is in place.
+    pub fn fail_next_install(&self) {
+        self.disk.lock().fails_next_install = true;
+    }
+}
+
+impl Default for MemoryEngine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clone for MemoryEngine {
+    fn clone(&self) -> Self {
+        Self {
+            open: Arc::clone(&self.disk.lock().current),
+            disk: Arc::clone(&self.disk),
+        }
+    }
+}
+
+impl File {
+    fn put(&mut self, table: Table, key: Bytes, value: Bytes) {
+        let added = entry_bytes(&key, &value);
+        self.delete(table, &key);
+        self.bytes += added;
+        self.tables[table].insert(key, value);
+    }
+
+    fn delete(&mut self, table: Table, key: &Bytes) {
+        if let Some(before) = self.tables[table].remove(key) {
+            self.bytes -= entry_bytes(key, &before);
+        }
+    }
 }
 
 impl Engine for MemoryEngine {
     fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>, ReadError> {
-        Ok(Box::new(self.disk.lock().tables.clone()))
+        Ok(Box::new(self.open.lock().tables.clone()))
     }
 
     fn commit(&self, batch: &Buffer) -> Result<(), CommitError> {
-        let mut disk = self.disk.lock();
-        if std::mem::take(&mut disk.fails_next_commit) {
+        if std::mem::take(&mut self.disk.lock().fails_next_commit) {
             return Err(CommitError::Injected);
         }
-        let Disk { tables, bytes, .. } = &mut *disk;
+        let mut file = self.open.lock();
         for table in Table::ALL {
             for (key, value) in batch.iter(table) {
-                let before = match value {
-                    Some(value) => {
-                        *bytes += entry_bytes(key, value);
-                        tables[table].insert(key.clone(), value.clone())
-                    }
-                    None => tables[table].remove(key),
-                };
-                *bytes -= before.map_or(0, |before| entry_bytes(key, &before));
+                match value {
+                    Some(value) => file.put(table, key.clone(), value.clone()),
+                    None => file.delete(table, key),
+                }
             }
         }
         Ok(())
     }
 
     fn size(&self) -> Result<EngineSize, ReadError> {
-        let bytes = self.disk.lock().bytes;
+        let bytes = self.open.lock().bytes;
         Ok(EngineSize {
             total_bytes: bytes,
             in_use_bytes: bytes,
@@ -81,7 +132,7 @@ impl Engine for MemoryEngine {
     /// The copy is, for each table in order, the number of entries, then for each the length of
     /// its key, the key, the length of its value, the value; numbers are 8 bytes, big-endian.
     fn copy(&self) -> Result<Box<dyn SnapshotReader>, SnapshotError> {
-        let tables = self.disk.lock().tables.clone();
+        let tables = self.open.lock().tables.clone();
         let mut copy = Vec::new();
         for (_, entries) in tables.iter() {
             copy.extend_from_slice(&(entries.len() as u64).to_be_bytes());
@@ -94,6 +145,73 @@ impl Engine for MemoryEngine {
     }
 
     fn defragment(&self) -> Result<(), DefragmentError> {
+        Ok(())
+    }
+
+    fn receive(&self) -> Result<Box<dyn Incoming>, ReceiveError> {
+        Ok(Box::new(MemoryIncoming {
+            disk: Arc::clone(&self.disk),
+            file: File::default(),
+        }))
+    }
+
+    fn received(&self) -> Vec<Applied> {
+        self.disk.lock().received.keys().copied().collect()
+    }
+
+    fn read_received(
+        &self,
+        applied: Applied,
+    ) -> Result<Option<Box<dyn EngineSnapshot>>, OpenError> {
+        let disk = self.disk.lock();
+        let file = disk.received.get(&applied);
+        Ok(file.map(|file| -> Box<dyn EngineSnapshot> { Box::new(file.tables.clone()) }))
+    }
+
+    fn install(&self, applied: Applied) -> Result<Arc<dyn Engine>, InstallError> {
+        let mut disk = self.disk.lock();
+        let file = disk
+            .received
+            .remove(&applied)
+            .ok_or(InstallError::NotReceived { applied })?;
+        disk.current = Arc::new(Mutex::new(file));
+        disk.received.retain(|other, _| *other > applied);
+        if std::mem::take(&mut disk.fails_next_install) {
+            return Err(InstallError::Swap(CommitError::Injected));
+        }
+        Ok(Arc::new(Self {
+            open: Arc::clone(&disk.current),
+            disk: Arc::clone(&self.disk),
+        }))
+    }
+
+    fn discard_received(&self, applied: Applied) -> Result<(), OpenError> {
+        self.disk
+            .lock()
+            .received
+            .retain(|other, _| *other > applied);
+        Ok(())
+    }
+}
+
+/// A file that is being made.
+struct MemoryIncoming {
+    disk: Arc<Mutex<Disk>>,
+    file: File,
+}
+
+impl Incoming for MemoryIncoming {
+    fn append(&mut self, table: Table, entries: &[Entry<'_>]) -> Result<(), ReceiveError> {
+        for (key, value) in entries {
+            let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+            self.file.put(table, key, value);
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, applied: Applied) -> Result<(), ReceiveError> {
+        let Self { disk, file } = *self;
+        disk.lock().received.insert(applied, file);
         Ok(())
     }
 }

@@ -28,13 +28,13 @@ impl ReadTx {
     /// learns of it. So if no seal came between the load and the opening, the engine holds all
     /// before the sealed buffer, and the sealed buffer wholly or not at all, which the view
     /// covers. Otherwise it tries again; that happens once per commit, not per write.
-    pub(crate) fn open(
-        engine: &dyn Engine,
-        load: impl Fn() -> Arc<Published>,
-    ) -> Result<Self, ReadError> {
+    ///
+    /// An installation publishes another engine, so what is loaded and opened always belong
+    /// together; that it too counts as a seal only makes the view a newer one.
+    pub(crate) fn open(load: impl Fn() -> Arc<Published>) -> Result<Self, ReadError> {
         let mut published = load();
         loop {
-            let snapshot = engine.snapshot()?;
+            let snapshot = published.engine.snapshot()?;
             let since = load();
             if since.seals == published.seals {
                 return Ok(Self {
@@ -43,6 +43,14 @@ impl ReadTx {
                 });
             }
             published = since;
+        }
+    }
+
+    /// A view of what an engine holds, with nothing buffered.
+    pub(crate) fn of(snapshot: Box<dyn EngineSnapshot>, engine: Arc<dyn Engine>) -> Self {
+        Self {
+            published: Arc::new(Published::empty(engine)),
+            snapshot,
         }
     }
 

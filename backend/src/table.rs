@@ -2,6 +2,8 @@
 
 use std::ops::{Index, IndexMut};
 
+use crate::applied;
+
 /// A table; its stored name is that of etcd's bucket.
 ///
 /// Variants are in the order of their stored names, which is the order of [`crate::Backend::hash`].
@@ -30,7 +32,7 @@ pub enum Table {
 }
 
 /// Keys of [`Table::Meta`] that may differ between members whose data are equal.
-const MEMBER_LOCAL_META: [&[u8]; 3] = [b"consistent_index", b"term", b"storageVersion"];
+const MEMBER_LOCAL_META: [&[u8]; 3] = [applied::INDEX_KEY, applied::TERM_KEY, b"storageVersion"];
 
 impl Table {
     /// How many tables there are.

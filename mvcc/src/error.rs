@@ -2,7 +2,7 @@
 
 use std::io;
 
-use cairn_backend::Poisoned;
+use cairn_backend::{Applied, OpenError, Poisoned};
 use cairn_index::{FullRevision, Revision};
 
 use crate::bucket_key::InvalidBucketKey;
@@ -98,4 +98,38 @@ pub enum RestoreError {
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] cairn_backend::ReadError),
+}
+
+/// Why a received database was not prepared or installed. Except for a poisoned backend, the store is
+/// as before.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// None such was received.
+    #[error("no database of {0} was received")]
+    NotReceived(Applied),
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Its content is damaged.
+    #[error("the received database cannot be read")]
+    Damaged(#[from] RestoreError),
+    /// It is of another history: a later place in the log cannot have an earlier revision.
+    #[error("the received database is at revision {received}, ours at {ours}")]
+    GoesBack {
+        /// Its revision.
+        received: Revision,
+        /// Our revision.
+        ours: Revision,
+    },
+    /// It is of another history: a later place in the log cannot be compacted less far.
+    #[error("the received database is compacted at {received:?}, ours at {ours:?}")]
+    ForgetsCompaction {
+        /// How far it is compacted.
+        received: Option<CompactionPoint>,
+        /// How far ours is.
+        ours: Option<CompactionPoint>,
+    },
+    /// The backend refuses it.
+    #[error(transparent)]
+    Backend(#[from] cairn_backend::InstallError),
 }

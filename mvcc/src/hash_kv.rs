@@ -2,7 +2,8 @@
 //!
 //! It is etcd's, bit for bit: CRC-32C over the name of the key table and then the stored key and
 //! value of every change up to a revision, in order, but for what compaction makes unreadable. So it
-//! depends neither on how far physical deletion has come nor on restarts.
+//! depends neither on how far physical deletion has come nor on restarts, nor on whether a member has
+//! applied the changes or installed them.
 
 use std::ops::{Bound, ControlFlow};
 
@@ -53,10 +54,8 @@ impl Store {
     ///
     /// [`ReadError`] if the revision is compacted or in the future, or storage fails.
     pub fn hash_kv(&self, at: ReadAt) -> Result<HashKv, ReadError> {
-        let mut at = at;
         loop {
             let view = self.view(at, &KeyRange::All)?;
-            at = ReadAt::Revision(view.at);
             let (current, compacted) = (view.current, view.compacted);
             let cover = Cover::new(view.at, compacted, &view.index);
             drop(view);
@@ -71,7 +70,8 @@ impl Store {
         }
     }
 
-    /// The hash, or `None` if a compaction came in between and took what was to be hashed.
+    /// The hash, or `None` if a compaction came in between and took what was to be hashed. An
+    /// installation that moves no compaction point changes nothing: the history is the same.
     fn hash_covered(
         &self,
         cover: &Cover,

@@ -21,6 +21,7 @@ use crate::bucket_key::BucketKey;
 use crate::change::ChangeKind;
 use crate::compaction::Compaction;
 use crate::compaction_marks::Mark;
+use crate::compaction_point::CompactionPoint;
 use crate::error::RestoreError;
 use crate::lease_id::LeaseId;
 use crate::store::{State, Store};
@@ -47,6 +48,16 @@ struct Record {
     lease: Option<LeaseId>,
 }
 
+/// What a backend holds, read back.
+pub(crate) struct Contents {
+    pub(crate) current: Revision,
+    pub(crate) compacted: Option<CompactionPoint>,
+    /// How far a compaction has deleted all it had to.
+    pub(crate) finished: Option<CompactionPoint>,
+    pub(crate) index: TreeIndex,
+    pub(crate) leases: Vec<(LeaseId, Bytes)>,
+}
+
 impl Restored {
     /// Reads a store back, as [`Store::restore`].
     ///
@@ -54,26 +65,39 @@ impl Restored {
     ///
     /// [`RestoreError`] if the backend fails or its content is damaged.
     pub fn read(backend: Backend) -> Result<Self, RestoreError> {
-        let tx = backend.read()?;
-        let finished = Mark::Finished.read(&tx)?;
-        let compacted = finished.max(Mark::Scheduled.read(&tx)?);
-        let (last, built) = scan_and_build(&tx)?;
-        drop(tx);
-        // The last revisions may all be gone: a compaction at the current one deletes deletions.
-        let current = compacted
-            .and_then(crate::CompactionPoint::revision)
-            .max(last)
-            .unwrap_or(Revision::FIRST);
-        let state = State {
+        let Contents {
             current,
             compacted,
-            index: built.index,
-        };
+            finished,
+            index,
+            leases,
+        } = Contents::read(&backend.read()?)?;
+        let state = State::new(current, compacted, index);
+        Ok(Self {
+            leases,
+            store: Store::new(backend, state, Compaction::finished_at(finished)),
+        })
+    }
+}
+
+impl Contents {
+    pub(crate) fn read(tx: &ReadTx) -> Result<Self, RestoreError> {
+        let finished = Mark::Finished.read(tx)?;
+        let compacted = finished.max(Mark::Scheduled.read(tx)?);
+        let (last, built) = scan_and_build(tx)?;
+        // The last revisions may all be gone: a compaction at the current one deletes deletions.
+        let current = compacted
+            .and_then(CompactionPoint::revision)
+            .max(last)
+            .unwrap_or(Revision::FIRST);
         let leases = built.leases.into_iter();
         let leases = leases.map(|(key, lease)| (lease, Bytes::copy_from_slice(key.as_bytes())));
         Ok(Self {
+            current,
+            compacted,
+            finished,
+            index: built.index,
             leases: leases.collect(),
-            store: Store::new(backend, state, Compaction::finished_at(finished)),
         })
     }
 }

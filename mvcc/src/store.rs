@@ -21,6 +21,10 @@ use crate::view::View;
 use crate::write_batch::WriteBatch;
 
 /// A revisioned key-value store. Clones are handles to the same store.
+///
+/// Locks are taken in the order `writers_turn`, `compaction`, the backend's, `state`. A writer holds
+/// the first and the backend's, a compaction's step the second and the backend's, an installation all
+/// of them; readers take `state` alone, for a moment.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
@@ -33,7 +37,7 @@ struct Shared {
     writers_turn: Mutex<()>,
 }
 
-/// What changes with every write.
+/// What changes with every write, and as a whole when another member's database is installed.
 ///
 /// The lock around it is held for one lookup or one change of the index, never across a scan or
 /// storage. A transaction changes the index step by step, yet readers never see it half done:
@@ -44,10 +48,14 @@ struct Shared {
 /// 1. `compacted ≤ current`.
 /// 2. `current` and `compacted` never go back.
 /// 3. The index has every change up to `current` but those that a compaction at `compacted` drops.
+/// 4. It changes together with the backend when a database is installed: whoever opens a view of the
+///    backend and then finds `installs` unchanged has a view that belongs to the state.
 pub(crate) struct State {
     pub(crate) current: Revision,
     pub(crate) compacted: Option<CompactionPoint>,
     pub(crate) index: TreeIndex,
+    /// How many databases were installed since the start.
+    pub(crate) installs: u64,
 }
 
 impl Store {
@@ -152,23 +160,25 @@ impl Store {
     /// Takes a consistent view of a range.
     pub(crate) fn view(&self, at: ReadAt, range: &KeyRange) -> Result<View, ReadError> {
         loop {
-            let (current, revision, compacted, index) = {
+            let (installs, view) = {
                 let state = self.shared.state.read();
                 let revision = state.readable(at)?;
                 let index = IndexView::take(&state.index, range, revision);
-                (state.current, revision, state.compacted, index)
+                let rest = (state.current, revision, state.compacted, index);
+                (state.installs, rest)
             };
             let values = self.shared.backend.read()?;
+            let (current, revision, compacted, index) = view;
             // Whatever a compaction deleted before `values` was opened, it had published itself
-            // before. So this sees every compaction whose deletions `values` could lack.
-            match (
-                self.shared
-                    .state
-                    .read()
-                    .readable(ReadAt::Revision(revision)),
-                at,
-            ) {
-                (Ok(_), _) => {
+            // before. So this sees every compaction whose deletions `values` could lack; and an
+            // installation that `values` is of and the index is not.
+            let since = {
+                let state = self.shared.state.read();
+                let same = state.installs == installs;
+                same.then(|| state.readable(ReadAt::Revision(revision)))
+            };
+            match (since, at) {
+                (Some(Ok(_)), _) => {
                     let view = View {
                         current,
                         at: revision,
@@ -179,8 +189,8 @@ impl Store {
                     view.check();
                     return Ok(view);
                 }
-                (Err(_), ReadAt::Latest) => {}
-                (Err(overtaken), ReadAt::Revision(_)) => return Err(overtaken),
+                (None, _) | (Some(Err(_)), ReadAt::Latest) => {}
+                (Some(Err(overtaken)), ReadAt::Revision(_)) => return Err(overtaken),
             }
         }
     }
@@ -199,6 +209,32 @@ impl Store {
 }
 
 impl State {
+    /// The state of a store that was read back.
+    pub(crate) const fn new(
+        current: Revision,
+        compacted: Option<CompactionPoint>,
+        index: TreeIndex,
+    ) -> Self {
+        Self {
+            current,
+            compacted,
+            index,
+            installs: 0,
+        }
+    }
+
+    /// Takes over what was installed, and gives the index before, which takes a while to drop.
+    pub(crate) fn replace(
+        &mut self,
+        current: Revision,
+        compacted: Option<CompactionPoint>,
+        index: TreeIndex,
+    ) -> TreeIndex {
+        self.installs += 1;
+        self.publish(current, compacted);
+        std::mem::replace(&mut self.index, index)
+    }
+
     /// The revision to read at, if it can be read.
     pub(crate) fn readable(&self, at: ReadAt) -> Result<Revision, ReadError> {
         readable(at, self.current, self.compacted)

@@ -63,7 +63,11 @@ pub(super) fn run(engine: &LmdbEngine) -> Result<(), DefragmentError> {
         // What stays is removed when the engine is next opened.
         let _ = fs::remove_file(&path);
     }
-    done
+    match done {
+        // What was received is packed.
+        Err(DefragmentError::Replaced) => Ok(()),
+        done => done,
+    }
 }
 
 /// What commits tell a running defragmentation.
@@ -73,18 +77,24 @@ pub(super) struct Changes {
     noted: Option<Vec<(Table, Bytes)>>,
     /// How many keys found no room.
     lost: usize,
+    /// Another file has the name of the database: this engine must not take it back.
+    retired: bool,
 }
 
 impl Changes {
     fn begin(&mut self) {
-        *self = Self {
-            noted: Some(Vec::new()),
-            lost: 0,
-        };
+        self.noted = Some(Vec::new());
+        self.lost = 0;
     }
 
     fn end(&mut self) {
-        *self = Self::default();
+        self.noted = None;
+        self.lost = 0;
+    }
+
+    /// Notes that the database was replaced.
+    pub(super) fn retire(&mut self) {
+        self.retired = true;
     }
 
     /// Notes the keys of a batch that is committed.
@@ -101,6 +111,9 @@ impl Changes {
 
     /// The notes since the last call.
     fn take(&mut self) -> Result<Vec<(Table, Bytes)>, DefragmentError> {
+        if self.retired {
+            return Err(DefragmentError::Replaced);
+        }
         let noted = self.noted.replace(Vec::new()).unwrap_or_default();
         if self.lost > 0 {
             return Err(DefragmentError::Overtaken {

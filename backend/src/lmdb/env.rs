@@ -133,9 +133,9 @@ impl Env {
             unsafe_code,
             reason = "heed leaves the consequences of fewer syncs to the caller"
         )]
-        // SAFETY: without syncs a crash may leave a broken file. The only caller is the
-        // defragmentation, whose new file is removed after a crash and synced before it is used.
-        // It is also the only thread that has the file, so no other changes its flags.
+        // SAFETY: without syncs a crash may leave a broken file. The callers are defragmentations
+        // and receivers, whose new files are removed after a crash and synced before they are used.
+        // Each is also the only thread that has its file, so no other changes its flags.
         unsafe {
             self.heed.set_flags(EnvFlags::NO_SYNC, mode)
         }

@@ -6,6 +6,8 @@ mod crash;
 mod defragment;
 mod disk;
 mod engines;
+mod install;
 mod model;
 mod snapshot;
 mod suite;
+mod transfer;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_backend::{
-    Backend, BackendOptions, Buffer, CommitError, DefragmentError, Engine, EngineSize,
-    EngineSnapshot, MemoryEngine, Order, PoisonHook, ReadError, SnapshotError, SnapshotReader,
-    Table,
+    Applied, Backend, BackendOptions, Buffer, CommitError, DefragmentError, Engine, EngineSize,
+    EngineSnapshot, Incoming, InstallError, MemoryEngine, OpenError, Order, PoisonHook, ReadError,
+    ReceiveError, SnapshotError, SnapshotReader, Table,
 };
 
 use crate::engines::{ALL, Disk, entries, on_each_engine};
@@ -459,6 +459,29 @@ impl Engine for Meddling {
 
     fn defragment(&self) -> Result<(), DefragmentError> {
         self.disk.defragment()
+    }
+
+    fn receive(&self) -> Result<Box<dyn Incoming>, ReceiveError> {
+        self.disk.receive()
+    }
+
+    fn received(&self) -> Vec<Applied> {
+        self.disk.received()
+    }
+
+    fn read_received(
+        &self,
+        applied: Applied,
+    ) -> Result<Option<Box<dyn EngineSnapshot>>, OpenError> {
+        self.disk.read_received(applied)
+    }
+
+    fn install(&self, applied: Applied) -> Result<Arc<dyn Engine>, InstallError> {
+        self.disk.install(applied)
+    }
+
+    fn discard_received(&self, applied: Applied) -> Result<(), OpenError> {
+        self.disk.discard_received(applied)
     }
 }
 

@@ -8,6 +8,7 @@
 mod compaction;
 mod hashes;
 mod history;
+mod installs;
 mod model;
 mod ranges;
 mod restores;

@@ -4,10 +4,10 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use cairn_backend::{Backend, BackendOptions, MemoryEngine};
+use cairn_backend::{Applied, Backend, BackendOptions, MemoryEngine};
 use cairn_mvcc::{
-    CompactionPoint, EventLimits, KeyRange, LeaseId, Progress, RangeQuery, ReadAt, Revision,
-    RevisionFilter, ScanProgress, SortOrder, SortTarget, Store, StoredKv,
+    CompactionPoint, EventLimits, Installed, KeyRange, LeaseId, Prepared, Progress, RangeQuery,
+    ReadAt, Revision, RevisionFilter, ScanProgress, SortOrder, SortTarget, Store, StoredKv,
 };
 use cairn_proto::mvccpb::KeyValue;
 use proptest::collection::vec;
@@ -30,6 +30,8 @@ pub(crate) enum Step {
     Commit,
     /// What did not reach it is lost.
     Crash,
+    /// A leader that is these batches and compactions ahead sends its database.
+    Install(Vec<Self>),
 }
 
 /// A store, its disk, and what it should hold.
@@ -38,6 +40,8 @@ pub(crate) struct Subject {
     pub(crate) store: Store,
     pub(crate) model: Model,
     committed: (i64, Option<CompactionPoint>),
+    /// Where in the log its database is.
+    pub(crate) applied: u64,
 }
 
 impl Subject {
@@ -49,7 +53,28 @@ impl Subject {
             store,
             model: Model::new(),
             committed: (1, None),
+            applied: 0,
         }
+    }
+
+    /// Another member of the same content, which got it as a database.
+    pub(crate) fn twin(&mut self) -> Self {
+        let mut twin = Self::new();
+        self.store.send_to(&twin.store, &mut self.applied);
+        twin.applied = self.applied;
+        twin.model = self.model.clone();
+        twin.commit();
+        twin
+    }
+
+    /// Becomes what a leader is.
+    pub(crate) fn install(&mut self, leader: &mut Self) {
+        leader.store.send_to(&self.store, &mut leader.applied);
+        self.applied = leader.applied;
+        self.model = leader.model.clone();
+        self.committed = (self.model.current(), self.model.compacted);
+        assert_eq!(self.store.current().to_wire(), self.model.current());
+        assert_eq!(self.store.compaction_point(), self.model.compacted);
     }
 
     pub(crate) fn run(&mut self, step: &Step) {
@@ -61,6 +86,13 @@ impl Subject {
             }
             Step::Commit => self.commit(),
             Step::Crash => self.crash(),
+            Step::Install(ahead) => {
+                let mut leader = self.twin();
+                for step in ahead {
+                    leader.run(step);
+                }
+                self.install(&mut leader);
+            }
         }
     }
 
@@ -258,6 +290,39 @@ impl Subject {
     }
 }
 
+/// What a member sends and another installs.
+pub(crate) trait Sends {
+    /// Sends the database, one log entry after `applied`.
+    fn send_to(&self, follower: &Self, applied: &mut u64) -> Installed;
+
+    /// Sends the database as it is, and has it received and read, but not installed.
+    fn offer_to(&self, follower: &Self) -> Prepared;
+}
+
+impl Sends for Store {
+    fn send_to(&self, follower: &Self, applied: &mut u64) -> Installed {
+        *applied += 1;
+        let mut batch = self.write();
+        let place = Applied {
+            index: *applied,
+            term: 1,
+        };
+        place.write(batch.backend());
+        batch.end().unwrap();
+        follower.install(self.offer_to(follower)).unwrap()
+    }
+
+    fn offer_to(&self, follower: &Self) -> Prepared {
+        let mut sender = self.backend().send().unwrap();
+        let mut receiver = follower.backend().receive().unwrap();
+        while let Some(chunk) = sender.next_chunk().unwrap() {
+            receiver.write(&chunk).unwrap();
+        }
+        let received = receiver.finish().unwrap();
+        follower.prepare_install(received).unwrap()
+    }
+}
+
 pub(crate) fn open(engine: &MemoryEngine) -> Store {
     Store::restore(backend(engine)).unwrap()
 }
@@ -356,6 +421,15 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         4 => (1_usize..4).prop_map(Step::Work),
         2 => Just(Step::Commit),
         1 => Just(Step::Crash),
+        1 => vec(step_of_a_leader(), 0..6).prop_map(Step::Install),
+    ]
+}
+
+fn step_of_a_leader() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => vec(transaction(), 1..4).prop_map(Step::Write),
+        1 => (-1_i64..6).prop_map(Step::Compact),
+        1 => (1_usize..4).prop_map(Step::Work),
     ]
 }
 
