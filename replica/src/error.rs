@@ -1,5 +1,7 @@
 //! Why a log entry is refused. What clients are told is the server's business.
 
+use cairn_auth::AuthError;
+
 use crate::membership::MembershipError;
 use crate::request::RequestError;
 
@@ -30,6 +32,9 @@ pub enum ApplyError {
     /// The entry is of a kind that this version does not know, or is malformed.
     #[error("the log entry cannot be applied by this version")]
     Unsupported,
+    /// The rules of users and roles refuse it.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// An entry that breaks the rules of the door: no door of this version wrote it.
     #[error(transparent)]
     Malformed(#[from] RequestError),

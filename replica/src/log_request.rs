@@ -5,6 +5,7 @@
 //! itself, over a kilobyte of mostly empty fields, is never built.
 
 use bytes::{Buf, Bytes, BytesMut};
+use cairn_auth::{AuthInfo, AuthRequest};
 use cairn_proto::etcdserverpb::{
     AlarmRequest, CompactionRequest, DeleteRangeRequest, PutRequest, RequestHeader, TxnRequest,
 };
@@ -30,6 +31,8 @@ pub enum LogRequest {
     Compaction(CompactionRequest),
     /// Read, raise or end alarms.
     Alarm(AlarmRequest),
+    /// Anything about users, roles and logins.
+    Auth(AuthRequest),
     /// Note the version that all members speak.
     ClusterVersionSet(ClusterVersionSetRequest),
     /// Note what a member says of itself.
@@ -56,17 +59,20 @@ mod field {
 pub struct LogEntry {
     /// Who waits for it, if anyone.
     pub id: Option<RequestId>,
+    /// On whose behalf it is made, if that is anyone's.
+    pub who: Option<AuthInfo>,
     /// What is asked for.
     pub request: Option<LogRequest>,
 }
 
 impl LogRequest {
-    /// The data of a log entry: this request, for which `id` waits.
+    /// The data of a log entry: this request, for which `id` waits, on behalf of `who`.
     #[must_use]
-    pub fn encode(&self, id: RequestId) -> Bytes {
+    pub fn encode(&self, id: RequestId, who: Option<&AuthInfo>) -> Bytes {
         let header = RequestHeader {
             id: id.to_wire(),
-            ..RequestHeader::default()
+            username: who.map_or_else(String::new, |who| who.username().to_owned()),
+            auth_revision: who.map_or(0, |who| who.revision().get()),
         };
         let len = self.encoded_len() + message::encoded_len(field::HEADER, &header);
         let mut data = BytesMut::with_capacity(len);
@@ -78,12 +84,14 @@ impl LogRequest {
             Self::Txn(request) => message::encode(field::TXN, request, &mut data),
             Self::Compaction(request) => message::encode(field::COMPACTION, request, &mut data),
             Self::Alarm(request) => message::encode(field::ALARM, request, &mut data),
-            Self::ClusterVersionSet(_)
+            Self::Auth(_)
+            | Self::ClusterVersionSet(_)
             | Self::ClusterMemberAttrSet(_)
             | Self::DowngradeInfoSet(_) => {}
         }
         message::encode(field::HEADER, &header, &mut data);
         match self {
+            Self::Auth(request) => request.encode(&mut data),
             Self::ClusterVersionSet(request) => {
                 message::encode(field::CLUSTER_VERSION_SET, request, &mut data);
             }
@@ -105,6 +113,7 @@ impl LogRequest {
             Self::Txn(request) => message::encoded_len(field::TXN, request),
             Self::Compaction(request) => message::encoded_len(field::COMPACTION, request),
             Self::Alarm(request) => message::encoded_len(field::ALARM, request),
+            Self::Auth(request) => request.encoded_len(),
             Self::ClusterVersionSet(request) => {
                 message::encoded_len(field::CLUSTER_VERSION_SET, request)
             }
@@ -144,12 +153,16 @@ impl LogEntry {
                 field::HEADER => {
                     let header: RequestHeader = read(wire_type, data)?;
                     entry.id = RequestId::from_wire(header.id);
+                    entry.who = AuthInfo::from_wire(&header.username, header.auth_revision);
                     continue;
                 }
-                _ => {
-                    skip_field(wire_type, tag, data, DecodeContext::default())?;
-                    continue;
-                }
+                _ => match AuthRequest::decode(tag, wire_type, data)? {
+                    Some(request) => LogRequest::Auth(request),
+                    None => {
+                        skip_field(wire_type, tag, data, DecodeContext::default())?;
+                        continue;
+                    }
+                },
             });
         }
         Ok(entry)
@@ -172,10 +185,15 @@ mod tests {
         RequestId::from_wire(77).unwrap()
     }
 
+    fn who() -> AuthInfo {
+        AuthInfo::from_wire("u", 5).unwrap()
+    }
+
     fn one_of_each() -> Vec<(LogRequest, InternalRaftRequest)> {
         let header = Some(RequestHeader {
             id: 77,
-            ..Default::default()
+            username: "u".to_owned(),
+            auth_revision: 5,
         });
         let wire = InternalRaftRequest {
             header,
@@ -278,7 +296,11 @@ mod tests {
     #[test]
     fn every_kind_has_the_bytes_of_etcds_message() {
         for (request, wire) in one_of_each() {
-            assert_eq!(request.encode(id()), wire.encode_to_vec(), "{request:?}");
+            assert_eq!(
+                request.encode(id(), Some(&who())),
+                wire.encode_to_vec(),
+                "{request:?}"
+            );
         }
     }
 
@@ -287,9 +309,11 @@ mod tests {
         for (request, _) in one_of_each() {
             let expected = LogEntry {
                 id: Some(id()),
+                who: Some(who()),
                 request: Some(request.clone()),
             };
-            assert_eq!(LogEntry::decode(request.encode(id())).unwrap(), expected);
+            let data = request.encode(id(), Some(&who()));
+            assert_eq!(LogEntry::decode(data).unwrap(), expected);
         }
     }
 
@@ -305,7 +329,7 @@ mod tests {
             LogEntry::default()
         );
         for (request, _) in one_of_each() {
-            let data = request.encode(id());
+            let data = request.encode(id(), None);
             assert!(
                 LogEntry::decode(data.slice(..data.len() - 1)).is_err(),
                 "{request:?}"

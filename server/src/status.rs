@@ -3,6 +3,7 @@
 //! Clients compare the texts, so they are part of the interface (etcd's `rpctypes`). Every match here
 //! is exhaustive: an error without a code does not compile.
 
+use cairn_auth::AuthError;
 use cairn_mvcc::ReadError;
 use tonic::{Code, Status};
 
@@ -88,6 +89,7 @@ impl OnWire for ApplyError {
             Self::NoSpace => NO_SPACE,
             Self::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
             Self::Unsupported => (Code::FailedPrecondition, "etcdserver: not capable"),
+            Self::Auth(error) => error.wire(),
             Self::Malformed(error) => error.wire(),
             Self::Membership(error) => error.wire(),
         }
@@ -158,6 +160,56 @@ impl OnWire for DowngradeError {
                 Code::FailedPrecondition,
                 "etcdserver: cluster has a downgrade job in progress",
             ),
+        }
+    }
+}
+
+impl OnWire for AuthError {
+    fn wire(&self) -> Wire {
+        use Code::{FailedPrecondition, InvalidArgument};
+        match self {
+            Self::RootUserNotExist => (FailedPrecondition, "etcdserver: root user does not exist"),
+            Self::RootRoleNotExist => (
+                FailedPrecondition,
+                "etcdserver: root user does not have root role",
+            ),
+            Self::UserAlreadyExist => (FailedPrecondition, "etcdserver: user name already exists"),
+            Self::UserEmpty => (InvalidArgument, "etcdserver: user name is empty"),
+            Self::UserNotFound => (FailedPrecondition, "etcdserver: user name not found"),
+            Self::RoleAlreadyExist => (FailedPrecondition, "etcdserver: role name already exists"),
+            Self::RoleNotFound => (FailedPrecondition, "etcdserver: role name not found"),
+            Self::RoleEmpty => (InvalidArgument, "etcdserver: role name is empty"),
+            // etcd's engine takes longer keys.
+            Self::NameTooLong { .. } => (
+                InvalidArgument,
+                "etcdserver: a user or role name has more than 511 bytes",
+            ),
+            Self::PermissionNotGiven => (InvalidArgument, "etcdserver: permission not given"),
+            Self::AuthFailed => (
+                InvalidArgument,
+                "etcdserver: authentication failed, invalid user ID or password",
+            ),
+            // etcd has no code for it, so its inner text gets out.
+            Self::NoPasswordUser => (
+                Code::Unknown,
+                "auth: authentication failed, password was given for no password user",
+            ),
+            Self::PermissionDenied => (Code::PermissionDenied, "etcdserver: permission denied"),
+            Self::RoleNotGranted => (
+                FailedPrecondition,
+                "etcdserver: role is not granted to the user",
+            ),
+            Self::PermissionNotGranted => (
+                FailedPrecondition,
+                "etcdserver: permission is not granted to the role",
+            ),
+            Self::AuthNotEnabled => (
+                FailedPrecondition,
+                "etcdserver: authentication is not enabled",
+            ),
+            Self::AuthOldRevision => (InvalidArgument, "etcdserver: revision of auth store is old"),
+            Self::InvalidAuthToken => (Code::Unauthenticated, "etcdserver: invalid auth token"),
+            Self::InvalidAuthMgmt => (InvalidArgument, "etcdserver: invalid auth management"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use cairn_auth::{AuthInfo, AuthRequest, AuthStore, TokenChange};
 use cairn_backend::{ReadError as StorageError, Table};
 use cairn_consensus::{ConfChange, Entry, EntryKind, LogIndex, MemberId, Term};
 use cairn_mvcc::{Change, CompactError, CompactionPoint, LeaseId, Store, WriteBatch};
@@ -11,6 +12,7 @@ use cairn_proto::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmType, CompactionRequest, alarm_request::AlarmAction,
 };
 
+use super::permission::Permission;
 use super::{Failure, FatalError, Outcome, txn};
 use crate::alarms::{Alarm, Alarms};
 use crate::error::ApplyError;
@@ -25,11 +27,17 @@ use crate::request_ids::RequestId;
 /// Invariants:
 /// 1. `applied` is the index stored with the data: what is at or below it is never applied again.
 /// 2. `alarms` and `membership`, as doors see them, are those stored with the data.
+/// 3. Doors see `rules` once the batch that changed them has ended, before anyone is answered.
 pub struct Applier {
     store: Store,
     applied: LogIndex,
     alarms: Arc<ArcSwap<Alarms>>,
     membership: Arc<ArcSwap<Membership>>,
+    /// The rules as the entries applied so far have made them.
+    rules: AuthStore,
+    /// Whether they are other than those that doors see.
+    rules_changed: bool,
+    published_rules: Arc<ArcSwap<AuthStore>>,
 }
 
 /// What became of a change of the group.
@@ -48,6 +56,8 @@ pub struct Applied {
     pub replies: Vec<(RequestId, Result<Outcome, ApplyError>)>,
     /// What changed in the store, in order.
     pub changes: Vec<Change>,
+    /// What happens to the tokens that this member accepts, in order.
+    pub tokens: Vec<TokenChange>,
     /// Whether a compaction was scheduled.
     pub compaction: bool,
     /// Changes of the group, each to be answered to raft: done, or not.
@@ -77,11 +87,16 @@ impl Applier {
         });
         let alarms = Arc::new(ArcSwap::from_pointee(Alarms::restore(&tx)?));
         let membership = Arc::new(ArcSwap::from_pointee(Membership::restore(&tx)?));
+        let rules = AuthStore::restore(&tx)?;
+        let published_rules = Arc::new(ArcSwap::from_pointee(rules.clone()));
         Ok(Self {
             store,
             applied,
             alarms,
             membership,
+            rules,
+            rules_changed: false,
+            published_rules,
         })
     }
 
@@ -98,6 +113,11 @@ impl Applier {
     /// The members, as they change.
     pub fn membership(&self) -> Arc<ArcSwap<Membership>> {
         Arc::clone(&self.membership)
+    }
+
+    /// Users, roles and permissions, as they change.
+    pub fn rules(&self) -> Arc<ArcSwap<AuthStore>> {
+        Arc::clone(&self.published_rules)
     }
 
     /// Applies `entries`, in order; those that the store holds already are passed over.
@@ -137,6 +157,10 @@ impl Applier {
             tx.put(Table::Meta, APPLIED_TERM_KEY, be_bytes(term.get()));
         }
         batch.end()?;
+        if self.rules_changed {
+            self.published_rules.store(Arc::new(self.rules.clone()));
+            self.rules_changed = false;
+        }
         Ok(applied)
     }
 
@@ -146,12 +170,12 @@ impl Applier {
         batch: &mut WriteBatch<'_>,
         applied: &mut Applied,
     ) -> Result<(), FatalError> {
-        let Ok(LogEntry { id, request }) = LogEntry::decode(data) else {
+        let Ok(LogEntry { id, who, request }) = LogEntry::decode(data) else {
             applied.unreadable.push(self.applied);
             return Ok(());
         };
         let done = match request {
-            Some(request) => self.carry_out(request, batch, applied),
+            Some(request) => self.carry_out(request, who.as_ref(), batch, applied),
             None => Err(ApplyError::Unsupported.into()),
         };
         let reply = match done {
@@ -166,18 +190,25 @@ impl Applier {
     fn carry_out(
         &mut self,
         request: LogRequest,
+        who: Option<&AuthInfo>,
         batch: &mut WriteBatch<'_>,
         applied: &mut Applied,
     ) -> Result<Outcome, Failure> {
+        let rules = &self.rules;
+        let permission = Permission { rules, who };
         match request {
             LogRequest::Put(put) => {
                 self.check_alarms(NeedsSpace::Yes)?;
                 let put = Put::parse(put).map_err(ApplyError::from)?;
+                permission
+                    .put(&put, &keys_of_lease)
+                    .map_err(ApplyError::from)?;
                 self.put(&put, batch, applied).map(Outcome::Put)
             }
             LogRequest::DeleteRange(delete) => {
                 self.check_alarms(NeedsSpace::No)?;
                 let delete = DeleteRange::parse(delete).map_err(ApplyError::from)?;
+                permission.delete_range(&delete).map_err(ApplyError::from)?;
                 let mut txn = batch.txn();
                 let response = txn::write_delete_range(&delete, &mut txn)?;
                 applied.changes.extend(txn.end().changes);
@@ -191,6 +222,9 @@ impl Applier {
                     NeedsSpace::No
                 })?;
                 let txn = Txn::parse_logged(txn).map_err(ApplyError::from)?;
+                permission
+                    .txn(&txn, &keys_of_lease)
+                    .map_err(ApplyError::from)?;
                 self.txn(&txn, batch, applied).map(Outcome::Txn)
             }
             LogRequest::Compaction(CompactionRequest { revision, .. }) => {
@@ -200,6 +234,7 @@ impl Applier {
                 Ok(outcome)
             }
             LogRequest::Alarm(alarm) => Ok(Outcome::Alarm(self.alarm(&alarm, batch))),
+            LogRequest::Auth(request) => self.auth(&request, who, batch, applied),
             LogRequest::ClusterMemberAttrSet(attributes) => {
                 self.set_member_attributes(attributes, batch);
                 Ok(Outcome::Done)
@@ -252,6 +287,21 @@ impl Applier {
         let response = chosen.write(&mut txn)?;
         applied.changes.extend(txn.end().changes);
         Ok(response)
+    }
+
+    fn auth(
+        &mut self,
+        request: &AuthRequest,
+        who: Option<&AuthInfo>,
+        batch: &mut WriteBatch<'_>,
+        applied: &mut Applied,
+    ) -> Result<Outcome, Failure> {
+        let index = self.applied.get();
+        let done = self.rules.apply(request, who, index, batch.backend());
+        let done = done.map_err(ApplyError::from)?;
+        self.rules_changed = true;
+        applied.tokens.extend(done.tokens);
+        Ok(Outcome::Auth(done.response))
     }
 
     fn alarm(&mut self, request: &AlarmRequest, batch: &mut WriteBatch<'_>) -> Vec<AlarmMember> {
@@ -357,6 +407,11 @@ fn compact(revision: i64, batch: &mut WriteBatch<'_>) -> Result<Outcome, Failure
 /// No lease can be granted by this version, so none exists.
 const fn lease_exists(_: LeaseId) -> bool {
     false
+}
+
+/// The keys attached to a lease.
+const fn keys_of_lease(_: LeaseId) -> Vec<Bytes> {
+    Vec::new()
 }
 
 fn alarm_record(alarm: Alarm, member: MemberId) -> AlarmMember {

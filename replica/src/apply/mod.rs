@@ -7,6 +7,7 @@
 
 mod applier;
 mod outcome;
+pub mod permission;
 mod reader;
 pub mod txn;
 

@@ -1,5 +1,6 @@
 //! What an applied entry answers to the request that waits for it.
 
+use cairn_auth::AuthResponse;
 use cairn_mvcc::CompactionPoint;
 use cairn_proto::etcdserverpb::{self, AlarmMember};
 use cairn_proto::stored;
@@ -19,6 +20,8 @@ pub enum Outcome {
     Alarm(Vec<AlarmMember>),
     /// To a change of the members: all of them.
     Members(Vec<etcdserverpb::Member>),
+    /// To a request about users and roles.
+    Auth(AuthResponse),
     /// To what answers nothing.
     Done,
 }

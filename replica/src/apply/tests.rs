@@ -1,6 +1,7 @@
 //! The applier against a naive model, against itself in other batches, and after crashes.
 
 mod model;
+mod permission;
 mod requests;
 
 use bytes::Bytes;
@@ -68,7 +69,7 @@ fn entries(requests: &[LogRequest]) -> Vec<Entry> {
         .map(|(number, request)| Entry {
             index: LogIndex::new(number),
             term: Term::new(1 + number / 7),
-            kind: EntryKind::Normal(request.encode(RequestId::from_wire(number).unwrap())),
+            kind: EntryKind::Normal(request.encode(RequestId::from_wire(number).unwrap(), None)),
         })
         .collect()
 }

@@ -258,7 +258,7 @@ impl Housekeeper {
     /// Proposes and does not wait: what comes of it shows in the store.
     fn propose(&self, request: &LogRequest) {
         let id = self.tasks.request_ids.next();
-        let data = request.encode(id);
+        let data = request.encode(id, None);
         let (reply, _) = Reply::channel();
         let request = Request {
             id,

@@ -164,7 +164,7 @@ impl Member {
             return Err(ProposeError::TooManyRequests.into());
         }
         let id = self.request_ids.next();
-        let data = request.encode(id);
+        let data = request.encode(id, None);
         drop(request);
         let (bytes, bytes_max) = (data.len(), self.limits.request_bytes_max);
         if bytes > bytes_max {

@@ -67,7 +67,8 @@ impl ApplyMetrics {
                     self.txns.observe(each, true);
                 }
                 Ok(Outcome::Compaction(_)) => self.compactions.observe(each, true),
-                Ok(Outcome::Alarm(_) | Outcome::Members(_) | Outcome::Done) | Err(_) => {}
+                Ok(Outcome::Alarm(_) | Outcome::Members(_) | Outcome::Auth(_) | Outcome::Done)
+                | Err(_) => {}
             }
         }
         let metrics = &self.metrics;

@@ -67,6 +67,7 @@ impl Model {
             | LogRequest::DowngradeInfoSet(_) => {
                 return Ok("done".to_owned());
             }
+            LogRequest::Auth(_) => panic!("rules have a model of their own"),
         };
         if !self.alarms[1].is_empty() {
             return Err(ApplyError::Corrupt);
@@ -288,6 +289,7 @@ pub(super) fn told(reply: &Result<Outcome, ApplyError>) -> Told {
         Outcome::Compaction(point) => format!("compacted {}", point.to_wire()),
         Outcome::Alarm(alarms) => format!("{} alarms", alarms.len()),
         Outcome::Members(members) => format!("{} members", members.len()),
+        Outcome::Auth(told) => format!("{told:?}"),
         Outcome::Done => "done".to_owned(),
     })
 }

@@ -1,0 +1,150 @@
+//! Whether a caller may do what a request says: etcd's rules, for doors and for the log alike.
+//!
+//! Each key that a request looks at, by comparing and by asking for what was there before too, needs
+//! the right to read; each that it writes, the right to write. Of a transaction everything is
+//! checked, at any depth and on both branches, whichever is taken (CVE-2026-33343).
+
+use bytes::Bytes;
+use cairn_auth::{Access, AuthError, AuthInfo, AuthStore, KeySpan};
+use cairn_index::KeyRange;
+use cairn_mvcc::LeaseId;
+
+use crate::request::{DeleteRange, Operation, Put, Set, Txn};
+
+/// The keys that are attached to a lease; none if there is no such lease.
+pub type KeysOfLease<'a> = &'a dyn Fn(LeaseId) -> Vec<Bytes>;
+
+/// What a caller is checked by.
+#[derive(Clone, Copy)]
+pub struct Permission<'a> {
+    /// The rules.
+    pub rules: &'a AuthStore,
+    /// The caller; none is nobody.
+    pub who: Option<&'a AuthInfo>,
+}
+
+impl Permission<'_> {
+    /// Checks a read.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub fn read(&self, range: &KeyRange) -> Result<(), AuthError> {
+        self.rules.check_range(self.who, span(range), Access::Read)
+    }
+
+    fn write(&self, range: &KeyRange) -> Result<(), AuthError> {
+        self.rules.check_range(self.who, span(range), Access::Write)
+    }
+
+    fn write_key(&self, key: &[u8]) -> Result<(), AuthError> {
+        self.rules
+            .check_range(self.who, KeySpan::One(key), Access::Write)
+    }
+
+    /// Checks a put.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub fn put(&self, put: &Put, keys_of_lease: KeysOfLease<'_>) -> Result<(), AuthError> {
+        self.write_key(&put.key)?;
+        if let Set::To(Some(lease)) = put.lease {
+            self.lease_writes(lease, keys_of_lease)?;
+        }
+        if put.prev_kv {
+            let key = KeySpan::One(&put.key);
+            self.rules.check_range(self.who, key, Access::Read)?;
+        }
+        Ok(())
+    }
+
+    /// Checks a delete.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub fn delete_range(&self, delete: &DeleteRange) -> Result<(), AuthError> {
+        self.write(&delete.range)?;
+        if delete.prev_kv {
+            self.read(&delete.range)?;
+        }
+        Ok(())
+    }
+
+    /// Checks all that a transaction might do.
+    ///
+    /// # Errors
+    ///
+    /// The first refusal.
+    pub fn txn(&self, txn: &Txn, keys_of_lease: KeysOfLease<'_>) -> Result<(), AuthError> {
+        if !self.rules.is_enabled() {
+            return Ok(());
+        }
+        for compare in &txn.compares {
+            self.read(&compare.range)?;
+        }
+        for operation in txn.success.iter().chain(&txn.failure) {
+            match operation {
+                Operation::Range(range) => self.read(&range.query.range)?,
+                Operation::Put(put) => self.put(put, keys_of_lease)?,
+                Operation::DeleteRange(delete) => self.delete_range(delete)?,
+                Operation::Txn(nested) => self.txn(nested, keys_of_lease)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the keys of a lease may be deleted, as its end would: who revokes it, and who
+    /// attaches another key, must be allowed to.
+    ///
+    /// # Errors
+    ///
+    /// The first refusal.
+    pub fn lease_writes(
+        &self,
+        lease: LeaseId,
+        keys_of_lease: KeysOfLease<'_>,
+    ) -> Result<(), AuthError> {
+        self.each_key(lease, keys_of_lease, Access::Write)
+    }
+
+    /// Checks that the keys of a lease may be looked at.
+    ///
+    /// # Errors
+    ///
+    /// The first refusal.
+    pub fn lease_reads(
+        &self,
+        lease: LeaseId,
+        keys_of_lease: KeysOfLease<'_>,
+    ) -> Result<(), AuthError> {
+        self.each_key(lease, keys_of_lease, Access::Read)
+    }
+
+    /// Root is asked nothing else, not even whether the rules are still the same: expiry revokes on
+    /// root's behalf.
+    fn each_key(
+        &self,
+        lease: LeaseId,
+        keys_of_lease: KeysOfLease<'_>,
+        access: Access,
+    ) -> Result<(), AuthError> {
+        if self.rules.check_admin(self.who).is_ok() {
+            return Ok(());
+        }
+        keys_of_lease(lease)
+            .iter()
+            .try_for_each(|key| self.rules.check_range(self.who, KeySpan::One(key), access))
+    }
+}
+
+fn span(range: &KeyRange) -> KeySpan<'_> {
+    match range {
+        KeyRange::One(key) => KeySpan::One(key),
+        KeyRange::Span { start, end } => KeySpan::Between(start, end),
+        KeyRange::From(start) => KeySpan::From(start),
+        // The least key there is.
+        KeyRange::All => KeySpan::From(&[0]),
+    }
+}
