@@ -27,4 +27,5 @@ pub mod serve;
 pub mod settings;
 pub mod start;
 pub mod status;
+pub mod tls;
 pub mod watching;

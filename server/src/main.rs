@@ -1,6 +1,7 @@
 //! The `cairn` binary: settings, logs, signals; everything else is the library's.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -86,8 +87,10 @@ fn run(settings: &Settings) -> Result<Ending, StartError> {
             published = server.publish(settings) => published?,
             ending = asked_to_stop(&mut terminate, &mut interrupt) => return Ok(ending),
         }
-        for url in &settings.listen.clients {
-            tracing::info!(url = url.url().as_str(), "ready to serve client requests");
+        let urls = settings.listen.clients.iter();
+        let listeners: BTreeMap<_, _> = urls.map(|url| (url.address(), url.url())).collect();
+        for url in listeners.values() {
+            tracing::info!(url = url.as_str(), "ready to serve client requests");
         }
         Ok::<_, StartError>(asked_to_stop(&mut terminate, &mut interrupt).await)
     })?;

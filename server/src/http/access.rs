@@ -13,6 +13,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
 use super::reply;
+use crate::serve::OverTls;
 use crate::settings::{Allowed, HttpSettings};
 
 /// Puts the checks in front of every page of `router`.
@@ -26,7 +27,8 @@ async fn check(
     next: Next,
 ) -> Response {
     let host = host_name(&request).to_owned();
-    if !settings.hosts.contains(&host) {
+    let is_protected = request.extensions().get::<OverTls>().is_some();
+    if !is_protected && !settings.hosts.contains(&host) {
         tracing::warn!(
             host,
             "rejecting HTTP request to prevent DNS rebinding attacks"

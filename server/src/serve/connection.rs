@@ -10,13 +10,13 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
-use super::mended::Mended;
+use super::entrance::{Entrance, Guard, Seal};
 use super::opening::{Opening, Protocol};
 use super::ping_policy::PingPolicy;
 use super::rewound::Rewound;
 use super::socket::Socket;
 use super::watched::Watched;
-use crate::doors::Door;
+use crate::tls::ServerTls;
 
 /// What one connection may ask of the server.
 #[derive(Clone, Copy, Debug)]
@@ -53,24 +53,36 @@ const UNSEEN_RESETS_MAX: usize = 64;
 /// Streams that may fail by a client's faults before its connection is closed.
 const FAULTY_STREAMS_MAX: usize = 1024;
 
+/// A connection of which it is known what it speaks.
+struct Opened {
+    socket: Socket,
+    opening: Opening,
+    seal: Option<Seal>,
+}
+
 /// Serves `socket` until either side closes it. Errors end the connection and nothing else.
-pub(super) async fn serve(mut socket: Socket, door: Arc<Door>, limits: ConnectionLimits) {
+pub(super) async fn serve(socket: Socket, entrance: Arc<Entrance>, limits: ConnectionLimits) {
     socket.send_at_once();
-    let opening = tokio::time::timeout(HEADER_READ_TIMEOUT, Opening::read(&mut socket)).await;
-    let Ok(Ok(Some(opening))) = opening else {
+    let Some(opened) = open(socket, &entrance.guard).await else {
         return;
     };
-    let service = service_fn(move |request: Request<Incoming>| {
-        let door = Arc::clone(&door);
-        async move { Ok::<_, Infallible>(door.answer(request).await) }
+    let seal = opened.seal;
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(seal) = &seal {
+            seal.put_on(&mut request);
+        }
+        let entrance = Arc::clone(&entrance);
+        async move { Ok::<_, Infallible>(entrance.door.answer(request).await) }
     });
+    let (opening, socket) = (opened.opening, opened.socket);
     let ended = match opening.protocol {
         Protocol::Http2 => {
             let policy = PingPolicy::new(limits.client_ping_interval_min);
-            let io = TokioIo::new(Watched::new(Mended::new(socket), policy));
+            let io = TokioIo::new(Watched::new(Rewound::mended(socket), policy));
             http2_builder(limits).serve_connection(io, service).await
         }
-        Protocol::Http1 => {
+        // TLS where there is none is what HTTP/1.1's parser will refuse.
+        Protocol::Http1 | Protocol::Tls => {
             let io = TokioIo::new(Rewound::new(opening.bytes, socket));
             http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -85,6 +97,47 @@ pub(super) async fn serve(mut socket: Socket, door: Arc<Door>, limits: Connectio
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended with an error");
     }
+}
+
+/// Finds out what a connection speaks, within TLS if there is TLS. None: it has ended.
+async fn open(mut socket: Socket, guard: &Guard) -> Option<Opened> {
+    match guard {
+        Guard::Tls(tls) => secure(tls, Vec::new(), socket).await,
+        Guard::Plain | Guard::Either(_) => {
+            let opening = read_opening(&mut socket).await?;
+            match guard {
+                Guard::Either(tls) if opening.protocol == Protocol::Tls => {
+                    secure(tls, opening.bytes, socket).await
+                }
+                _ => Some(Opened {
+                    socket,
+                    opening,
+                    seal: None,
+                }),
+            }
+        }
+    }
+}
+
+/// Shakes hands with a client of whom `read` has been read.
+async fn secure(tls: &ServerTls, read: Vec<u8>, socket: Socket) -> Option<Opened> {
+    let remote = socket.remote();
+    let secured = tls.accept(Rewound::new(read, socket), remote).await?;
+    let mut socket = Socket::Tls(Box::new(secured.stream));
+    let opening = read_opening(&mut socket).await?;
+    let seal = Seal {
+        certificate: secured.certificate,
+    };
+    Some(Opened {
+        socket,
+        opening,
+        seal: Some(seal),
+    })
+}
+
+async fn read_opening(socket: &mut Socket) -> Option<Opening> {
+    let opening = tokio::time::timeout(HEADER_READ_TIMEOUT, Opening::read(socket)).await;
+    opening.ok()?.ok()?
 }
 
 fn http2_builder(limits: ConnectionLimits) -> http2::Builder<TokioExecutor> {

@@ -7,11 +7,16 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// What every HTTP/2 client sends first, and no other protocol begins with.
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// A TLS record of a handshake begins with it; no method of HTTP does.
+const TLS_HANDSHAKE: u8 = 22;
+
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// HTTP/2 from the first byte on, as gRPC does.
     Http2,
+    /// TLS, with anything in it.
+    Tls,
     /// Anything else: HTTP/1.1, or what its parser will refuse.
     Http1,
 }
@@ -42,6 +47,8 @@ impl Opening {
                 Protocol::Http2
             } else if PREFACE.starts_with(&bytes) {
                 continue;
+            } else if bytes.first() == Some(&TLS_HANDSHAKE) {
+                Protocol::Tls
             } else {
                 Protocol::Http1
             };
@@ -74,13 +81,20 @@ mod tests {
         for sent in [
             &b"GET /version HTTP/1.1\r\n\r\n"[..],
             b"PRX",
-            b"\x16\x03\x01",
+            b"\x17\x03\x01",
             b"P\0",
         ] {
             let opening = read(sent).await.unwrap();
             assert_eq!(opening.protocol, Protocol::Http1);
             assert!(sent.starts_with(&opening.bytes) && !opening.bytes.is_empty());
         }
+    }
+
+    #[tokio::test]
+    async fn tls_is_known_by_its_first_byte() {
+        let opening = read(b"\x16\x03\x01").await.unwrap();
+        assert_eq!(opening.protocol, Protocol::Tls);
+        assert_eq!(opening.bytes, b"\x16\x03\x01");
     }
 
     #[tokio::test]

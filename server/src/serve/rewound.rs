@@ -1,20 +1,44 @@
-//! A connection some of whose bytes have been read already and are read again.
+//! A connection with something in front of what is still to come through it: bytes that have been
+//! read already and are read again, or bytes that are mended before they are read. What is written
+//! passes through.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// First `read`, then what comes through `socket`.
+use super::authority::AuthorityMender;
+
+/// Bytes read at once while the connection's authorities are looked at.
+const READ_BYTES: usize = 8 << 10;
+
+/// First `ready`, then what comes through `socket`, which `mender` sees before.
+#[derive(Debug)]
 pub(super) struct Rewound<S> {
-    read: Vec<u8>,
+    ready: Bytes,
+    mender: Option<AuthorityMender>,
     socket: S,
 }
 
 impl<S> Rewound<S> {
-    pub(super) const fn new(read: Vec<u8>, socket: S) -> Self {
-        Self { read, socket }
+    /// A connection of which `read` has been read.
+    pub(super) fn new(read: Vec<u8>, socket: S) -> Self {
+        Self {
+            ready: read.into(),
+            mender: None,
+            socket,
+        }
+    }
+
+    /// An HTTP/2 connection behind its preface, whose authorities may need mending.
+    pub(super) fn mended(socket: S) -> Self {
+        Self {
+            ready: Bytes::new(),
+            mender: Some(AuthorityMender::new()),
+            socket,
+        }
     }
 }
 
@@ -25,13 +49,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let rewound = self.get_mut();
-        if rewound.read.is_empty() {
-            return Pin::new(&mut rewound.socket).poll_read(context, buffer);
+        while rewound.ready.is_empty() {
+            let Some(mender) = rewound.mender.as_mut().filter(|mender| !mender.is_done()) else {
+                return Pin::new(&mut rewound.socket).poll_read(context, buffer);
+            };
+            let mut scratch = [0; READ_BYTES];
+            let mut received = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut rewound.socket).poll_read(context, &mut received))?;
+            let mut mended = BytesMut::new();
+            if received.filled().is_empty() {
+                mended = mender.rest();
+                if mended.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+            } else {
+                mender.pass(received.filled(), &mut mended);
+            }
+            rewound.ready = mended.freeze();
         }
-        let taken = rewound.read.len().min(buffer.remaining());
-        let later = rewound.read.split_off(taken);
-        buffer.put_slice(&rewound.read);
-        rewound.read = later;
+        let now = rewound.ready.len().min(buffer.remaining());
+        buffer.put_slice(rewound.ready.get(..now).unwrap_or_default());
+        rewound.ready.advance(now);
         Poll::Ready(Ok(()))
     }
 }
@@ -63,5 +101,34 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().socket).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_read_is_read_again_before_the_rest() {
+        let mut rewound = Rewound::new(b"abc".to_vec(), &b"def"[..]);
+        let mut first = [0; 2];
+        rewound.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"ab");
+        let mut rest = Vec::new();
+        rewound.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"cdef");
+    }
+
+    #[tokio::test]
+    async fn bytes_that_the_mender_holds_back_are_read_when_nothing_more_comes() {
+        let torn = b"\0\0\x20\x01\x04\0\0";
+        let mut read = Vec::new();
+        Rewound::mended(&torn[..])
+            .read_to_end(&mut read)
+            .await
+            .unwrap();
+        assert_eq!(read, torn);
     }
 }

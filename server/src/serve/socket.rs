@@ -1,11 +1,15 @@
 //! What a client is connected through: TCP or a unix socket.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
+
+use super::rewound::Rewound;
 
 /// An accepted connection that belongs to no runtime yet.
 #[derive(Debug)]
@@ -19,6 +23,7 @@ pub(super) enum Accepted {
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream<Rewound<Self>>>),
 }
 
 impl Accepted {
@@ -32,6 +37,14 @@ impl Accepted {
 }
 
 impl Socket {
+    /// Where the client is, if that is known here.
+    pub(super) fn remote(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Unix(_) | Self::Tls(_) => None,
+        }
+    }
+
     /// Lets small answers leave without waiting for the acknowledgement of those before.
     pub(super) fn send_at_once(&self) {
         if let Self::Tcp(stream) = self
@@ -48,6 +61,7 @@ macro_rules! either {
         match $socket.get_mut() {
             Socket::Tcp($stream) => $call,
             Socket::Unix($stream) => $call,
+            Socket::Tls($stream) => $call,
         }
     };
 }

@@ -10,9 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::connection::{self, ConnectionLimits};
 use super::descriptors;
+use super::entrance::Entrance;
 use super::listener::{Bound, BoundAddress, Listener, SocketOptions};
 use super::socket::Accepted;
-use crate::doors::Door;
 use crate::settings::ListenAddress;
 
 /// Connections that may wait for a worker to take them: more than a burst of clients at start, few
@@ -32,7 +32,7 @@ pub struct Worker {
 /// A connection on its way to a worker.
 struct Handover {
     accepted: Accepted,
-    door: Arc<Door>,
+    entrance: Arc<Entrance>,
     /// Its part of the connections that there may be.
     permit: OwnedSemaphorePermit,
 }
@@ -110,7 +110,7 @@ impl Workers {
         &self,
         address: &ListenAddress,
         options: SocketOptions,
-        door: Arc<Door>,
+        entrance: Arc<Entrance>,
     ) -> io::Result<BoundAddress> {
         let bound = Bound::bind(address, options)?;
         let at = bound.address()?;
@@ -125,7 +125,9 @@ impl Workers {
         let _runtime = first.handle.enter();
         let listener = bound.into_listener()?;
         let permits = Arc::clone(&self.permits);
-        first.handle.spawn(accept(listener, door, permits, senders));
+        first
+            .handle
+            .spawn(accept(listener, entrance, permits, senders));
         Ok(at)
     }
 
@@ -145,7 +147,7 @@ impl Handover {
         match self.accepted.into_socket() {
             Ok(socket) => {
                 tokio::spawn(async move {
-                    connection::serve(socket, self.door, limits).await;
+                    connection::serve(socket, self.entrance, limits).await;
                     drop(self.permit);
                 });
             }
@@ -156,7 +158,7 @@ impl Handover {
 
 async fn accept(
     listener: Listener,
-    door: Arc<Door>,
+    entrance: Arc<Entrance>,
     permits: Arc<Semaphore>,
     workers: Vec<mpsc::Sender<Handover>>,
 ) {
@@ -179,7 +181,7 @@ async fn accept(
         };
         let connection = Handover {
             accepted,
-            door: Arc::clone(&door),
+            entrance: Arc::clone(&entrance),
             permit,
         };
         if worker.send(connection).await.is_err() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::duration::FlagDuration;
@@ -14,7 +14,8 @@ use super::flag_value::UrlList;
 use super::later;
 use super::log::log_settings;
 use super::notice::Notice;
-use super::url::{ListenUrl, Place, Protection, Url, UrlError};
+use super::tls::{Around, tls_settings};
+use super::url::{ListenUrl, Place, Url, UrlError};
 use super::{
     AdvertiseSettings, Allowed, AutoCompaction, BackendSettings, CompactionSettings, HttpSettings,
     KeepaliveSettings, ListenSettings, MetricsDetail, Quota, RaftSettings, RequestLimits,
@@ -56,11 +57,19 @@ pub(super) fn assemble(
         "" => format!("{}.etcd", given.name),
         given => given.to_owned(),
     };
+    let around = Around {
+        data_dir: Path::new(&data_dir),
+        listen: &listen,
+        advertise: &advertise,
+        source,
+    };
+    let tls = tls_settings(given, &around, &mut notices)?;
     Ok(Settings {
         name: given.name.clone(),
         data_dir: PathBuf::from(&data_dir),
         wal_dir: (!given.wal_dir.is_empty()).then(|| PathBuf::from(&given.wal_dir)),
         listen,
+        tls,
         advertise,
         bootstrap,
         raft,
@@ -121,13 +130,8 @@ fn listen_settings(given: &GivenFlags) -> Result<ListenSettings, SettingsError> 
 fn listen_urls(name: &'static str, urls: &UrlList) -> Result<Vec<ListenUrl>, SettingsError> {
     urls.0
         .iter()
-        .map(|url| match url.protection() {
-            Protection::Plain => ListenUrl::new(url.clone())
-                .map_err(|source| SettingsError::Address { name, source }),
-            Protection::Tls => Err(SettingsError::NotYet {
-                name,
-                feature: "TLS",
-            }),
+        .map(|url| {
+            ListenUrl::new(url.clone()).map_err(|source| SettingsError::Address { name, source })
         })
         .collect()
 }
@@ -173,26 +177,6 @@ fn check_choices(given: &GivenFlags) -> Result<(), SettingsError> {
             "--discovery-fallback can't be {:?}; exit is the only choice",
             given.discovery_fallback
         )));
-    }
-    for (name, version) in [
-        ("tls-min-version", &given.tls_min_version),
-        ("tls-max-version", &given.tls_max_version),
-    ] {
-        if !matches!(version.as_str(), "" | "TLS1.2" | "TLS1.3") {
-            return Err(SettingsError::unfit(format!(
-                "unexpected TLS version {version:?} in --{name}; write TLS1.2 or TLS1.3"
-            )));
-        }
-    }
-    if given.tls_min_version == "TLS1.3" && given.tls_max_version == "TLS1.2" {
-        return Err(SettingsError::unfit(
-            "min version (TLS1.3) is greater than max version (TLS1.2)",
-        ));
-    }
-    if given.tls_min_version == "TLS1.3" && !given.cipher_suites.0.is_empty() {
-        return Err(SettingsError::unfit(
-            "cipher suites cannot be configured when only TLS1.3 is enabled",
-        ));
     }
     if !matches!(given.compact_hash_check_time.to_duration(), Some(time) if !time.is_zero()) {
         return Err(SettingsError::unfit(format!(

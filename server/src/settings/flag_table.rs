@@ -176,53 +176,53 @@ v2_deprecation "v2-deprecation": String = "", Moot, Same,
     "There is no v2 store; any stage is accepted.";
 }
 Security {
-cert_file "cert-file": String = "", LaterRefuse, Path(&["client-transport-security", "cert-file"]),
+cert_file "cert-file": String = "", Works, Path(&["client-transport-security", "cert-file"]),
     "Certificate of the client port.";
-key_file "key-file": String = "", LaterRefuse, Path(&["client-transport-security", "key-file"]),
+key_file "key-file": String = "", Works, Path(&["client-transport-security", "key-file"]),
     "Key of that certificate.";
-client_cert_auth "client-cert-auth": bool = "false", LaterRefuse, Path(&["client-transport-security", "client-cert-auth"]),
+client_cert_auth "client-cert-auth": bool = "false", Works, Path(&["client-transport-security", "client-cert-auth"]),
     "Ask clients for a certificate; its common name is the user.";
-client_cert_file "client-cert-file": String = "", LaterRefuse, Path(&["client-transport-security", "client-cert-file"]),
+client_cert_file "client-cert-file": String = "", Works, Path(&["client-transport-security", "client-cert-file"]),
     "Certificate that the server shows when it connects to itself.";
-client_key_file "client-key-file": String = "", LaterRefuse, Path(&["client-transport-security", "client-key-file"]),
+client_key_file "client-key-file": String = "", Works, Path(&["client-transport-security", "client-key-file"]),
     "Key of that certificate.";
-client_crl_file "client-crl-file": String = "", LaterRefuse, Absent,
+client_crl_file "client-crl-file": String = "", Works, Absent,
     "Client certificates that are revoked.";
-client_cert_allowed_hostname "client-cert-allowed-hostname": NameList = "", LaterRefuse, Path(&["client-transport-security", "allowed-hostname"]),
+client_cert_allowed_hostname "client-cert-allowed-hostname": NameList = "", Works, Path(&["client-transport-security", "allowed-hostname"]),
     "Host names of which a client's certificate must carry one.";
-trusted_ca_file "trusted-ca-file": String = "", LaterRefuse, Path(&["client-transport-security", "trusted-ca-file"]),
+trusted_ca_file "trusted-ca-file": String = "", Works, Path(&["client-transport-security", "trusted-ca-file"]),
     "Authorities that vouch for clients; set alone it forces client certificates.";
-auto_tls "auto-tls": bool = "false", LaterRefuse, Path(&["client-transport-security", "auto-tls"]),
+auto_tls "auto-tls": bool = "false", Works, Path(&["client-transport-security", "auto-tls"]),
     "Serve clients with a generated certificate.";
-peer_cert_file "peer-cert-file": String = "", LaterRefuse, Path(&["peer-transport-security", "cert-file"]),
+peer_cert_file "peer-cert-file": String = "", Works, Path(&["peer-transport-security", "cert-file"]),
     "Certificate of the peer port.";
-peer_key_file "peer-key-file": String = "", LaterRefuse, Path(&["peer-transport-security", "key-file"]),
+peer_key_file "peer-key-file": String = "", Works, Path(&["peer-transport-security", "key-file"]),
     "Key of that certificate.";
-peer_client_cert_auth "peer-client-cert-auth": bool = "false", LaterRefuse, Path(&["peer-transport-security", "client-cert-auth"]),
+peer_client_cert_auth "peer-client-cert-auth": bool = "false", Works, Path(&["peer-transport-security", "client-cert-auth"]),
     "Ask other members for a certificate.";
-peer_client_cert_file "peer-client-cert-file": String = "", LaterRefuse, Path(&["peer-transport-security", "client-cert-file"]),
+peer_client_cert_file "peer-client-cert-file": String = "", Works, Path(&["peer-transport-security", "client-cert-file"]),
     "Certificate to show to other members.";
-peer_client_key_file "peer-client-key-file": String = "", LaterRefuse, Path(&["peer-transport-security", "client-key-file"]),
+peer_client_key_file "peer-client-key-file": String = "", Works, Path(&["peer-transport-security", "client-key-file"]),
     "Key of that certificate.";
-peer_trusted_ca_file "peer-trusted-ca-file": String = "", LaterRefuse, Path(&["peer-transport-security", "trusted-ca-file"]),
+peer_trusted_ca_file "peer-trusted-ca-file": String = "", Works, Path(&["peer-transport-security", "trusted-ca-file"]),
     "Authorities that vouch for other members.";
-peer_cert_allowed_cn "peer-cert-allowed-cn": NameList = "", LaterRefuse, Path(&["peer-transport-security", "allowed-cn"]),
+peer_cert_allowed_cn "peer-cert-allowed-cn": NameList = "", Works, Path(&["peer-transport-security", "allowed-cn"]),
     "Common names of which a member's certificate must carry one.";
-peer_cert_allowed_hostname "peer-cert-allowed-hostname": NameList = "", LaterRefuse, Path(&["peer-transport-security", "allowed-hostname"]),
+peer_cert_allowed_hostname "peer-cert-allowed-hostname": NameList = "", Works, Path(&["peer-transport-security", "allowed-hostname"]),
     "Host names of which a member's certificate must carry one.";
-peer_auto_tls "peer-auto-tls": bool = "false", LaterRefuse, Path(&["peer-transport-security", "auto-tls"]),
+peer_auto_tls "peer-auto-tls": bool = "false", Works, Path(&["peer-transport-security", "auto-tls"]),
     "Serve other members with a generated certificate.";
-peer_crl_file "peer-crl-file": String = "", LaterRefuse, Absent,
+peer_crl_file "peer-crl-file": String = "", Works, Absent,
     "Member certificates that are revoked.";
-peer_skip_client_san_verification "peer-skip-client-san-verification": bool = "false", LaterRefuse, Path(&["peer-transport-security", "skip-client-san-verification"]),
+peer_skip_client_san_verification "peer-skip-client-san-verification": bool = "false", Works, Path(&["peer-transport-security", "skip-client-san-verification"]),
     "Do not compare a member's address with its certificate.";
-self_signed_cert_validity "self-signed-cert-validity": u64 = "1", LaterWarn, Same,
+self_signed_cert_validity "self-signed-cert-validity": u64 = "1", Works, Same,
     "Years that a generated certificate lasts.";
-cipher_suites "cipher-suites": NameList = "", LaterWarn, Same,
+cipher_suites "cipher-suites": NameList = "", Works, Same,
     "TLS cipher suites to offer. Empty means all that are safe.";
-tls_min_version "tls-min-version": String = "TLS1.2", LaterWarn, Same,
+tls_min_version "tls-min-version": String = "TLS1.2", Works, Same,
     "Oldest TLS version to accept: TLS1.2 or TLS1.3.";
-tls_max_version "tls-max-version": String = "", LaterWarn, Same,
+tls_max_version "tls-max-version": String = "", Works, Same,
     "Newest TLS version to accept. Empty means the newest there is.";
 cors "cors": Origins = "*", Works, Same,
     "Origins that browsers may call from, as URLs, comma separated. * means all.";

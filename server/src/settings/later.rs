@@ -1,7 +1,7 @@
 //! Flags whose feature is not in this build yet: said at start, never passed over in silence.
 
 use super::error::SettingsError;
-use super::flag::{Flag, Group, State};
+use super::flag::State;
 use super::flag_table::{FLAGS, GivenFlags};
 use super::notice::Notice;
 
@@ -27,7 +27,7 @@ pub(super) fn check_unsupported(
             State::LaterRefuse => {
                 return Err(SettingsError::NotYet {
                     name: flag.name,
-                    feature: feature(flag),
+                    feature: "discovery",
                 });
             }
         }
@@ -39,11 +39,4 @@ pub(super) fn check_unsupported(
         });
     }
     Ok(())
-}
-
-fn feature(flag: &Flag) -> &'static str {
-    match flag.group {
-        Group::Security => "TLS",
-        _ => "discovery",
-    }
 }

@@ -6,6 +6,7 @@
 //! already holds a member: what counts only for a first start is in [`FirstStart`].
 
 mod assembly;
+mod cipher_suite;
 mod command_line;
 mod config_file;
 mod duration;
@@ -20,6 +21,7 @@ mod help;
 mod later;
 mod log;
 mod notice;
+mod tls;
 mod url;
 mod version;
 
@@ -38,6 +40,10 @@ pub use self::first_start::{FirstStart, InitialMember};
 pub use self::flag_value::{ClusterState, InvalidValue};
 pub use self::log::{LogFormat, LogLevel, LogOutput, LogSettings};
 pub use self::notice::{Notice, Severity};
+pub use self::tls::{
+    AllowedSubjects, Callers, GeneratedIdentity, KeyPairFiles, TlsEndpoint, TlsIdentity, TlsKind,
+    TlsProtocol, TlsSettings, TlsVersions,
+};
 pub use self::url::{ListenAddress, ListenUrl, Place, Protection, Url, UrlError};
 pub use cairn_replica::quota::Quota;
 
@@ -156,6 +162,8 @@ pub struct Settings {
     pub wal_dir: Option<PathBuf>,
     /// Where to listen.
     pub listen: ListenSettings,
+    /// Certificates, and who may connect.
+    pub tls: TlsSettings,
     /// What member lists show.
     pub advertise: AdvertiseSettings,
     /// What a member that has no data yet starts with; read through [`Settings::first_start`].

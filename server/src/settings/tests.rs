@@ -216,6 +216,40 @@ fn settings_that_do_not_fit_exit_with_1_and_say_why() {
             &["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"],
             "is greater than",
         ),
+        (&["--cipher-suites", "NONE"], "unexpected TLS cipher suite"),
+        (
+            &[
+                "--cipher-suites=TLS_AES_128_GCM_SHA256",
+                "--tls-min-version=TLS1.3",
+            ],
+            "cannot be configured",
+        ),
+        (&["--cert-file", "c"], "--cert-file and --key-file"),
+        (&["--client-key-file", "k"], "--client-cert-file and"),
+        (&["--peer-key-file", "k"], "--peer-cert-file and"),
+        (
+            &["--auto-tls", "--self-signed-cert-validity=0"],
+            "greater than 0",
+        ),
+        (
+            &["--peer-cert-allowed-cn=a", "--peer-cert-allowed-hostname=b"],
+            "mutually exclusive",
+        ),
+        (
+            &[
+                "--listen-client-urls=https://127.0.0.1:1",
+                "--advertise-client-urls=https://127.0.0.1:1",
+            ],
+            "TLS key/cert (--cert-file, --key-file) must be provided",
+        ),
+        (
+            &["--listen-metrics-urls=https://127.0.0.1:1"],
+            "TLS key/cert (--cert-file, --key-file) must be provided",
+        ),
+        (
+            &["--listen-peer-urls=https://127.0.0.1:1"],
+            "TLS key/cert (--peer-cert-file, --peer-key-file) must be provided",
+        ),
         (
             &["--grpc-keepalive-interval", "-1s"],
             "must not be negative",
@@ -234,21 +268,9 @@ fn settings_that_do_not_fit_exit_with_1_and_say_why() {
 #[test]
 fn what_would_be_unsafe_to_ignore_is_refused() {
     for arguments in [
-        &["--cert-file", "c"][..],
-        &["--key-file", "k"],
-        &["--client-cert-auth"],
-        &["--trusted-ca-file", "t"],
-        &["--auto-tls"],
-        &["--peer-auto-tls"],
-        &["--peer-cert-allowed-cn", "x"],
-        &["--client-crl-file", "x"],
-        &["--discovery-srv", "example.com"],
+        &["--discovery-srv", "example.com"][..],
         &["--discovery-token", "t", "--discovery-endpoints", "e"],
         &["--auth-token", "jwt,pub-key=x"],
-        &[
-            "--listen-client-urls=https://127.0.0.1:1",
-            "--advertise-client-urls=",
-        ],
     ] {
         let error = start(arguments, &[], None).unwrap_err();
         assert!(
@@ -399,7 +421,7 @@ fn a_configuration_file_with_wrong_values_is_refused() {
         ("name: a\nname: b", "not valid YAML"),
         (
             "client-transport-security: {cert-file: c}",
-            "--cert-file is set",
+            "--cert-file and --key-file",
         ),
         (
             "discovery-config: {token: t, client: {endpoints: [e]}}",

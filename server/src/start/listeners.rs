@@ -8,8 +8,11 @@ use super::{StartError, worker_count};
 use crate::doors::{Door, DoorParts};
 use crate::member::Member;
 use crate::metrics::Metrics;
-use crate::serve::{ConnectionLimits, SocketOptions, Workers, raise_descriptor_limit};
-use crate::settings::{ListenAddress, ListenSettings, ListenUrl, Settings};
+use crate::serve::{
+    ConnectionLimits, Entrance, Guard, SocketOptions, Workers, raise_descriptor_limit,
+};
+use crate::settings::{ListenAddress, ListenSettings, ListenUrl, Protection, Settings};
+use crate::tls::ServerTls;
 
 /// Starts the workers and opens all doors for clients.
 pub(super) fn open_doors(
@@ -32,19 +35,33 @@ pub(super) fn open_doors(
     let options = SocketOptions {
         reuse_port: listen.reuse_port,
     };
+    let tls = settings.tls.clients.as_ref();
+    let tls = tls.map(ServerTls::load).transpose()?;
     for (address, door) in doors(listen, &parts) {
+        let guard = guard(listen, address, tls.as_ref());
         let is_for_clients = listen.clients.iter().any(|url| url.address() == address);
-        let bound = workers.listen(address, options, door).map_err(|source| {
-            let at = address_text(address);
-            format!("cannot listen on {at}: {source}. Is another server running?")
-        })?;
-        if is_for_clients {
+        let entrance = Arc::new(Entrance {
+            door,
+            guard: guard.clone(),
+        });
+        let bound = workers
+            .listen(address, options, entrance)
+            .map_err(|source| {
+                let at = address_text(address);
+                format!("cannot listen on {at}: {source}. Is another server running?")
+            })?;
+        if !is_for_clients {
+            tracing::info!(address = %bound, "serving HTTP pages");
+            continue;
+        }
+        if !matches!(guard, Guard::Plain) {
+            tracing::info!(address = %bound, "serving client traffic securely");
+        }
+        if !matches!(guard, Guard::Tls(_)) {
             tracing::info!(
                 address = %bound,
                 "serving client traffic insecurely; this is strongly discouraged!"
             );
-        } else {
-            tracing::info!(address = %bound, "serving HTTP pages");
         }
     }
     Ok(workers)
@@ -73,6 +90,24 @@ fn doors<'a>(
         doors.insert(address, door);
     }
     doors
+}
+
+/// What protects an address: what all URLs that name it say together.
+fn guard(listen: &ListenSettings, address: &ListenAddress, tls: Option<&Arc<ServerTls>>) -> Guard {
+    let urls = [&listen.clients, &listen.http, &listen.metrics];
+    let mut protections = urls
+        .into_iter()
+        .flatten()
+        .filter(|url| url.address() == address)
+        .map(|url| url.url().protection());
+    match tls {
+        Some(tls) if protections.clone().all(|it| it == Protection::Tls) => {
+            Guard::Tls(Arc::clone(tls))
+        }
+        Some(tls) if protections.any(|it| it == Protection::Tls) => Guard::Either(Arc::clone(tls)),
+        // The settings have no URL with TLS unless there is a certificate for it.
+        Some(_) | None => Guard::Plain,
+    }
 }
 
 fn address_text(address: &ListenAddress) -> String {

@@ -1,0 +1,60 @@
+//! TLS on connections that this member makes to others.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::endpoint::Endpoint;
+use super::error::TlsError;
+use super::source::Source;
+use crate::settings::TlsEndpoint;
+
+/// TLS towards other members.
+pub struct ClientTls {
+    source: Source<Arc<ClientConfig>>,
+}
+
+impl ClientTls {
+    /// Reads the files of `endpoint`, and makes them if it says so.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`], whose text tells an operator what to do.
+    pub fn load(endpoint: &TlsEndpoint) -> Result<Arc<Self>, TlsError> {
+        let files = Endpoint::new(endpoint)?;
+        let paths = files.paths();
+        let source = Source::load(paths, move |contents| {
+            files.client_side(contents).map(Arc::new)
+        })?;
+        Ok(Arc::new(Self { source }))
+    }
+
+    /// The configuration of the newest files that make sense. To be asked for each connection.
+    pub fn newest(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.source.newest())
+    }
+
+    /// Shakes hands with `host`, a name or an address without brackets, which the other side's
+    /// certificate must be for. HTTP/2 is what is spoken then.
+    ///
+    /// There is no time limit in it: how long a connection may take is the caller's to say.
+    ///
+    /// # Errors
+    ///
+    /// The connection's, or that a certificate is refused.
+    pub async fn connect<S>(&self, stream: S, host: &str) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        TlsConnector::from(self.newest())
+            .connect(name, stream)
+            .await
+    }
+}

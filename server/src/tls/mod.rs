@@ -1,0 +1,31 @@
+//! TLS, by rustls: what this member shows, whom it lets in, whom it believes.
+//!
+//! [`ServerTls`] takes connections, [`ClientTls`] makes them; both are made of an endpoint of the
+//! settings. Certificates, keys, authorities and revocation lists are all looked at again with every
+//! handshake (`files.rs`, `source.rs`), so that each of them can be replaced while the server runs;
+//! connections that are open go on as they were. What is replaced by something that cannot be used
+//! stays as it was, and the log says why.
+
+mod authorities;
+mod caller_address;
+mod caller_verifier;
+mod client_tls;
+mod endpoint;
+mod error;
+mod files;
+mod generated;
+mod judge;
+mod key_pair;
+mod protocol;
+mod rejections;
+mod revocation;
+mod server_tls;
+mod server_verifier;
+mod source;
+mod subject;
+
+pub use caller_address::WrongAddress;
+pub use client_tls::ClientTls;
+pub use error::TlsError;
+pub use server_tls::{HandshakeError, Secured, ServerTls};
+pub use subject::{ClientCertificate, CommonName};

@@ -1,0 +1,159 @@
+//! TLS on connections that others make.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::Acceptor;
+use rustls::{HandshakeKind, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::caller_address;
+use super::endpoint::{Endpoint, ServerSide};
+use super::error::TlsError;
+use super::rejections::Rejections;
+use super::source::Source;
+use super::subject::ClientCertificate;
+use crate::settings::{Callers, TlsEndpoint};
+
+/// A client that has not shaken hands by then is cut off; etcd's time.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handshakes that may be under way, of clients that have said hello. Further ones wait.
+const HANDSHAKES_MAX: usize = 1024;
+
+/// TLS for one kind of counterpart: shared by all listeners for it, and by all workers.
+pub struct ServerTls {
+    source: Source<ServerSide>,
+    handshakes: Semaphore,
+    rejections: Rejections,
+    name_is_user: bool,
+    checks_caller_address: bool,
+}
+
+/// A connection whose handshake is done.
+pub struct Secured<S> {
+    /// The connection.
+    pub stream: TlsStream<S>,
+    /// The client, where certificates name users.
+    pub certificate: Option<ClientCertificate>,
+}
+
+/// A handshake that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The counterpart said nothing, or not enough.
+    #[error("no TLS handshake within 10s")]
+    TimedOut,
+    /// It broke off, broke the protocol or showed a certificate that is refused.
+    #[error("{0}")]
+    Broken(#[from] io::Error),
+    /// The certificate of a resumed session is refused by now.
+    #[error("{0}")]
+    Refused(#[from] rustls::Error),
+    /// The certificate is not for the address that the counterpart calls from.
+    #[error("{0}")]
+    WrongAddress(#[from] caller_address::WrongAddress),
+}
+
+impl ServerTls {
+    /// Reads the files of `endpoint`, and makes them if it says so.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`], whose text tells an operator what to do.
+    pub fn load(endpoint: &TlsEndpoint) -> Result<Arc<Self>, TlsError> {
+        let files = Endpoint::new(endpoint)?;
+        let paths = files.paths();
+        let source = Source::load(paths, move |contents| files.server_side(contents))?;
+        let name_is_user = matches!(
+            endpoint.callers,
+            Callers::Certified {
+                name_is_user: true,
+                ..
+            }
+        );
+        Ok(Arc::new(Self {
+            source,
+            handshakes: Semaphore::new(HANDSHAKES_MAX),
+            rejections: Rejections::new(endpoint.kind),
+            name_is_user,
+            checks_caller_address: endpoint.checks_caller_address,
+        }))
+    }
+
+    /// The configuration of the newest files that make sense. To be asked for each connection.
+    pub fn newest(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.source.newest().config)
+    }
+
+    /// Shakes hands. None if that failed, which is in the log then. `remote` is where the counterpart
+    /// calls from; none for a unix socket.
+    pub async fn accept<S>(&self, stream: S, remote: Option<SocketAddr>) -> Option<Secured<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut server_name = None;
+        let handshake = self.handshake(stream, remote, &mut server_name);
+        let done = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await;
+        match done.unwrap_or(Err(HandshakeError::TimedOut)) {
+            Ok(secured) => Some(secured),
+            Err(error) => {
+                self.rejections
+                    .tell(remote, server_name.as_deref().unwrap_or_default(), &error);
+                None
+            }
+        }
+    }
+
+    async fn handshake<S>(
+        &self,
+        stream: S,
+        remote: Option<SocketAddr>,
+        server_name: &mut Option<String>,
+    ) -> Result<Secured<S>, HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        // Who is silent takes no turn.
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        *server_name = hello.client_hello().server_name().map(str::to_owned);
+        let turn = self.handshakes.acquire().await;
+        let newest = self.source.newest();
+        let stream = hello.into_stream(Arc::clone(&newest.config)).await?;
+        drop(turn);
+        let (_, connection) = stream.get_ref();
+        let mut certificate = None;
+        if let Some((own, chain)) = connection.peer_certificates().and_then(<[_]>::split_first) {
+            if connection.handshake_kind() == Some(HandshakeKind::Resumed) {
+                verify_again(&newest, own, chain)?;
+            }
+            if let (true, Some(remote)) = (self.checks_caller_address, remote) {
+                caller_address::check(own, remote.ip()).await?;
+            }
+            certificate = self.name_is_user.then(|| ClientCertificate::new(own));
+        }
+        Ok(Secured {
+            stream,
+            certificate,
+        })
+    }
+}
+
+/// A session may outlive its certificate.
+fn verify_again(
+    newest: &ServerSide,
+    own: &CertificateDer<'_>,
+    chain: &[CertificateDer<'_>],
+) -> Result<(), rustls::Error> {
+    match &newest.verifier {
+        Some(verifier) => verifier
+            .verify_client_cert(own, chain, UnixTime::now())
+            .map(drop),
+        None => Ok(()),
+    }
+}
