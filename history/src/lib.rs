@@ -9,15 +9,20 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod check;
 mod data;
+mod describe;
 mod file;
 mod history;
 mod key_range;
 mod key_value;
+mod model;
 mod number;
 mod record;
 mod request;
 mod shrink;
+mod timeline;
+mod verdict;
 mod watch_record;
 mod wire;
 
@@ -25,6 +30,7 @@ pub use answer::{
     Answer, DeleteResponse, HashKv, Outcome, RangeResponse, Refusal, Response, TxnOpResponse,
     TxnResponse,
 };
+pub use check::{Limits, check};
 pub use data::Data;
 pub use file::ReadError;
 pub use history::History;
@@ -37,4 +43,6 @@ pub use request::{
     SortTarget, TxnOp, TxnRequest,
 };
 pub use shrink::shrink;
+pub use timeline::Timeline;
+pub use verdict::{Counts, Rule, Verdict, Violation};
 pub use watch_record::{Event, EventKind, Watch, WatchRequest, WatchResponse, WatchSays};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Data, KeyRange, LeaseId, Revision};
+use crate::{Data, KeyRange, KeyValue, LeaseId, Revision};
 
 /// A request of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -256,6 +256,15 @@ impl Request {
         Self::DeleteRange(DeleteRequest::new(KeyRange::One(key.into())))
     }
 
+    /// Whether it may write this value under this key.
+    pub(crate) fn puts(&self, kv: &KeyValue) -> bool {
+        match self {
+            Self::Put(put) => put.puts(kv),
+            Self::Txn(txn) => txn.puts(kv),
+            _ => false,
+        }
+    }
+
     /// Whether it may change keys. A failed one that cannot is of no consequence.
     #[must_use]
     pub fn may_write(&self) -> bool {
@@ -309,6 +318,12 @@ impl PutRequest {
     }
 }
 
+impl PutRequest {
+    fn puts(&self, kv: &KeyValue) -> bool {
+        self.key == kv.key && (self.ignore_value || self.value == kv.value)
+    }
+}
+
 impl DeleteRequest {
     /// A deletion without options.
     #[must_use]
@@ -337,6 +352,14 @@ impl TxnRequest {
     pub fn is_serializable(&self) -> bool {
         self.ops()
             .all(|op| matches!(op, TxnOp::Range(range) if range.serializable))
+    }
+
+    fn puts(&self, kv: &KeyValue) -> bool {
+        self.ops().any(|op| match op {
+            TxnOp::Put(put) => put.puts(kv),
+            TxnOp::Txn(txn) => txn.puts(kv),
+            TxnOp::Range(_) | TxnOp::DeleteRange(_) => false,
+        })
     }
 
     fn ops(&self) -> impl Iterator<Item = &TxnOp> {
