@@ -1,0 +1,225 @@
+//! All leases of a member.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cairn_backend::{BatchTx, ReadTx, Table};
+use cairn_mvcc::{Change, ChangeKind, KvFields, LeaseId, MalformedKv};
+
+use crate::attachments::Attachments;
+use crate::error::{GrantError, RestoreError};
+use crate::lease::{Lease, Timer};
+use crate::primary::{Expired, Primary};
+use crate::record;
+use crate::renewal::Renewal;
+use crate::ttl::Ttl;
+
+/// The leases, their keys and, at the leader, their time.
+///
+/// Invariants:
+/// 1. A lease is here if it is stored, and stored as it is here.
+/// 2. The keys attached are the keys of the store that carry a lease, once
+///    [`follow`](Self::follow) has seen all changes.
+/// 3. At the leader a lease's time runs, or it waits for its start in `waiting`, or its expiry is
+///    under way; and as many are [expiring](Timer::Expiring) as `primary` has counted.
+#[derive(Debug, Default)]
+pub struct Leases {
+    pub(crate) table: BTreeMap<LeaseId, Lease>,
+    pub(crate) attachments: Attachments,
+    pub(crate) primary: Option<Primary>,
+}
+
+impl Leases {
+    /// Reads leases back, as they are when a member starts or has installed a snapshot: nobody's
+    /// time runs. `attached` are the keys that carry a lease.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`].
+    pub fn restore(
+        tx: &ReadTx,
+        attached: impl IntoIterator<Item = (LeaseId, Bytes)>,
+    ) -> Result<Self, RestoreError> {
+        let mut leases = Self::default();
+        let mut damaged = None;
+        let everything = (Bound::Unbounded, Bound::Unbounded);
+        tx.scan(Table::Lease, everything, &mut |key, value| {
+            let Some((id, lease)) = record::decode(key, value) else {
+                damaged = Some(RestoreError::Damaged { key: key.to_vec() });
+                return ControlFlow::Break(());
+            };
+            leases.table.insert(id, lease);
+            ControlFlow::Continue(())
+        })?;
+        if let Some(damaged) = damaged {
+            return Err(damaged);
+        }
+        for (lease, key) in attached {
+            leases.attachments.attach(&key, lease);
+        }
+        Ok(leases)
+    }
+
+    /// Grants a lease, by the log entry `at`.
+    ///
+    /// # Errors
+    ///
+    /// [`GrantError`] if there is one of this id.
+    pub fn grant(
+        &mut self,
+        id: LeaseId,
+        ttl: Ttl,
+        at: Renewal,
+        tx: &mut BatchTx<'_>,
+    ) -> Result<(), GrantError> {
+        if self.table.contains_key(&id) {
+            return Err(GrantError::Exists(id));
+        }
+        self.store(id, Lease::new(ttl, at), tx);
+        if let Some(primary) = &mut self.primary {
+            primary.waiting.push(id);
+        }
+        Ok(())
+    }
+
+    /// Ends a lease. `None` if there is no such lease; otherwise its keys, sorted, which are to be
+    /// deleted in one revision.
+    pub fn revoke(&mut self, id: LeaseId, tx: &mut BatchTx<'_>) -> Option<Vec<Arc<[u8]>>> {
+        let lease = self.table.remove(&id)?;
+        tx.delete(Table::Lease, &record::key(id));
+        if let Some(primary) = &mut self.primary
+            && lease.timer == Timer::Expiring
+        {
+            primary.leave_expiring();
+        }
+        Some(self.attachments.detach_all(id))
+    }
+
+    /// Ends an expired lease, as [`revoke`](Self::revoke), unless it is no longer what the leader
+    /// saw. The caller has checked that the entry is of the term that it carries.
+    pub fn expire(&mut self, expired: Expired, tx: &mut BatchTx<'_>) -> Option<Vec<Arc<[u8]>>> {
+        let lease = self.table.get_mut(&expired.id)?;
+        if lease.renewal == expired.renewal {
+            return self.revoke(expired.id, tx);
+        }
+        if let Some(primary) = &mut self.primary
+            && lease.timer == Timer::Expiring
+        {
+            // It was renewed through the log while its expiry was under way.
+            primary.leave_expiring();
+            lease.timer = Timer::Waiting;
+            primary.waiting.push(expired.id);
+        }
+        None
+    }
+
+    /// Notes what is left of a lease's time, or, with `None`, that it was renewed by the log entry
+    /// `at`. Nothing happens if there is no such lease.
+    pub fn checkpoint(
+        &mut self,
+        id: LeaseId,
+        remaining: Option<Ttl>,
+        at: Renewal,
+        tx: &mut BatchTx<'_>,
+    ) {
+        let Some(mut lease) = self.table.get(&id).copied() else {
+            return;
+        };
+        lease.checkpointing = false;
+        lease.remaining = remaining.filter(|remaining| *remaining < lease.ttl);
+        if remaining.is_none() {
+            lease.renewal = at;
+        }
+        if let Some(primary) = &mut self.primary {
+            match lease.timer {
+                Timer::Until(_) if remaining.is_none() => {
+                    lease.timer = Timer::Waiting;
+                    primary.waiting.push(id);
+                }
+                Timer::Until(_) => primary.checkpointed.push(id),
+                Timer::Waiting | Timer::Expiring => {}
+            }
+        }
+        self.store(id, lease, tx);
+    }
+
+    /// Attaches and detaches the keys that changed, in the order of their changes: a put takes the
+    /// key to the lease that it names, away from any other; a deletion detaches it.
+    ///
+    /// # Errors
+    ///
+    /// [`MalformedKv`] for bytes that no store made.
+    pub fn follow(&mut self, changes: &[Change]) -> Result<(), MalformedKv> {
+        for change in changes {
+            let lease = match change.kind {
+                ChangeKind::Put => KvFields::parse(&change.kv)?.lease,
+                ChangeKind::Delete => None,
+            };
+            match lease {
+                Some(lease) => self.attachments.attach(&change.key, lease),
+                None if self.attachments.is_empty() => {}
+                None => self.attachments.detach(&change.key),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is such a lease.
+    #[must_use]
+    pub fn contains(&self, id: LeaseId) -> bool {
+        self.table.contains_key(&id)
+    }
+
+    /// How many leases there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// The ids of all leases, in order.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = LeaseId> + '_ {
+        self.table.keys().copied()
+    }
+
+    /// The time to live that was granted.
+    #[must_use]
+    pub fn granted(&self, id: LeaseId) -> Option<Ttl> {
+        Some(self.table.get(&id)?.ttl)
+    }
+
+    /// The keys attached to a lease, sorted.
+    pub fn keys(&self, id: LeaseId) -> impl Iterator<Item = &Arc<[u8]>> {
+        self.attachments.keys(id)
+    }
+
+    /// Checks the third invariant; the first two need the store.
+    ///
+    /// # Panics
+    ///
+    /// If it does not hold.
+    pub fn check_invariants(&self) {
+        let Some(primary) = &self.primary else { return };
+        let mut expiring = 0;
+        for (id, lease) in &self.table {
+            match lease.timer {
+                Timer::Waiting => assert!(primary.waiting.contains(id), "3: {id} waits"),
+                Timer::Until(_) => {}
+                Timer::Expiring => expiring += 1,
+            }
+        }
+        assert_eq!(expiring, primary.expiring, "3");
+    }
+
+    fn store(&mut self, id: LeaseId, lease: Lease, tx: &mut BatchTx<'_>) {
+        tx.put(Table::Lease, &record::key(id), record::encode(id, &lease));
+        self.table.insert(id, lease);
+    }
+}
