@@ -144,8 +144,8 @@ fn turn(node: &mut Node) -> u64 {
     }
     if let Some(last) = turn.committed.last() {
         let policy = CompactionPolicy::default();
-        if policy.is_due(node.extent(), last.index) {
-            node.compact(last.index, &policy).expect("a compaction");
+        if policy.is_due(node.driver().extent(), last.index) {
+            node.driver().compact(last.index, &policy);
         }
     }
     turn.committed.len() as u64

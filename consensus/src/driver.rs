@@ -1,34 +1,40 @@
 //! The consensus of one member as a state machine: no disk, no clock, no network, no chance but
 //! what follows from a seed.
 //!
-//! Inputs are calls ([`Driver::propose`], [`Driver::step`], [`Driver::tick`]…); `Driver::begin`
-//! turns what they came to into effects: what to write, and what to do at once. When the write is
-//! durable, `Driver::persisted` releases what had to wait for it. [`crate::Node`] does both ends
-//! in one thread; nothing here would mind if writes were made durable by another one, in order.
+//! Inputs are calls ([`Driver::propose`], [`Driver::step`], [`Driver::tick`]…); [`Driver::begin`]
+//! turns what they came to into effects: what to do at once, and [work for the log](crate::LogWork). When
+//! that is done, [`Driver::done`] releases what had to wait for it. In between, the driver goes on:
+//! ticks pass, messages are answered, more work is given. [`crate::Node`] is both ends in one
+//! thread.
 
 mod door;
+mod handover;
+mod members;
+mod work;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU64;
 
 use bytes::Bytes;
 use raft::eraftpb;
 use raft::{RawNode, StateRole};
 
+use crate::compaction::{CompactionPolicy, LogExtent};
 use crate::conf_change::{ConfChange, ConfState};
-use crate::entry::{Entry, EntryKind, UnreadableEntry};
+use crate::entry::UnreadableEntry;
 use crate::log_index::LogIndex;
-use crate::log_store::{LogRead, LogStore};
+use crate::log_store::LogStore;
 use crate::member_id::MemberId;
 use crate::node_options::NodeOptions;
 use crate::seeded::Seeded;
 use crate::status::{Leadership, Role, Status};
 use crate::term::Term;
-use crate::turn::{ReadContext, ReadReady, SnapshotPoint, Turn};
-use crate::wal::{LogWrite, Marker, MarkerOrigin};
-use crate::wire;
+use crate::turn::{ReadContext, SnapshotPoint};
+use crate::wal::{Marker, MarkerOrigin};
 
 pub use door::StepError;
+pub use members::{ConfChangeError, PeerProgress};
+use work::WorkUnderWay;
 
 /// How many bytes of committed entries are handed out at once.
 const COMMITTED_BYTES_MAX: u64 = 4 << 20;
@@ -36,8 +42,10 @@ const COMMITTED_BYTES_MAX: u64 = 4 << 20;
 /// How many bytes of entries a message to a follower has; etcd's own limit.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 
-/// How many messages with entries are on their way to one follower; etcd's own limit.
-const MESSAGES_IN_FLIGHT_MAX: usize = 512;
+/// How many messages with entries are on their way to one follower. With full messages that is as
+/// much as is kept for slow followers; when the window is full, what is proposed in the meantime
+/// goes out together.
+const MESSAGES_IN_FLIGHT_MAX: usize = 128;
 
 /// How many bytes of proposals may be in the log without being committed. Beyond this, proposals
 /// are refused: the followers are not keeping up.
@@ -50,19 +58,6 @@ const _: () = assert!(
     MESSAGE_BYTES_MAX <= UNCOMMITTED_BYTES_MAX,
     "raft-rs demands it"
 );
-
-/// Counts writes, to say which are durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct WriteNumber(u64);
-
-/// A write that must be durable before [`Driver::persisted`] is told of it.
-#[derive(Debug)]
-pub(crate) struct PendingWrite {
-    /// Its number; writes become durable in this order.
-    pub(crate) number: WriteNumber,
-    /// What to write.
-    pub(crate) write: LogWrite,
-}
 
 /// Why a proposal was not taken. None of it is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,25 +95,6 @@ pub enum ReadIndexError {
     NotReady,
 }
 
-/// Why a configuration change could not be applied.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfChangeError {
-    /// It was not the next to be answered.
-    #[error("entry {index} is not the configuration change to be answered")]
-    NotPending {
-        /// The entry.
-        index: LogIndex,
-    },
-    /// Raft cannot do it, for example because nobody would be left to vote.
-    #[error("configuration change {index} is impossible: {reason}")]
-    Impossible {
-        /// The entry.
-        index: LogIndex,
-        /// What raft says.
-        reason: String,
-    },
-}
-
 /// Why the state machine could not go on: our fault or that of the log.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
@@ -140,7 +116,8 @@ pub enum DriverError {
 ///    the start.
 /// 2. `unanswered` are the configuration changes among them that the application has not answered,
 ///    in order; raft counts as applied what is before the first of them.
-/// 3. `held` are the messages that wait for writes, in the order of the writes.
+/// 3. A message that promises something (a vote, an acknowledgement) leaves after what it promises
+///    is durable; see [`WorkUnderWay`].
 pub struct Driver {
     raw: RawNode<LogStore>,
     member: MemberId,
@@ -148,15 +125,28 @@ pub struct Driver {
     election_ticks: usize,
     /// How long this member waits beyond `election_ticks` the next time.
     election_spread: usize,
+    /// Ticks so far.
+    now: u64,
+    /// When each other member was last heard of.
+    heard: BTreeMap<MemberId, u64>,
     entry_bytes_max: usize,
     conf_state: ConfState,
+    removed: bool,
     handed_out: u64,
     unanswered: VecDeque<u64>,
-    held: VecDeque<(u64, Vec<eraftpb::Message>)>,
+    under_way: WorkUnderWay,
+    /// Where the log is to begin, to be written with the next work.
+    unwritten_marker: Option<Marker>,
+    /// What is in the log, or is being written to it.
+    hard_state: eraftpb::HardState,
     /// A commit index that is not in the log yet. It never needs a write of its own: it only says
     /// what a restart can hand out at once.
     unwritten_commit: Option<eraftpb::HardState>,
     leadership: Leadership,
+    /// Whom leadership was being handed to when that was last looked at.
+    transferee: Option<MemberId>,
+    /// Followers that wait for a snapshot to be offered.
+    snapshot_wanted_by: Vec<MemberId>,
 }
 
 impl Driver {
@@ -194,19 +184,27 @@ impl Driver {
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, log, &logger)
             .map_err(|error| DriverError::Raft(error.to_string()))?;
+        let hard_state = raw.raft.hard_state();
         let mut driver = Self {
             raw,
             member,
             chance: Seeded::new(options.seed ^ member.get()),
             election_ticks: options.election_ticks,
             election_spread: 0,
+            now: 0,
+            heard: BTreeMap::new(),
             entry_bytes_max,
             conf_state: options.conf_state.clone(),
+            removed: false,
             handed_out: options.applied.get(),
             unanswered: VecDeque::new(),
-            held: VecDeque::new(),
+            under_way: WorkUnderWay::default(),
+            unwritten_marker: None,
+            hard_state,
             unwritten_commit: None,
             leadership: Leadership::default(),
+            transferee: None,
+            snapshot_wanted_by: Vec::new(),
         };
         driver.draw_election_spread();
         driver.leadership = driver.present_leadership();
@@ -215,8 +213,10 @@ impl Driver {
 
     /// Lets a unit of time pass.
     pub fn tick(&mut self) {
+        self.now += 1;
         self.raw.tick();
-        let raft = &mut self.raw.raft;
+        self.give_way_if_stalled();
+        let raft = &self.raw.raft;
         let waited = raft.election_elapsed >= self.election_ticks + self.election_spread;
         if raft.state != StateRole::Leader && raft.promotable() && waited && self.may_campaign() {
             self.raw.raft.election_elapsed = 0;
@@ -256,8 +256,12 @@ impl Driver {
         self.propose_entry(entry)
     }
 
-    /// Asks for an index that a linearizable read must wait for; it comes in [`Turn::reads`], or
-    /// never if leadership changes.
+    /// Asks for an index that a linearizable read must wait for; it comes in
+    /// [`crate::Turn::reads`], or never: if leadership changes, a message is lost or the leader
+    /// has not committed in its term yet. Then ask again, with a context that was never used.
+    ///
+    /// The leader answers for the moment at which it was asked, once a quorum has said since that
+    /// it still leads: however long it was held up, no answer is stale.
     ///
     /// # Errors
     ///
@@ -272,41 +276,6 @@ impl Driver {
             return Err(ReadIndexError::NoLeader);
         }
         self.raw.read_index(context.encode(self.member));
-        Ok(())
-    }
-
-    /// Hands leadership to `member`, if this member leads, or asks the leader to.
-    pub fn transfer_leader(&mut self, member: MemberId) {
-        self.raw.transfer_leader(member.get());
-    }
-
-    /// Applies a configuration change that was handed out; the configuration it leads to.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfChangeError`]; if the change is impossible, it counts as rejected.
-    pub fn apply_conf_change(
-        &mut self,
-        index: LogIndex,
-        change: &ConfChange,
-    ) -> Result<ConfState, ConfChangeError> {
-        self.answer(index)?;
-        let result = match change.for_raft() {
-            None => Ok(()),
-            Some(change) => self.change_conf(index, &change),
-        };
-        self.advance_applied();
-        result.map(|()| self.conf_state.clone())
-    }
-
-    /// Says that a configuration change that was handed out is not to be done.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfChangeError::NotPending`].
-    pub fn reject_conf_change(&mut self, index: LogIndex) -> Result<(), ConfChangeError> {
-        self.answer(index)?;
-        self.advance_applied();
         Ok(())
     }
 
@@ -325,144 +294,67 @@ impl Driver {
         self.raw.report_snapshot(member.get(), status);
     }
 
-    /// Offers a snapshot of the application's data at `point` to members that are behind the log.
-    /// It goes out as a message with `point` alone; whoever sends it adds the data.
+    /// Offers a snapshot of the application's data at `point` to members that are behind the log:
+    /// those in [`crate::Turn::snapshot_wanted_by`]. It goes out as a message with `point` alone;
+    /// whoever sends it adds the data, and says how that ended with [`Driver::report_snapshot`].
+    /// The offer stands, for others too, until there is a later one, the log begins after it, or
+    /// it is withdrawn.
     pub fn offer_snapshot(&mut self, point: &SnapshotPoint) {
-        self.raw.mut_store().offer_snapshot(point.to_raft());
-    }
-
-    /// What must be read back from the log and given to [`Driver::supply`] before
-    /// [`Driver::begin`]: committed entries that are no longer in memory.
-    pub(crate) fn needs(&self) -> Option<LogRead> {
-        let log = &self.raw.raft.raft_log;
-        let to = log.committed.min(log.persisted) + 1;
-        let from = (self.handed_out + 1).max(log.store.first());
-        let bytes_max = usize::try_from(COMMITTED_BYTES_MAX).unwrap_or(usize::MAX);
-        log.store.missing(from, to, bytes_max)
-    }
-
-    /// Takes entries that were read back.
-    pub(crate) fn supply(&mut self, entries: Vec<eraftpb::Entry>) {
-        self.raw.mut_store().supply(entries);
-    }
-
-    /// Reads entries for followers with `read` and sends them.
-    pub(crate) fn serve_fetches<E>(
-        &mut self,
-        mut read: impl FnMut(LogRead) -> Result<Vec<eraftpb::Entry>, E>,
-    ) -> Result<(), E> {
-        for fetch in self.raw.mut_store().take_fetches() {
-            // The log may have been compacted since; raft then finds that itself.
-            let gone = fetch.read.from.get() < self.raw.store().first()
-                || fetch.read.to.get() > self.raw.store().last() + 1;
-            if !gone {
-                let entries = read(fetch.read)?;
-                self.supply(entries);
+        self.raw.mut_store().offer_snapshot(Some(point.to_raft()));
+        for member in std::mem::take(&mut self.snapshot_wanted_by) {
+            let raft = &mut self.raw.raft;
+            if raft.state == StateRole::Leader && raft.prs().get(member.get()).is_some() {
+                raft.send_append(member.get());
             }
-            self.raw.on_entries_fetched(fetch.context);
         }
-        Ok(())
     }
 
-    /// Whether there is anything to be done.
+    /// Withdraws the snapshot that was offered last: its data is gone.
+    pub fn withdraw_snapshot(&mut self) {
+        self.raw.mut_store().offer_snapshot(None);
+    }
+
+    /// Lets the log begin later: drops entries up to `durable`, which the application has made
+    /// durable in its own data, but for what `policy` keeps for slow followers. It is written with
+    /// the next work for the log. Where the log begins now: the last entry that was dropped.
+    pub fn compact(&mut self, durable: LogIndex, policy: &CompactionPolicy) -> LogIndex {
+        let durable = durable.min(self.applied());
+        let log = self.raw.store();
+        let mut index = policy.cut(durable, log.first_within(policy.catchup_bytes_max));
+        if let Some(sent) = self.oldest_snapshot_under_way() {
+            let kept = sent.max(log.first_within(policy.bytes_max).back(1));
+            index = index.min(kept);
+        }
+        let begins = LogIndex::new(log.first()).back(1);
+        let Some(term) = log.term_of(index.get()).filter(|_| index > begins) else {
+            return begins;
+        };
+        let marker = Marker {
+            index,
+            term,
+            conf_state: self.conf_state.clone(),
+            origin: MarkerOrigin::Compaction,
+        };
+        self.raw.mut_store().mark(&marker);
+        self.unwritten_marker = Some(marker);
+        index
+    }
+
+    /// How much log there is, for [`CompactionPolicy::is_due`].
     #[must_use]
-    pub fn has_work(&self) -> bool {
-        self.raw.has_ready() || self.should_campaign_alone()
+    pub fn extent(&self) -> LogExtent {
+        let log = self.raw.store();
+        LogExtent {
+            first: LogIndex::new(log.first()),
+            last: LogIndex::new(log.last()),
+            bytes: log.bytes(),
+        }
     }
 
     /// Whether what was proposed is enough for a write of its own.
     #[must_use]
     pub fn batch_is_full(&self) -> bool {
         self.raw.raft.raft_log.unstable.entries_size >= BATCH_BYTES
-    }
-
-    /// Turns what has happened into effects: those that can be had at once are added to `turn`,
-    /// the write is returned, empty if there is nothing to write.
-    ///
-    /// # Errors
-    ///
-    /// [`DriverError`] if a committed entry cannot be understood.
-    pub(crate) fn begin(&mut self, turn: &mut Turn) -> Result<PendingWrite, DriverError> {
-        if self.should_campaign_alone() {
-            self.campaign();
-        }
-        let mut ready = self.raw.ready();
-        let number = WriteNumber(ready.number());
-        let mut write = LogWrite::default();
-        if let Some(state) = ready.hs() {
-            if ready.must_sync() {
-                write.hard_state = Some(*state);
-                self.unwritten_commit = None;
-            } else {
-                self.unwritten_commit = Some(*state);
-            }
-        }
-        if !ready.snapshot().is_empty() {
-            let point = SnapshotPoint::from_raft(ready.snapshot())?;
-            write.marker = Some(Marker {
-                index: point.index,
-                term: point.term,
-                conf_state: point.conf_state.clone(),
-                origin: MarkerOrigin::Snapshot,
-            });
-            self.install(&point, write.marker.as_ref());
-            turn.snapshot = Some(point);
-        }
-        write.entries = ready.take_entries();
-        if !write.entries.is_empty() && write.hard_state.is_none() {
-            write.hard_state = self.unwritten_commit.take();
-        }
-        self.raw.mut_store().append(write.entries.clone());
-
-        turn.reads.extend(
-            ready
-                .take_read_states()
-                .iter()
-                .filter_map(ReadReady::from_raft),
-        );
-        self.hand_out(ready.take_committed_entries(), turn)?;
-        wire::push_messages(ready.take_messages(), &mut turn.messages);
-        let held = ready.take_persisted_messages();
-        self.raw.advance_append_async(ready);
-        self.held.push_back((number.0, held));
-        self.note_leadership(turn);
-        let wanted = self.raw.mut_store().take_snapshot_wanted();
-        turn.snapshot_wanted_by
-            .extend(wanted.into_iter().filter_map(MemberId::from_wire));
-        Ok(PendingWrite { number, write })
-    }
-
-    /// Says that writes up to `number` are durable; what waited for them is added to `turn`.
-    pub(crate) fn persisted(&mut self, number: WriteNumber, turn: &mut Turn) {
-        self.raw.on_persist_ready(number.0);
-        while self.held.front().is_some_and(|(held, _)| *held <= number.0) {
-            if let Some((_, messages)) = self.held.pop_front() {
-                wire::push_messages(messages, &mut turn.messages);
-            }
-        }
-        self.advance_applied();
-        let persisted = self.raw.raft.raft_log.persisted;
-        self.raw.mut_store().trim(persisted);
-    }
-
-    /// Whether the next [`Driver::begin`] gives effects without anything that must be durable
-    /// first.
-    pub(crate) fn has_free_work(&self) -> bool {
-        let raft = &self.raw.raft;
-        let written = raft.raft_log.unstable_entries().is_empty() && raft.snap().is_none();
-        let state = self.raw.raft.hard_state();
-        let known = state.term == self.leadership.term.get();
-        written && known && self.raw.has_ready() && !self.should_campaign_alone()
-    }
-
-    /// Lets the log begin after `marker`.
-    pub(crate) fn compact(&mut self, marker: &Marker) {
-        self.raw.mut_store().mark(marker);
-    }
-
-    /// The log.
-    pub(crate) fn log(&self) -> &LogStore {
-        self.raw.store()
     }
 
     /// The last entry that raft counts as applied: all before it are done with.
@@ -487,25 +379,9 @@ impl Driver {
             first: LogIndex::new(raft.raft_log.first_index()),
             last: LogIndex::new(raft.raft_log.last_index()),
             transferring_to: raft.lead_transferee.and_then(MemberId::from_wire),
+            removed: self.removed,
+            stalled_ticks: self.stalled_ticks(),
         }
-    }
-
-    /// How far each other member's log is known to agree with this one's; empty unless this
-    /// member leads.
-    #[must_use]
-    pub fn progress(&self) -> Vec<(MemberId, LogIndex)> {
-        if self.raw.raft.state != StateRole::Leader {
-            return Vec::new();
-        }
-        let progress = self.raw.raft.prs().iter();
-        let mut matched: Vec<_> = progress
-            .filter_map(|(id, progress)| {
-                Some((MemberId::from_wire(*id)?, LogIndex::new(progress.matched)))
-            })
-            .filter(|(member, _)| *member != self.member)
-            .collect();
-        matched.sort_unstable();
-        matched
     }
 
     fn propose_entry(&mut self, entry: eraftpb::Entry) -> Result<(), ProposeError> {
@@ -550,81 +426,21 @@ impl Driver {
     }
 
     /// Whoever wins an election at once must have all of its log on disk; who must ask others
-    /// has it by the time they answer. A snapshot, though, must be durable in any case.
+    /// has it by the time they answer. A snapshot, though, must be durable in any case, and the
+    /// disk must answer.
     fn may_campaign(&self) -> bool {
         let raft = &self.raw.raft;
         let log = &raft.raft_log;
         let snapshot_durable =
             log.unstable_snapshot().is_none() && log.applied + 1 >= log.store.first();
-        snapshot_durable && (log.persisted == log.last_index() || !raft.prs().is_singleton())
+        snapshot_durable
+            && !self.is_stalled()
+            && (log.persisted == log.last_index() || !raft.prs().is_singleton())
     }
 
     fn draw_election_spread(&mut self) {
         let bound = self.election_ticks as u64;
         self.election_spread = usize::try_from(self.chance.below(bound)).unwrap_or(0);
-    }
-
-    fn hand_out(
-        &mut self,
-        entries: Vec<eraftpb::Entry>,
-        turn: &mut Turn,
-    ) -> Result<(), DriverError> {
-        for entry in entries {
-            assert!(
-                entry.index == self.handed_out + 1,
-                "invariant 1: entries are without gaps"
-            );
-            self.handed_out = entry.index;
-            let entry = Entry::from_raft(entry)?;
-            if matches!(entry.kind, EntryKind::ConfChange(_)) {
-                self.unanswered.push_back(entry.index.get());
-            }
-            turn.committed.push(entry);
-        }
-        self.advance_applied();
-        Ok(())
-    }
-
-    fn answer(&mut self, index: LogIndex) -> Result<(), ConfChangeError> {
-        match self.unanswered.pop_front_if(|first| *first == index.get()) {
-            Some(_) => Ok(()),
-            None => Err(ConfChangeError::NotPending { index }),
-        }
-    }
-
-    fn change_conf(
-        &mut self,
-        index: LogIndex,
-        change: &eraftpb::ConfChange,
-    ) -> Result<(), ConfChangeError> {
-        let impossible = |reason| ConfChangeError::Impossible { index, reason };
-        let state = self.raw.apply_conf_change(change);
-        let state = state.map_err(|error| impossible(error.to_string()))?;
-        self.conf_state = ConfState::from_raft(&state)
-            .ok_or_else(|| impossible("the configuration contradicts itself".to_owned()))?;
-        Ok(())
-    }
-
-    /// Tells raft what is done with; a snapshot only once it is durable.
-    fn advance_applied(&mut self) {
-        let log = &self.raw.raft.raft_log;
-        let applied = self
-            .unanswered
-            .front()
-            .map_or(self.handed_out, |first| first - 1);
-        let applied = applied.min(log.committed).min(log.persisted);
-        if applied > log.applied {
-            self.raw.advance_apply_to(applied);
-        }
-    }
-
-    fn install(&mut self, point: &SnapshotPoint, marker: Option<&Marker>) {
-        if let Some(marker) = marker {
-            self.raw.mut_store().mark(marker);
-        }
-        self.handed_out = point.index.get();
-        self.unanswered.clear();
-        self.conf_state = point.conf_state.clone();
     }
 
     fn present_leadership(&self) -> Leadership {
@@ -640,14 +456,6 @@ impl Driver {
             role,
             term: Term::new(raft.term),
             leader: NonZeroU64::new(raft.leader_id).and_then(|id| MemberId::from_wire(id.get())),
-        }
-    }
-
-    fn note_leadership(&mut self, turn: &mut Turn) {
-        let present = self.present_leadership();
-        if present != self.leadership {
-            self.leadership = present;
-            turn.leadership = Some(present);
         }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! A member is a [`Node`]: a [`Driver`] (raft behind our own types: no disk, no clock, no chance)
 //! and a [`wal::Wal`] on a [`disk::Disk`]. Its owner proposes, passes messages on and lets time
-//! pass, then takes a [`Turn`]: what was committed, what to send, which reads may go on.
+//! pass, then takes a [`Turn`]: what was committed, what to send, which reads may go on. The two
+//! may also live in different threads: [`LogWork`] goes from the driver to the log, [`LogDone`]
+//! comes back, and ticks never wait for the disk.
 //!
 //! What an entry means, how members reach one another and when time passes is not known here.
 #![forbid(unsafe_code)]
@@ -13,7 +15,9 @@ pub mod disk;
 mod driver;
 mod entry;
 mod log_index;
+mod log_measure;
 mod log_store;
+mod log_work;
 mod member_id;
 mod node;
 mod node_options;
@@ -26,9 +30,12 @@ mod wire;
 
 pub use compaction::{CompactionPolicy, LogExtent};
 pub use conf_change::{ConfChange, ConfChangeKind, ConfState, UnreadableConfChange};
-pub use driver::{ConfChangeError, Driver, DriverError, ProposeError, ReadIndexError, StepError};
+pub use driver::{
+    ConfChangeError, Driver, DriverError, PeerProgress, ProposeError, ReadIndexError, StepError,
+};
 pub use entry::{Entry, EntryKind, UnreadableEntry};
 pub use log_index::LogIndex;
+pub use log_work::{LogDone, LogWork};
 pub use member_id::{ClusterId, Identity, MemberId};
 pub use node::{FirstMember, Node, NodeError};
 pub use node_options::NodeOptions;

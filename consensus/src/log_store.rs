@@ -2,7 +2,7 @@
 //!
 //! The tail is bounded in entries and bytes. What has left it is in the write-ahead log only:
 //! terms are kept here in any case (one number a change of term), so that raft never waits for the
-//! disk to compare logs; entries are asked for ([`LogRead`]) and supplied by the driver's owner.
+//! disk to compare logs; entries are asked for ([`LogRead`]) and supplied when they were read.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,6 +11,8 @@ use raft::eraftpb;
 use raft::{GetEntriesContext, RaftState, StorageError};
 
 use crate::log_index::LogIndex;
+use crate::log_measure::LogMeasure;
+use crate::log_work::LogRead;
 use crate::term::Term;
 use crate::wal::{Marker, MarkerOrigin, Record};
 
@@ -23,16 +25,9 @@ const TAIL_BYTES_MAX: usize = 16 << 20;
 /// What an entry takes in memory besides its data.
 const ENTRY_BYTES: usize = size_of::<eraftpb::Entry>();
 
-/// Entries that are needed and no longer in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LogRead {
-    /// The first.
-    pub(crate) from: LogIndex,
-    /// The one after the last.
-    pub(crate) to: LogIndex,
-    /// How many bytes of them at most; at least one entry in any case.
-    pub(crate) bytes_max: usize,
-}
+/// How much is read back at once for a follower: several messages, since each read waits for its
+/// turn at the disk.
+const FETCH_BYTES: usize = 4 << 20;
 
 /// A read that raft asked for on behalf of a follower.
 pub(crate) struct Fetch {
@@ -55,8 +50,10 @@ pub(crate) struct LogStore {
     conf_changes: VecDeque<u64>,
     tail: VecDeque<eraftpb::Entry>,
     tail_bytes: usize,
-    /// What was read back last.
+    measure: LogMeasure,
+    /// What was read back last for the application, and for followers.
     staged: Vec<eraftpb::Entry>,
+    staged_for_followers: Vec<eraftpb::Entry>,
     fetches: RefCell<Vec<Fetch>>,
     snapshot: RefCell<SnapshotOffer>,
 }
@@ -79,7 +76,9 @@ impl LogStore {
             conf_changes: VecDeque::new(),
             tail: VecDeque::new(),
             tail_bytes: 0,
+            measure: LogMeasure::default(),
             staged: Vec::new(),
+            staged_for_followers: Vec::new(),
             fetches: RefCell::new(Vec::new()),
             snapshot: RefCell::new(SnapshotOffer::default()),
         }
@@ -140,6 +139,7 @@ impl LogStore {
                 self.conf_changes.push_back(entry.index);
             }
             self.last = entry.index;
+            self.measure.add(entry.index, entry.data.len());
             self.tail_bytes += ENTRY_BYTES + entry.data.len();
             self.tail.push_back(entry);
         }
@@ -177,6 +177,7 @@ impl LogStore {
             self.forget_first();
         }
         self.marker = (index, term);
+        self.measure.forget_before(index + 1);
         while self
             .terms
             .get(1)
@@ -199,17 +200,30 @@ impl LogStore {
         self.check_invariants();
     }
 
-    /// Takes entries that were read back; they serve until the next are supplied.
+    /// Takes committed entries that were read back; they serve until the next are supplied.
     pub(crate) fn supply(&mut self, entries: Vec<eraftpb::Entry>) {
         self.staged = entries;
     }
 
-    /// What is missing to hand out the entries from `from` up to but without `to`.
+    /// Takes entries that were read back for followers; they serve until the next are supplied.
+    pub(crate) fn supply_followers(&mut self, entries: Vec<eraftpb::Entry>) {
+        self.staged_for_followers = entries;
+    }
+
+    /// What must be read back to hand out the entries from `from` up to but without `to`.
     pub(crate) fn missing(&self, from: u64, to: u64, bytes_max: usize) -> Option<LogRead> {
-        let in_memory = self.tail_first();
-        let to = to.min(in_memory);
-        let supplied = self.staged.first().is_some_and(|entry| entry.index <= from)
-            && self.staged.last().is_some_and(|entry| entry.index >= from);
+        self.missing_beside(&self.staged, (from, to), bytes_max)
+    }
+
+    fn missing_beside(
+        &self,
+        staged: &[eraftpb::Entry],
+        (from, to): (u64, u64),
+        bytes_max: usize,
+    ) -> Option<LogRead> {
+        let to = to.min(self.tail_first());
+        let supplied = staged.first().is_some_and(|entry| entry.index <= from)
+            && staged.last().is_some_and(|entry| entry.index >= from);
         (from < to && !supplied).then(|| LogRead {
             from: LogIndex::new(from),
             to: LogIndex::new(to),
@@ -217,14 +231,25 @@ impl LogStore {
         })
     }
 
+    /// About how many bytes of log there are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.measure.bytes()
+    }
+
+    /// The first entry from which on there are at most about `bytes_max` bytes of log.
+    pub(crate) fn first_within(&self, bytes_max: u64) -> LogIndex {
+        let first = self.measure.first_within(bytes_max);
+        LogIndex::new(first.unwrap_or(self.last + 1).max(self.first()))
+    }
+
     /// Takes the reads that followers wait for.
     pub(crate) fn take_fetches(&mut self) -> Vec<Fetch> {
         std::mem::take(&mut *self.fetches.borrow_mut())
     }
 
-    /// Offers a snapshot to followers that are behind the log.
-    pub(crate) fn offer_snapshot(&mut self, snapshot: eraftpb::Snapshot) {
-        self.snapshot.borrow_mut().snapshot = Some(snapshot);
+    /// Offers a snapshot, or none any more, to followers that are behind the log.
+    pub(crate) fn offer_snapshot(&mut self, snapshot: Option<eraftpb::Snapshot>) {
+        self.snapshot.borrow_mut().snapshot = snapshot;
     }
 
     /// Takes the followers that were refused a snapshot since this was last asked.
@@ -262,7 +287,9 @@ impl LogStore {
         self.conf_changes.clear();
         self.tail.clear();
         self.tail_bytes = 0;
+        self.measure.clear();
         self.staged.clear();
+        self.staged_for_followers.clear();
     }
 
     fn forget_first(&mut self) {
@@ -287,6 +314,8 @@ impl LogStore {
             .is_some()
         {}
         self.staged.retain(|entry| entry.index < from);
+        self.staged_for_followers.retain(|entry| entry.index < from);
+        self.measure.truncate(from);
         self.last = from - 1;
     }
 
@@ -369,9 +398,10 @@ impl raft::Storage for LogStore {
         Ok(self.initial.clone())
     }
 
-    /// Entries with a limit are to be sent or handed out, and are whole. Entries without one are
-    /// only looked at for configuration changes (raft-rs asks so before an election, and for any
-    /// number of entries): they come without data.
+    /// Entries with a limit are to be sent or handed out, and are whole; those to be sent can be
+    /// waited for (`can_async`), those to be handed out are none until they were read back.
+    /// Entries without a limit are only looked at for configuration changes (raft-rs asks so
+    /// before an election, and for any number of entries): they come without data.
     fn entries(
         &self,
         low: u64,
@@ -397,16 +427,21 @@ impl raft::Storage for LogStore {
                 bytes_max,
             ));
         }
-        let bytes_max_usize = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-        match self.missing(low, high, bytes_max_usize) {
-            None => Ok(Self::collect(self.staged.iter(), (low, high), bytes_max)),
-            Some(read) => {
-                if context.can_async() {
-                    self.fetches.borrow_mut().push(Fetch { read, context });
-                }
-                Err(StorageError::LogTemporarilyUnavailable.into())
-            }
+        let for_follower = context.can_async();
+        let staged = if for_follower {
+            &self.staged_for_followers
+        } else {
+            &self.staged
+        };
+        let Some(read) = self.missing_beside(staged, (low, high), FETCH_BYTES) else {
+            return Ok(Self::collect(staged.iter(), (low, high), bytes_max));
+        };
+        if for_follower {
+            self.fetches.borrow_mut().push(Fetch { read, context });
+            return Err(StorageError::LogTemporarilyUnavailable.into());
         }
+        // They are being read; there is nothing to hand out yet.
+        Ok(Vec::new())
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {

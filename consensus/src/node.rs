@@ -1,10 +1,9 @@
-//! A member: its state machine and its log, in one thread.
+//! A member: its state machine and its log, together or apart.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::compaction::{CompactionPolicy, LogExtent};
 use crate::conf_change::{ConfChange, ConfChangeKind};
 use crate::disk::Disk;
 use crate::driver::{Driver, DriverError};
@@ -13,8 +12,8 @@ use crate::log_store::LogStore;
 use crate::member_id::{Identity, MemberId};
 use crate::node_options::NodeOptions;
 use crate::status::Status;
-use crate::turn::Turn;
-use crate::wal::{LogWrite, Marker, MarkerOrigin, Wal, WalError};
+use crate::turn::{SnapshotPoint, Turn};
+use crate::wal::{LogWrite, Marker, Wal, WalError};
 
 /// A member that a cluster begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,14 +42,15 @@ pub enum NodeError {
         /// Where the log ends.
         last: LogIndex,
     },
-    /// The application lacks entries that the log no longer has: its data was lost, or belongs to
-    /// another log.
-    #[error("entry {applied} has been applied, but the log begins after {marker}")]
-    AppliedBeforeLog {
+    /// The log begins after what the application has. If it has kept the data of the snapshot at
+    /// `point`, there was a crash before that was installed: install it now, and open again.
+    /// Else its data was lost, or belongs to another log.
+    #[error("entry {applied} has been applied, but the log begins after {}", .point.index)]
+    SnapshotNotInstalled {
         /// What was applied.
         applied: LogIndex,
-        /// Where the log begins.
-        marker: LogIndex,
+        /// What must be installed.
+        point: Box<SnapshotPoint>,
     },
     /// Entries between the marker and the log's first are not there.
     #[error("log lacks entries after {marker}")]
@@ -60,11 +60,16 @@ pub enum NodeError {
     },
 }
 
-/// A member of a cluster.
+/// A member of a cluster, in one thread.
 ///
-/// Everything but [`Node::turn`] and [`Node::compact`] is in memory, and reached through
-/// [`Node::driver`]. Take what waits, propose it all, then turn once: what was proposed becomes
-/// one write and one sync.
+/// Everything but [`Node::turn`] is in memory, and reached through [`Node::driver`]. Take what
+/// waits, propose it all, then turn once: what was proposed becomes one write and one sync.
+///
+/// That is the least work for a member that is alone: nobody waits for it but those who wait for
+/// its disk. A member with peers is [taken apart](Node::into_parts), so that it can answer them
+/// while the disk is busy: [`Driver::begin`] gives work, another thread does it with
+/// [`Wal::perform`] (all that waits [at once](crate::LogWork::join)), [`Driver::done`] takes what
+/// came of it.
 pub struct Node {
     driver: Driver,
     wal: Wal,
@@ -132,11 +137,34 @@ impl Node {
             return Err(NodeError::AppliedBeyondLog { applied, last });
         }
         if applied < marker {
-            return Err(NodeError::AppliedBeforeLog { applied, marker });
+            let Marker {
+                index,
+                term,
+                conf_state,
+                ..
+            } = wal.marker().clone();
+            let point = Box::new(SnapshotPoint {
+                index,
+                term,
+                conf_state,
+            });
+            return Err(NodeError::SnapshotNotInstalled { applied, point });
         }
         log.settle_commit(applied);
         let driver = Driver::new(wal.identity().member, log, wal.entry_bytes_max(), options)?;
         Ok(Self { driver, wal })
+    }
+
+    /// Puts together what [`Node::into_parts`] took apart.
+    #[must_use]
+    pub fn from_parts(driver: Driver, wal: Wal) -> Self {
+        Self { driver, wal }
+    }
+
+    /// The state machine and the log, to be run in threads of their own.
+    #[must_use]
+    pub fn into_parts(self) -> (Driver, Wal) {
+        (self.driver, self.wal)
     }
 
     /// Does what is to be done: one write and one sync for all that was proposed and received
@@ -147,59 +175,12 @@ impl Node {
     ///
     /// [`NodeError`], after which the member must stop: what is on disk is not known.
     pub fn turn(&mut self) -> Result<Turn, NodeError> {
-        let mut turn = Turn::default();
-        self.write_once(&mut turn)?;
+        let mut turn = self.work_once()?;
         // What became committed by that, or follows from it, and needs no other write.
         if self.driver.has_free_work() {
-            self.write_once(&mut turn)?;
+            turn.extend(self.work_once()?);
         }
         Ok(turn)
-    }
-
-    /// Drops entries that are no longer needed: those up to `durable`, which the application has
-    /// made durable in its own data, but for what `policy` keeps for slow followers. Where the
-    /// log begins now.
-    ///
-    /// # Errors
-    ///
-    /// [`NodeError`], after which the member must stop.
-    pub fn compact(
-        &mut self,
-        durable: LogIndex,
-        policy: &CompactionPolicy,
-    ) -> Result<LogIndex, NodeError> {
-        let durable = durable.min(self.driver.applied());
-        let index = policy.cut(durable, self.wal.first_within(policy.catchup_bytes_max));
-        if index.get() < self.driver.log().first() {
-            return Ok(LogIndex::new(self.driver.log().first() - 1));
-        }
-        let Some(term) = self.driver.log().term_of(index.get()) else {
-            return Err(NodeError::Gap { marker: index });
-        };
-        let marker = Marker {
-            index,
-            term,
-            conf_state: self.driver.conf_state().clone(),
-            origin: MarkerOrigin::Compaction,
-        };
-        self.wal.append(&LogWrite {
-            marker: Some(marker.clone()),
-            ..LogWrite::default()
-        })?;
-        self.wal.release()?;
-        self.driver.compact(&marker);
-        Ok(index)
-    }
-
-    /// How much log there is, for [`CompactionPolicy::is_due`].
-    #[must_use]
-    pub fn extent(&self) -> LogExtent {
-        let first = LogIndex::new(self.driver.log().first());
-        LogExtent {
-            first,
-            last: LogIndex::new(self.driver.log().last()),
-            bytes: self.wal.bytes_from(first),
-        }
     }
 
     /// The state machine, for everything that is not disk.
@@ -220,24 +201,13 @@ impl Node {
         &self.wal
     }
 
-    fn write_once(&mut self, turn: &mut Turn) -> Result<(), NodeError> {
-        self.supply()?;
-        let pending = self.driver.begin(turn)?;
-        self.wal.append(&pending.write)?;
-        self.driver.persisted(pending.number, turn);
-        Ok(())
-    }
-
-    /// Reads back what is needed and no longer in memory.
-    fn supply(&mut self) -> Result<(), NodeError> {
-        let wal = &self.wal;
-        self.driver
-            .serve_fetches(|read| wal.read(read.from, read.to, read.bytes_max))?;
-        if let Some(read) = self.driver.needs() {
-            let entries = self.wal.read(read.from, read.to, read.bytes_max)?;
-            self.driver.supply(entries);
+    fn work_once(&mut self) -> Result<Turn, NodeError> {
+        let (mut turn, work) = self.driver.begin()?;
+        if !work.is_empty() {
+            let done = self.wal.perform(work)?;
+            turn.extend(self.driver.done(done));
         }
-        Ok(())
+        Ok(turn)
     }
 }
 

@@ -46,4 +46,8 @@ pub struct Status {
     pub last: LogIndex,
     /// Whom leadership is being handed to.
     pub transferring_to: Option<MemberId>,
+    /// Whether this member has applied its own removal since it was started.
+    pub removed: bool,
+    /// How long the oldest write has been waiting for the disk, in ticks.
+    pub stalled_ticks: u64,
 }

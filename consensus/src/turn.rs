@@ -20,13 +20,19 @@ pub struct Turn {
     pub messages: Vec<raftpb::Message>,
     /// Reads that may be served once the entry they name is applied.
     pub reads: Vec<ReadReady>,
-    /// A snapshot that took the place of the log: the application's data must become what the
-    /// leader sent with it.
+    /// A snapshot that took the place of the log, durably: before anything in `committed`, the
+    /// application's data must become what the leader sent with it. Its sender's message was
+    /// passed to [`crate::Driver::step`] only when that data was durable here, so that after a
+    /// crash it can still be installed: see [`crate::NodeError::SnapshotNotInstalled`].
+    ///
+    /// Data that came is of no more use once [`crate::Status::handed_out`] has reached its place.
     pub snapshot: Option<SnapshotPoint>,
-    /// Members that need a snapshot; see [`crate::Driver::offer_snapshot`].
+    /// Members that need a snapshot, as long as they do; see [`crate::Driver::offer_snapshot`].
     pub snapshot_wanted_by: Vec<MemberId>,
     /// Who leads, and in which term, if that changed.
     pub leadership: Option<Leadership>,
+    /// The member to which leadership was not handed in time; this member leads on.
+    pub transfer_failed: Option<MemberId>,
 }
 
 impl Turn {
@@ -39,6 +45,22 @@ impl Turn {
             && self.snapshot.is_none()
             && self.snapshot_wanted_by.is_empty()
             && self.leadership.is_none()
+            && self.transfer_failed.is_none()
+    }
+
+    /// Adds what is to be done after this.
+    pub fn extend(&mut self, later: Self) {
+        if later.snapshot.is_some() {
+            // It has what was to be applied before it.
+            self.committed.clear();
+            self.snapshot = later.snapshot;
+        }
+        self.committed.extend(later.committed);
+        self.messages.extend(later.messages);
+        self.reads.extend(later.reads);
+        self.snapshot_wanted_by.extend(later.snapshot_wanted_by);
+        self.leadership = later.leadership.or(self.leadership);
+        self.transfer_failed = later.transfer_failed.or(self.transfer_failed);
     }
 }
 
@@ -102,11 +124,11 @@ pub struct ReadReady {
 }
 
 impl ReadReady {
-    /// The read of ours that an answer is for; `None` if it is not one.
-    pub(crate) fn from_raft(state: &raft::ReadState) -> Option<Self> {
-        let (_member, context) = state.request_ctx.split_first_chunk::<8>()?;
+    /// The read of `member` that an answer is for; `None` if it is not one.
+    pub(crate) fn from_raft(member: MemberId, state: &raft::ReadState) -> Option<Self> {
+        let (asked_by, context) = state.request_ctx.split_first_chunk::<8>()?;
         let context: [u8; 8] = context.try_into().ok()?;
-        Some(Self {
+        (u64::from_be_bytes(*asked_by) == member.get()).then_some(Self {
             context: ReadContext(u64::from_be_bytes(context)),
             index: LogIndex::new(state.index),
         })

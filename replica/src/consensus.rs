@@ -279,22 +279,14 @@ impl<P: Waiter, R: Waiter> Consensus<P, R> {
 
     /// Forgets entries up to `durable`, which the application has on disk, but for what `policy`
     /// keeps.
-    ///
-    /// # Errors
-    ///
-    /// [`NodeError`]: the member must stop.
-    pub fn shorten(
-        &mut self,
-        durable: LogIndex,
-        policy: &CompactionPolicy,
-    ) -> Result<(), NodeError> {
-        self.node.compact(durable, policy).map(drop)
+    pub fn shorten(&mut self, durable: LogIndex, policy: &CompactionPolicy) {
+        self.node.driver().compact(durable, policy);
     }
 
     /// How much log there is.
     #[must_use]
-    pub fn extent(&self) -> LogExtent {
-        self.node.extent()
+    pub fn extent(&mut self) -> LogExtent {
+        self.node.driver().extent()
     }
 
     /// How the member stands.

@@ -8,6 +8,7 @@ use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
 use super::Driver;
 use crate::conf_change::{ConfChange, ConfState};
+use crate::member_id::MemberId;
 use crate::wire::{self, UnreadableMessage};
 
 /// Why a message was refused. The state machine is as it was.
@@ -58,6 +59,9 @@ impl Driver {
                 return Err(StepError::Dropped("it is of an earlier term".to_owned()));
             }
             message.term = 0;
+        }
+        if let Some(sender) = MemberId::from_wire(message.from) {
+            self.hear(sender);
         }
         self.raw
             .step(message)

@@ -50,7 +50,7 @@ fn a_long_tail_leaves_memory_and_is_asked_for_again() {
     };
     assert_eq!((read.from.get(), read.to.get()), (3, 9));
 
-    log.supply(all[2..6].to_vec());
+    log.supply_followers(all[2..6].to_vec());
     assert_eq!(
         whole(&log, 3, 9).unwrap(),
         all[2..6],
@@ -105,9 +105,9 @@ fn a_snapshot_is_given_if_it_reaches_the_log_and_asked_for_if_not() {
         }),
         ..eraftpb::Snapshot::default()
     };
-    log.offer_snapshot(offer(5));
+    log.offer_snapshot(Some(offer(5)));
     assert!(log.snapshot(0, 2).is_err(), "entry 6 is in neither");
-    log.offer_snapshot(offer(6));
+    log.offer_snapshot(Some(offer(6)));
     assert_eq!(log.snapshot(0, 2).unwrap(), offer(6));
     assert!(log.snapshot(7, 2).is_err());
 }

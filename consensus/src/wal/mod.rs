@@ -212,7 +212,7 @@ impl Wal {
             options,
             identity,
             segments: VecDeque::new(),
-            places: Places::new(options.segment_bytes),
+            places: Places::new(),
             spares,
             position: 0,
             chain: 0,
@@ -308,6 +308,11 @@ impl Wal {
         self.identity
     }
 
+    /// Where the log begins.
+    pub(crate) fn marker(&self) -> &Marker {
+        &self.marker
+    }
+
     /// The data that an entry can have.
     #[must_use]
     pub fn entry_bytes_max(&self) -> usize {
@@ -318,26 +323,6 @@ impl Wal {
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
         (self.segments.len() + self.spares.count()) as u64 * self.options.segment_bytes
-    }
-
-    /// About how many bytes of log there are from entry `from` on.
-    #[must_use]
-    pub fn bytes_from(&self, from: LogIndex) -> u64 {
-        let end = self
-            .last_segment()
-            .map_or(0, |last| self.places.linear(last.number, self.position));
-        self.places.find(from).map_or(0, |(place, _)| {
-            end.saturating_sub(self.places.linear(place.segment, place.offset))
-        })
-    }
-
-    /// The first entry from which on there are at most about `bytes_max` bytes of log.
-    #[must_use]
-    pub fn first_within(&self, bytes_max: u64) -> LogIndex {
-        let end = self
-            .last_segment()
-            .map_or(0, |last| self.places.linear(last.number, self.position));
-        self.places.first_from_linear(end.saturating_sub(bytes_max))
     }
 
     /// How many segments are in use.

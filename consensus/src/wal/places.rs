@@ -26,16 +26,14 @@ pub(super) struct Place {
 ///    `last`), in order; what stands between them besides is not of the log any more.
 #[derive(Debug)]
 pub(super) struct Places {
-    segment_bytes: u64,
     marks: VecDeque<(LogIndex, Place)>,
     last: LogIndex,
     bytes_since_mark: u64,
 }
 
 impl Places {
-    pub(super) fn new(segment_bytes: u64) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            segment_bytes,
             marks: VecDeque::new(),
             last: LogIndex::ZERO,
             bytes_since_mark: 0,
@@ -96,21 +94,6 @@ impl Places {
         self.marks.front().map(|(_, place)| place.segment)
     }
 
-    /// The first entry from the place on that this distance from the log's beginning names.
-    pub(super) fn first_from_linear(&self, linear: u64) -> LogIndex {
-        let at = self
-            .marks
-            .partition_point(|(_, place)| self.linear(place.segment, place.offset) < linear);
-        self.marks
-            .get(at)
-            .map_or_else(|| self.last.next(), |(first, _)| *first)
-    }
-
-    /// The distance of a place from the log's beginning, full segments assumed.
-    pub(super) fn linear(&self, segment: u64, offset: u64) -> u64 {
-        segment * self.segment_bytes + offset
-    }
-
     fn check_invariants(&self) {
         debug_assert!(
             self.marks.iter().is_sorted_by(|(a, _), (b, _)| a < b)
@@ -137,7 +120,7 @@ mod tests {
 
     #[test]
     fn entries_are_found_from_the_mark_before_them() {
-        let mut places = Places::new(1000);
+        let mut places = Places::new();
         places.note(at(1, 64), index(1), index(3));
         places.note(at(1, 164), index(4), index(4));
         places.note(at(2, 64), index(5), index(9));
@@ -145,13 +128,11 @@ mod tests {
         assert_eq!(places.find(index(5)), Some((at(2, 64).0, index(10))));
         assert_eq!(places.find(index(10)), None);
         assert_eq!(places.find(index(0)), None);
-        assert_eq!(places.first_from_linear(2000), index(5));
-        assert_eq!(places.first_from_linear(2065), index(10));
     }
 
     #[test]
     fn replaced_entries_are_found_where_they_are_now() {
-        let mut places = Places::new(1000);
+        let mut places = Places::new();
         places.note(at(1, 64), index(1), index(5));
         places.note(at(1, 164), index(3), index(4));
         assert_eq!(places.find(index(2)), Some((at(1, 64).0, index(3))));
@@ -165,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_a_marker_covers_is_forgotten_with_its_segment() {
-        let mut places = Places::new(1000);
+        let mut places = Places::new();
         places.note(at(1, 64), index(1), index(5));
         places.note(at(2, 64), index(6), index(9));
         places.forget_before(index(5));

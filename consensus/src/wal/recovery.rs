@@ -83,7 +83,7 @@ impl<'a> Recovery<'a> {
             visit,
             identity: None,
             segments: VecDeque::new(),
-            places: Places::new(options.segment_bytes),
+            places: Places::new(),
             hard_state: eraftpb::HardState::default(),
             marker: Marker::default(),
             position: 0,

@@ -344,7 +344,7 @@ fn a_member_that_is_behind_the_log_gets_a_snapshot() {
         group.propose(leader, &format!("{number:0100}"));
     }
     let applied = group.application(leader).applied;
-    let begins = group.node(leader).compact(applied, &policy).unwrap();
+    let begins = group.node(leader).driver().compact(applied, &policy);
     assert_eq!(begins, applied.back(3));
     group.start(behind);
     group.ticks(10);

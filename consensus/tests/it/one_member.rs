@@ -88,7 +88,8 @@ fn run(disk: &FaultDisk) -> Vec<(LogIndex, Bytes)> {
             settle(&mut node, &mut application)?;
             if round % 5 == 4 {
                 // What the run ends with counts as durable in the application.
-                node.compact(application.applied.back(2), &policy)?;
+                node.driver().compact(application.applied.back(2), &policy);
+                settle(&mut node, &mut application)?;
             }
         }
         Ok::<(), NodeError>(())
@@ -147,7 +148,7 @@ fn status_of(disk: &FaultDisk) -> Option<Status> {
     loop {
         match Node::open(Arc::new(disk.clone()), &options) {
             Ok(node) => return Some(node.status()),
-            Err(NodeError::AppliedBeforeLog { marker, .. }) => options.applied = marker,
+            Err(NodeError::SnapshotNotInstalled { point, .. }) => options.applied = point.index,
             Err(_) => return None,
         }
     }
@@ -167,16 +168,17 @@ fn it_starts_after_a_compaction_and_refuses_data_that_does_not_fit() {
         catchup_entries: 10,
         ..CompactionPolicy::default()
     };
-    let marker = node.compact(application.applied, &policy).unwrap();
+    let marker = node.driver().compact(application.applied, &policy);
+    settle(&mut node, &mut application).unwrap();
     assert_eq!(marker, application.applied.back(10));
-    assert_eq!(node.extent().first, marker.next());
+    assert_eq!(node.driver().extent().first, marker.next());
     assert!(node.wal().segment_count() < 3);
-    let again = node.compact(application.applied, &policy).unwrap();
+    let again = node.driver().compact(application.applied, &policy);
     assert_eq!(again, marker, "nothing more to drop");
     drop(node);
 
-    let started = start_alone(shared.clone(), &mut application, short_segments()).unwrap();
-    assert_eq!(started.extent().first, marker.next());
+    let mut started = start_alone(shared.clone(), &mut application, short_segments()).unwrap();
+    assert_eq!(started.driver().extent().first, marker.next());
     drop(started);
 
     let open = |applied| {
@@ -188,7 +190,7 @@ fn it_starts_after_a_compaction_and_refuses_data_that_does_not_fit() {
     };
     assert!(matches!(
         open(marker.back(1)),
-        Err(NodeError::AppliedBeforeLog { .. })
+        Err(NodeError::SnapshotNotInstalled { .. })
     ));
     assert!(open(marker).is_ok());
     let beyond = LogIndex::new(application.applied.get() + 2);

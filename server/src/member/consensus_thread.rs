@@ -111,7 +111,7 @@ impl ConsensusThread {
             let timeout = next_tick.saturating_duration_since(Instant::now());
             match self.inputs.recv_timeout(timeout) {
                 Ok(input) => {
-                    if let Err(Ending) = self.take_batch(input)? {
+                    if let Err(Ending) = self.take_batch(input) {
                         return Ok(());
                     }
                 }
@@ -129,7 +129,7 @@ impl ConsensusThread {
     }
 
     /// Takes `first` and what waits behind it, as much as fits one write.
-    fn take_batch(&mut self, first: ConsensusInput) -> Result<Result<(), Ending>, NodeError> {
+    fn take_batch(&mut self, first: ConsensusInput) -> Result<(), Ending> {
         let mut input = first;
         loop {
             match input {
@@ -152,10 +152,10 @@ impl ConsensusThread {
                     let _ = reply.send(self.matched());
                 }
                 ConsensusInput::Shorten(durable) => {
-                    self.consensus.shorten(durable, &self.policy)?;
+                    self.consensus.shorten(durable, &self.policy);
                     self.shortening = false;
                 }
-                ConsensusInput::Stop => return Ok(Err(Ending)),
+                ConsensusInput::Stop => return Err(Ending),
             }
             if self.consensus.batch_is_full() {
                 break;
@@ -165,7 +165,7 @@ impl ConsensusThread {
                 Err(_) => break,
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Turns raft until there is nothing to do: one write and one sync for all of the batch.
@@ -214,6 +214,7 @@ impl ConsensusThread {
                 .driver()
                 .progress()
                 .into_iter()
+                .map(|peer| (peer.member, peer.matched))
                 .collect(),
         })
     }

@@ -1,0 +1,72 @@
+//! Leadership that changes hands: because somebody wishes it, or because the leader's disk stalls.
+//!
+//! A leader need not have an entry on disk itself for it to be committed, but it hands out only
+//! what it has. So one whose disk stands still would keep its followers from electing another and
+//! acknowledge nothing. It gives way after an election timeout: first to whom it finds most up to
+//! date, and if that does not come about in another election timeout, to whoever stands. Until the
+//! disk answers again it does not stand for election itself.
+
+use raft::{INVALID_ID, ProgressState, StateRole};
+
+use super::Driver;
+use crate::member_id::MemberId;
+
+impl Driver {
+    /// Hands leadership to `member`, a voter, if this member leads, or asks the leader to. It has
+    /// come about when [`crate::Turn::leadership`] says so. If it has not within an election
+    /// timeout, it is given up, which the leader says in [`crate::Turn::transfer_failed`]; until
+    /// then it takes no proposals.
+    pub fn transfer_leader(&mut self, member: MemberId) {
+        self.raw.transfer_leader(member.get());
+    }
+
+    /// The voter to whom leadership is best handed: of those that were heard lately, the one whose
+    /// log is most like this member's. `None` if this member does not lead or there is nobody.
+    #[must_use]
+    pub fn heir(&self) -> Option<MemberId> {
+        let raft = &self.raw.raft;
+        if raft.state != StateRole::Leader {
+            return None;
+        }
+        let voters = raft.prs().iter().filter(|(id, progress)| {
+            raft.prs().conf().voters().contains(**id) && progress.state != ProgressState::Snapshot
+        });
+        voters
+            .filter_map(|(id, progress)| Some((progress.matched, MemberId::from_wire(*id)?)))
+            .filter(|(_, member)| *member != self.member && self.is_active(*member))
+            .max_by_key(|(matched, member)| (*matched, std::cmp::Reverse(*member)))
+            .map(|(_, member)| member)
+    }
+
+    /// How long the oldest write has been waiting for the disk, in ticks.
+    pub(super) fn stalled_ticks(&self) -> u64 {
+        let oldest = self.under_way.oldest_write();
+        oldest.map_or(0, |given| self.now - given)
+    }
+
+    /// Whether the disk has stood still for so long that this member is not to lead.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled_ticks() >= self.election_ticks as u64
+    }
+
+    /// Gives leadership away if the disk stands still, unless nobody could take it.
+    pub(super) fn give_way_if_stalled(&mut self) {
+        let raft = &self.raw.raft;
+        if raft.state != StateRole::Leader || raft.prs().is_singleton() || !self.is_stalled() {
+            return;
+        }
+        if self.stalled_ticks() >= 2 * self.election_ticks as u64 {
+            let term = raft.term;
+            self.raw.raft.become_follower(term, INVALID_ID);
+        } else if raft.lead_transferee.is_none()
+            && let Some(heir) = self.heir()
+        {
+            self.transfer_leader(heir);
+        }
+    }
+
+    /// Whom leadership is being handed to.
+    pub(super) fn present_transferee(&self) -> Option<MemberId> {
+        self.raw.raft.lead_transferee.and_then(MemberId::from_wire)
+    }
+}
