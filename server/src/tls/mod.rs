@@ -24,6 +24,9 @@ mod server_verifier;
 mod source;
 mod subject;
 
+#[cfg(test)]
+mod tests;
+
 pub use caller_address::WrongAddress;
 pub use client_tls::ClientTls;
 pub use error::TlsError;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::Acceptor;
-use rustls::{HandshakeKind, ServerConfig};
+use rustls::{CertificateError, HandshakeKind, OtherError, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
@@ -30,6 +30,7 @@ const HANDSHAKES_MAX: usize = 1024;
 pub struct ServerTls {
     source: Source<ServerSide>,
     handshakes: Semaphore,
+    pub(super) handshake_timeout: Duration,
     rejections: Rejections,
     name_is_user: bool,
     checks_caller_address: bool,
@@ -47,17 +48,41 @@ pub struct Secured<S> {
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
     /// The counterpart said nothing, or not enough.
-    #[error("no TLS handshake within 10s")]
+    #[error("TLS handshake timeout")]
     TimedOut,
-    /// It broke off, broke the protocol or showed a certificate that is refused.
+    /// It broke off.
     #[error("{0}")]
-    Broken(#[from] io::Error),
-    /// The certificate of a resumed session is refused by now.
+    Broken(io::Error),
+    /// It broke the protocol, or showed a certificate that is refused.
     #[error("{0}")]
-    Refused(#[from] rustls::Error),
+    Refused(rustls::Error),
+    /// It showed a certificate that we refuse by a rule of our own.
+    #[error("{0}")]
+    NotAllowed(OtherError),
     /// The certificate is not for the address that the counterpart calls from.
     #[error("{0}")]
     WrongAddress(#[from] caller_address::WrongAddress),
+}
+
+impl From<rustls::Error> for HandshakeError {
+    fn from(error: rustls::Error) -> Self {
+        match error {
+            rustls::Error::InvalidCertificate(CertificateError::Other(rule)) => {
+                Self::NotAllowed(rule)
+            }
+            error => Self::Refused(error),
+        }
+    }
+}
+
+impl From<io::Error> for HandshakeError {
+    /// tokio-rustls wraps what rustls says.
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<rustls::Error>() {
+            Ok(error) => error.into(),
+            Err(error) => Self::Broken(error),
+        }
+    }
 }
 
 impl ServerTls {
@@ -80,6 +105,7 @@ impl ServerTls {
         Ok(Arc::new(Self {
             source,
             handshakes: Semaphore::new(HANDSHAKES_MAX),
+            handshake_timeout: HANDSHAKE_TIMEOUT,
             rejections: Rejections::new(endpoint.kind),
             name_is_user,
             checks_caller_address: endpoint.checks_caller_address,
@@ -99,7 +125,7 @@ impl ServerTls {
     {
         let mut server_name = None;
         let handshake = self.handshake(stream, remote, &mut server_name);
-        let done = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await;
+        let done = tokio::time::timeout(self.handshake_timeout, handshake).await;
         match done.unwrap_or(Err(HandshakeError::TimedOut)) {
             Ok(secured) => Some(secured),
             Err(error) => {

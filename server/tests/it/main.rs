@@ -12,6 +12,7 @@
 )]
 
 mod absurd_clients;
+mod certificates;
 mod compaction;
 mod harness;
 mod maintenance;
@@ -21,5 +22,6 @@ mod raw_ranges;
 mod requests;
 mod restarts;
 mod stopping;
+mod tls;
 mod transactions;
 mod watches;

@@ -1,0 +1,456 @@
+//! TLS towards clients: who is let in, in which versions, and what happens when files are replaced.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use cairn_proto::etcdserverpb::kv_client::KvClient;
+use hyper_util::rt::TokioIo;
+use rcgen::ExtendedKeyUsagePurpose;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{CipherSuite, ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::certificates::{Authority, Issued, Wanted, write};
+use crate::harness::{Place, Server};
+use crate::requests::{put, range};
+
+const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12, &rustls::version::TLS13];
+
+/// Files of a server at 127.0.0.1, and the authority that it trusts.
+struct Files {
+    directory: TempDir,
+    authority: Authority,
+}
+
+impl Files {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::new("ours");
+        server_certificate(&authority).write(directory.path(), "server");
+        write(directory.path(), "ca.pem", &authority.pem);
+        Self {
+            directory,
+            authority,
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Flags of a server with these files; `{}` in `more` is their directory.
+    fn flags(&self, more: &[&str]) -> Vec<String> {
+        let own = [
+            "--cert-file={}/server.pem",
+            "--key-file={}/server.key",
+            "--listen-client-urls=https://127.0.0.1:0",
+            "--advertise-client-urls=https://127.0.0.1:0",
+        ];
+        let directory = self.path().to_str().unwrap();
+        let flags = own.iter().chain(more);
+        flags.map(|flag| flag.replace("{}", directory)).collect()
+    }
+
+    fn place(&self, more: &[&str]) -> Place {
+        let flags = self.flags(more);
+        Place::new(&flags.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn start(&self, more: &[&str]) -> Server {
+        self.place(more).start()
+    }
+
+    fn client(&self) -> Arc<ClientConfig> {
+        client(&self.authority.pem, None, BOTH)
+    }
+
+    fn client_with(&self, own: &Issued) -> Arc<ClientConfig> {
+        client(&self.authority.pem, Some(own), BOTH)
+    }
+}
+
+fn server_certificate(authority: &Authority) -> Issued {
+    authority.issue(&Wanted {
+        hosts: &["127.0.0.1", "localhost"],
+        purposes: &[ExtendedKeyUsagePurpose::ServerAuth],
+        ..Wanted::default()
+    })
+}
+
+fn client_certificate(authority: &Authority, serial: u64) -> Issued {
+    authority.issue(&Wanted {
+        common_name: "client",
+        hosts: &["client.example"],
+        serial,
+        purposes: &[ExtendedKeyUsagePurpose::ClientAuth],
+        ..Wanted::default()
+    })
+}
+
+fn client(
+    trusted: &str,
+    own: Option<&Issued>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(trusted.as_bytes()) {
+        roots.add(root.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match own {
+        None => builder.with_no_client_auth(),
+        Some(own) => {
+            let chain = CertificateDer::pem_slice_iter(own.certificate.as_bytes());
+            let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+            builder
+                .with_client_auth_cert(chain.collect::<Result<_, _>>().unwrap(), key)
+                .unwrap()
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Arc::new(config)
+}
+
+async fn secure(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::from(address.ip());
+    TlsConnector::from(config).connect(name, stream).await
+}
+
+async fn channel(address: SocketAddr, config: &Arc<ClientConfig>) -> Option<Channel> {
+    let config = Arc::clone(config);
+    let connect = tower::service_fn(move |_: http::Uri| {
+        let config = Arc::clone(&config);
+        async move { secure(address, config).await.map(TokioIo::new) }
+    });
+    let endpoint = Endpoint::from_static("http://member");
+    endpoint.connect_with_connector(connect).await.ok()
+}
+
+/// Whether a client's calls are answered. A client that is refused finds out when it reads.
+async fn is_served(address: SocketAddr, config: &Arc<ClientConfig>) -> bool {
+    match channel(address, config).await {
+        Some(channel) => KvClient::new(channel).range(range("a", "")).await.is_ok(),
+        None => false,
+    }
+}
+
+/// What `GET /version` is answered with; empty if the connection ends before.
+async fn version_page(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
+    let request = b"GET /version HTTP/1.1\r\nHost: member\r\nConnection: close\r\n\r\n";
+    let mut answer = Vec::new();
+    if stream.write_all(request).await.is_ok() {
+        // A connection may end without TLS's own end.
+        let _ = stream.read_to_end(&mut answer).await;
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn clients_are_let_in_by_their_certificates_alone() {
+    let files = Files::new();
+    let ours = &files.authority;
+    // etcd takes a list in DER alone.
+    write(files.path(), "crl", ours.revoke_in_der(&[13]));
+    let server = files.start(&[
+        "--trusted-ca-file={}/ca.pem",
+        "--client-crl-file={}/crl",
+        "--client-cert-allowed-hostname=client.example,other.example",
+    ]);
+    let wanted = Wanted {
+        hosts: &["client.example"],
+        ..Wanted::default()
+    };
+    let issue = |wanted: &Wanted<'_>| Some(ours.issue(wanted));
+    let stranger = client_certificate(&Authority::new("theirs"), 1);
+    for (what, own, served) in [
+        ("a good one", Some(client_certificate(ours, 1)), true),
+        ("none", None, false),
+        ("another authority's", Some(stranger), false),
+        ("a revoked one", Some(client_certificate(ours, 13)), false),
+        (
+            "another host's",
+            issue(&Wanted {
+                hosts: &["stranger.example"],
+                ..wanted.clone()
+            }),
+            false,
+        ),
+        (
+            "an expired one",
+            issue(&Wanted {
+                year_of_end: 2002,
+                ..wanted.clone()
+            }),
+            false,
+        ),
+        (
+            "a server's",
+            issue(&Wanted {
+                purposes: &[ExtendedKeyUsagePurpose::ServerAuth],
+                ..wanted.clone()
+            }),
+            false,
+        ),
+    ] {
+        let config = client(&ours.pem, own.as_ref(), BOTH);
+        assert_eq!(is_served(server.address(), &config).await, served, "{what}");
+    }
+    let log = server.log();
+    assert!(
+        log.contains("rejected connection on client endpoint"),
+        "{log}"
+    );
+    assert!(log.contains("\"remote-addr\":\"127.0.0.1:"), "{log}");
+    assert!(
+        log.contains("client certificate authentication failed"),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_without_an_authority_lets_everyone_in_and_is_known_by_its_certificate() {
+    let files = Files::new();
+    let server = files.start(&[]);
+    assert!(is_served(server.address(), &files.client()).await);
+    let stranger = client(&Authority::new("theirs").pem, None, BOTH);
+    assert!(!is_served(server.address(), &stranger).await);
+    let plain = TcpStream::connect(server.address()).await.unwrap();
+    let page = version_page(plain).await;
+    assert!(!page.contains("HTTP"), "{page}");
+}
+
+#[tokio::test]
+async fn versions_and_suites_are_those_that_the_flags_leave() {
+    let files = Files::new();
+    let (old, new) = (&rustls::version::TLS12, &rustls::version::TLS13);
+    let aes_256 = CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384;
+    let flag = "--cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384";
+    let rsa = "--cipher-suites=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384";
+    for (flags, serves_old, serves_new, suite) in [
+        (&[][..], true, true, None),
+        (&["--tls-max-version=TLS1.2"], true, false, None),
+        (&["--tls-min-version=TLS1.3"], false, true, None),
+        (&[flag], true, true, Some(aes_256)),
+        // The certificate's key is none of RSA's.
+        (&[rsa], false, true, None),
+    ] {
+        let server = files.start(flags);
+        for (version, served) in [(old, serves_old), (new, serves_new)] {
+            let config = client(&files.authority.pem, None, &[version]);
+            let is_served = is_served(server.address(), &config).await;
+            assert_eq!(is_served, served, "{version:?} with {flags:?}");
+        }
+        if let Some(suite) = suite {
+            let config = client(&files.authority.pem, None, &[old]);
+            let stream = secure(server.address(), config).await.unwrap();
+            let spoken = stream.get_ref().1.negotiated_cipher_suite().unwrap();
+            assert_eq!(spoken.suite(), suite);
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_port_speaks_tls_and_plain_text_and_every_http_in_both() {
+    let files = Files::new();
+    let urls = "http://127.0.0.1:0,https://127.0.0.1:0";
+    let server = files.start(&[
+        &format!("--listen-client-urls={urls}"),
+        "--host-whitelist=elsewhere",
+    ]);
+    let ready = server
+        .log()
+        .matches("ready to serve client requests")
+        .count();
+    assert_eq!(ready, 1, "one line for one listener");
+    server
+        .clients()
+        .await
+        .kv
+        .put(put("a", "plain"))
+        .await
+        .unwrap();
+    assert!(is_served(server.address(), &files.client()).await);
+    // The names under which the server may be called are plain text's alone.
+    let plain = TcpStream::connect(server.address()).await.unwrap();
+    assert!(version_page(plain).await.starts_with("HTTP/1.1 421"));
+    for protocols in [&[][..], &["http/1.1"], &["http/1.1", "h2"]] {
+        let mut config = Arc::unwrap_or_clone(files.client());
+        config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
+        let stream = secure(server.address(), Arc::new(config)).await.unwrap();
+        let negotiated = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        if negotiated.as_deref() != Some(b"h2") {
+            let page = version_page(stream).await;
+            assert!(page.contains("\"etcdserver\":"), "{protocols:?}: {page}");
+        }
+    }
+    let mut config = Arc::unwrap_or_clone(files.client());
+    config.alpn_protocols = Vec::new();
+    assert!(
+        is_served(server.address(), &Arc::new(config)).await,
+        "without ALPN"
+    );
+}
+
+#[tokio::test]
+async fn revoked_clients_are_refused_by_every_listener() {
+    let files = Files::new();
+    write(files.path(), "crl.pem", files.authority.revoke(&[13]));
+    let server = files.start(&[
+        "--trusted-ca-file={}/ca.pem",
+        "--client-crl-file={}/crl.pem",
+        "--listen-client-http-urls=https://127.0.0.3:0",
+        "--listen-metrics-urls=https://127.0.0.2:0",
+    ]);
+    let good = files.client_with(&client_certificate(&files.authority, 1));
+    let revoked = files.client_with(&client_certificate(&files.authority, 13));
+    assert!(is_served(server.address(), &good).await);
+    assert!(!is_served(server.address(), &revoked).await);
+    let log = server.log();
+    let pages = log
+        .lines()
+        .filter(|line| line.contains("serving HTTP pages"));
+    let pages: Vec<SocketAddr> = pages
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["address"].as_str().unwrap().parse().unwrap()
+        })
+        .collect();
+    assert_eq!(pages.len(), 2, "{log}");
+    for address in pages {
+        for (config, answers) in [(&good, true), (&revoked, false)] {
+            let mut config = ClientConfig::clone(config);
+            config.alpn_protocols = Vec::new();
+            let stream = TcpStream::connect(address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            let stream = TlsConnector::from(Arc::new(config))
+                .connect(name, stream)
+                .await;
+            let answer = match stream {
+                Ok(stream) => version_page(stream).await,
+                Err(_) => String::new(),
+            };
+            assert_eq!(
+                answer.starts_with("HTTP/1.1 "),
+                answers,
+                "{address}: {answer}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn files_are_replaced_while_connections_go_on() {
+    let files = Files::new();
+    let (old, new) = (&files.authority, Authority::new("new"));
+    let server = files.start(&["--trusted-ca-file={}/ca.pem"]);
+    let both = [old.pem.clone(), new.pem.clone()].concat();
+    let before = client(&both, Some(&client_certificate(old, 1)), BOTH);
+    let after = client(&both, Some(&client_certificate(&new, 1)), BOTH);
+    let address = server.address();
+    let served = async |config| is_served(address, config).await;
+    let mut open = KvClient::new(channel(address, &before).await.unwrap());
+    assert!(served(&before).await && !served(&after).await);
+
+    write(files.path(), "ca.pem", &both);
+    assert!(served(&before).await && served(&after).await);
+
+    server_certificate(&new).write(files.path(), "server");
+    let distrusts_new = files.client_with(&client_certificate(old, 1));
+    assert!(served(&before).await && !served(&distrusts_new).await);
+
+    write(files.path(), "ca.pem", &new.pem);
+    assert!(!served(&before).await && served(&after).await);
+    open.put(put("a", "b")).await.unwrap();
+
+    write(files.path(), "server.key", "no key");
+    assert!(served(&after).await, "what was loaded stays");
+    open.put(put("a", "c")).await.unwrap();
+    let log = server.log();
+    assert!(log.contains("changed TLS files cannot be used"), "{log}");
+    assert_eq!(log.matches("loaded changed TLS files").count(), 3, "{log}");
+}
+
+#[tokio::test]
+async fn sessions_are_resumed_until_their_certificate_is_revoked() {
+    let files = Files::new();
+    write(files.path(), "crl.pem", files.authority.revoke(&[]));
+    let server = files.start(&[
+        "--trusted-ca-file={}/ca.pem",
+        "--client-crl-file={}/crl.pem",
+    ]);
+    for version in BOTH {
+        let own = client_certificate(&files.authority, 5);
+        let mut config = Arc::unwrap_or_clone(client(&files.authority.pem, Some(&own), &[version]));
+        config.alpn_protocols = Vec::new();
+        let config = Arc::new(config);
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            let mut stream = secure(server.address(), Arc::clone(&config)).await.unwrap();
+            let page = version_page(&mut stream).await;
+            assert!(page.contains("200 OK"), "{page}");
+            kinds.push(stream.get_ref().1.handshake_kind().unwrap());
+        }
+        assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed]);
+        write(files.path(), "crl.pem", files.authority.revoke(&[5]));
+        let page = match secure(server.address(), config).await {
+            Ok(stream) => version_page(stream).await,
+            Err(_) => String::new(),
+        };
+        assert_eq!(page, "");
+        write(files.path(), "crl.pem", files.authority.revoke(&[]));
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_made_when_asked_for_and_kept() {
+    let place = Place::new(&[
+        "--auto-tls",
+        "--listen-client-urls=https://127.0.0.1:0",
+        "--advertise-client-urls=https://127.0.0.1:0",
+    ]);
+    let server = place.start();
+    let path = server.data_dir().join("fixtures/client/cert.pem");
+    let certificate = std::fs::read_to_string(&path).unwrap();
+    let config = client(&certificate, None, BOTH);
+    assert!(is_served(server.address(), &config).await);
+    let server = server.kill().start();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), certificate);
+    assert!(is_served(server.address(), &config).await);
+}
+
+#[test]
+fn files_that_cannot_be_used_keep_a_server_from_starting() {
+    let files = Files::new();
+    let other = server_certificate(&files.authority);
+    other.write(files.path(), "other");
+    for (flags, text) in [
+        (&["--cert-file={}/missing.pem"][..], "cannot read"),
+        (&["--key-file={}/other.key"], "does not belong to"),
+        (&["--key-file={}/server.pem"], "holds no private key"),
+        (&["--trusted-ca-file={}/server.key"], "holds no certificate"),
+        (
+            &["--trusted-ca-file={}/ca.pem", "--client-crl-file={}/ca.pem"],
+            "no revocation list",
+        ),
+    ] {
+        let refusal = files.place(flags).refusal();
+        assert_eq!(refusal.status.code(), Some(1), "{flags:?}");
+        assert!(refusal.log.contains(text), "{flags:?}: {}", refusal.log);
+    }
+}
