@@ -1,7 +1,9 @@
 //! Why a request fails, by where it fails. What clients are told is in [`crate::status`].
 
+use cairn_auth::AuthError;
 use cairn_mvcc::ReadError;
 
+use crate::auth::CredentialError;
 use cairn_replica::apply::{Failure, FatalError};
 use cairn_replica::consensus::NotTaken;
 pub use cairn_replica::error::ApplyError;
@@ -19,6 +21,12 @@ pub enum Error {
     /// When it was applied.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// Because of who asks.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// In handling a password or signing a token.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// While it read.
     #[error(transparent)]
     Read(#[from] ReadError),

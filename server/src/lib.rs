@@ -12,6 +12,7 @@
     reason = "the server is where time, threads and sockets come in"
 )]
 
+pub mod auth;
 pub mod auto_compaction;
 pub mod doors;
 pub mod error;

@@ -220,6 +220,9 @@ impl From<Error> for Status {
             Error::Request(error) => error.wire(),
             Error::Propose(error) => error.wire(),
             Error::Apply(error) => error.wire(),
+            Error::Auth(error) => error.wire(),
+            // etcd lets the inner text out.
+            Error::Credential(error) => return Self::new(Code::Unknown, error.to_string()),
             Error::Read(ReadError::Compacted { .. }) => COMPACTED,
             Error::Read(ReadError::Future { .. }) => FUTURE,
             // Storage is at fault: the process is about to stop.

@@ -7,6 +7,7 @@ use cairn_mvcc::CompactionPoint;
 use cairn_proto::etcdserverpb::RangeRequest;
 use tonic::Status;
 
+use crate::auth::Caller;
 use crate::error::Error;
 use crate::fatal;
 use crate::http::{Alarm, Consistency, Probe, ProbeError, ProbeFuture, Versions};
@@ -39,7 +40,7 @@ impl MemberProbe {
             self.member.linearizable().await?;
         }
         let begun = Instant::now();
-        let read = self.member.range(&range).map_err(Error::from);
+        let read = self.member.range(&range, &Caller::MEMBER).await;
         self.member
             .metrics
             .range_duration()

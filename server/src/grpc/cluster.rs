@@ -10,6 +10,7 @@ use cairn_proto::etcdserverpb::{
 use cairn_proto::stored::cluster_server::Cluster;
 use tonic::{Request, Response, Status};
 
+use crate::auth::Caller;
 use crate::member::Member;
 use cairn_replica::membership;
 
@@ -32,9 +33,11 @@ impl Cluster for ClusterService {
         &self,
         request: Request<MemberListRequest>,
     ) -> Result<Response<MemberListResponse>, Status> {
+        let caller = Caller::of_request(&request);
         if request.into_inner().linearizable {
             self.member.linearizable().await?;
         }
+        self.member.check_somebody(&caller).await?;
         let members = self
             .member
             .membership()
@@ -49,6 +52,9 @@ impl Cluster for ClusterService {
         &self,
         request: Request<MemberAddRequest>,
     ) -> Result<Response<MemberAddResponse>, Status> {
+        self.member
+            .check_admin(&Caller::of_request(&request))
+            .await?;
         let request = request.into_inner();
         let added = self
             .member
@@ -65,6 +71,9 @@ impl Cluster for ClusterService {
         &self,
         request: Request<MemberRemoveRequest>,
     ) -> Result<Response<MemberRemoveResponse>, Status> {
+        self.member
+            .check_admin(&Caller::of_request(&request))
+            .await?;
         let members = self.member.remove_member(request.into_inner().id).await?;
         let header = Some(self.member.header(None));
         Ok(Response::new(MemberRemoveResponse { header, members }))
@@ -74,6 +83,9 @@ impl Cluster for ClusterService {
         &self,
         request: Request<MemberUpdateRequest>,
     ) -> Result<Response<MemberUpdateResponse>, Status> {
+        self.member
+            .check_admin(&Caller::of_request(&request))
+            .await?;
         let request = request.into_inner();
         let updated = self.member.update_member(request.id, &request.peer_urls);
         let members = updated.await?;
@@ -85,6 +97,9 @@ impl Cluster for ClusterService {
         &self,
         request: Request<MemberPromoteRequest>,
     ) -> Result<Response<MemberPromoteResponse>, Status> {
+        self.member
+            .check_admin(&Caller::of_request(&request))
+            .await?;
         let members = self.member.promote_member(request.into_inner().id).await?;
         let header = Some(self.member.header(None));
         Ok(Response::new(MemberPromoteResponse { header, members }))

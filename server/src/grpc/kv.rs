@@ -16,6 +16,7 @@ use cairn_proto::stored::{
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
+use crate::auth::Caller;
 use crate::error::Error;
 use crate::member::Member;
 use cairn_replica::apply::Outcome;
@@ -38,11 +39,18 @@ impl KvService {
     }
 
     /// Writes a key.
-    pub(super) async fn put(&self, request: PutRequest) -> Result<PutResponse, Status> {
+    pub(super) async fn put(
+        &self,
+        request: PutRequest,
+        caller: &Caller,
+    ) -> Result<PutResponse, Status> {
         self.member.check_space(quota::cost_of_put(&request))?;
         // Parsed for its errors: what goes into the log is what the client sent.
         Put::parse(request.clone()).map_err(Error::from)?;
-        let Outcome::Put(mut response) = self.member.propose(LogRequest::Put(request)).await?
+        let Outcome::Put(mut response) = self
+            .member
+            .propose(LogRequest::Put(request), caller)
+            .await?
         else {
             return Err(mismatch());
         };
@@ -54,10 +62,11 @@ impl KvService {
     pub(super) async fn delete_range(
         &self,
         request: DeleteRangeRequest,
+        caller: &Caller,
     ) -> Result<DeleteRangeResponse, Status> {
         DeleteRange::parse(request.clone()).map_err(Error::from)?;
         let request = LogRequest::DeleteRange(request);
-        let Outcome::DeleteRange(mut response) = self.member.propose(request).await? else {
+        let Outcome::DeleteRange(mut response) = self.member.propose(request, caller).await? else {
             return Err(mismatch());
         };
         self.member.fill(&mut response.header);
@@ -65,7 +74,11 @@ impl KvService {
     }
 
     /// Carries out a transaction.
-    pub(super) async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, Status> {
+    pub(super) async fn txn(
+        &self,
+        request: TxnRequest,
+        caller: &Caller,
+    ) -> Result<TxnResponse, Status> {
         let cost = quota::cost_of_txn(&request);
         if cost > 0 {
             self.member.check_space(cost)?;
@@ -73,9 +86,12 @@ impl KvService {
         let txn = Txn::parse(request.clone(), self.member.limits().txn_operations_max)
             .map_err(Error::from)?;
         let mut response = if txn.is_read_only() {
-            self.read_txn(&txn).await?
+            self.read_txn(&txn, caller).await?
         } else {
-            let Outcome::Txn(response) = self.member.propose(LogRequest::Txn(request)).await?
+            let Outcome::Txn(response) = self
+                .member
+                .propose(LogRequest::Txn(request), caller)
+                .await?
             else {
                 return Err(mismatch());
             };
@@ -86,11 +102,11 @@ impl KvService {
     }
 
     /// A transaction that only reads goes around the log: all its reads are of one state.
-    async fn read_txn(&self, txn: &Txn) -> Result<TxnResponse, Error> {
+    async fn read_txn(&self, txn: &Txn, caller: &Caller) -> Result<TxnResponse, Error> {
         if !txn.is_serializable() {
             self.member.linearizable().await?;
         }
-        self.member.read_txn(txn)
+        self.member.read_txn(txn, caller).await
     }
 }
 
@@ -102,11 +118,12 @@ impl Kv for KvService {
         &self,
         request: Request<RangeRequest>,
     ) -> Result<Response<RangeResponse>, Status> {
+        let caller = Caller::of_request(&request);
         let range = Range::parse(request.into_inner()).map_err(Error::from)?;
         if !range.serializable {
             self.member.linearizable().await?;
         }
-        let mut response = self.member.range(&range).map_err(Error::from)?;
+        let mut response = self.member.range(&range, &caller).await?;
         self.member.fill(&mut response.header);
         Ok(Response::new(response))
     }
@@ -118,40 +135,51 @@ impl Kv for KvService {
         &self,
         request: Request<RangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        let caller = Caller::of_request(&request);
         let range = Range::parse(request.into_inner()).map_err(Error::from)?;
         range_stream::check(&range)?;
         if !range.serializable {
             self.member.linearizable().await?;
         }
-        let stream = range_stream::answer(Arc::clone(&self.member), range);
+        let permit = self
+            .member
+            .permit_range(&range.query.range, &caller)
+            .await?;
+        let stream = range_stream::answer(Arc::clone(&self.member), range, permit);
         Ok(Response::new(Box::pin(stream)))
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        self.put(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of_request(&request);
+        let put = self.put(request.into_inner(), &caller);
+        put.await.map(Response::new)
     }
 
     async fn delete_range(
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
-        self.delete_range(request.into_inner())
-            .await
-            .map(Response::new)
+        let caller = Caller::of_request(&request);
+        let delete = self.delete_range(request.into_inner(), &caller);
+        delete.await.map(Response::new)
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        self.txn(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of_request(&request);
+        let txn = self.txn(request.into_inner(), &caller);
+        txn.await.map(Response::new)
     }
 
     async fn compact(
         &self,
         request: Request<CompactionRequest>,
     ) -> Result<Response<CompactionResponse>, Status> {
+        let caller = Caller::of_request(&request);
+        self.member.check_admin(&caller).await?;
         let request = request.into_inner();
         let physical = request.physical;
         let request = LogRequest::Compaction(request);
-        let Outcome::Compaction(revision) = self.member.propose(request).await? else {
+        let Outcome::Compaction(revision) = self.member.propose(request, &caller).await? else {
             return Err(mismatch());
         };
         if physical {

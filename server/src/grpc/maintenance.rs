@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cairn_consensus::MemberId;
 use cairn_index::Revision;
 use cairn_mvcc::{CompactionPoint, ReadAt};
+use cairn_proto::etcdserverpb::alarm_request::AlarmAction;
 use cairn_proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeInfo,
     DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse,
@@ -20,6 +21,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use crate::auth::Caller;
 use crate::error::{Error, MaintenanceError};
 use crate::member::{Member, Role};
 use crate::settings;
@@ -44,6 +46,11 @@ impl MaintenanceService {
         Self { member }
     }
 
+    async fn check_admin<M>(&self, request: &Request<M>) -> Result<(), Status> {
+        let caller = Caller::of_request(request);
+        Ok(self.member.check_admin(&caller).await?)
+    }
+
     /// Runs `work` off the workers' threads: it reads all of the database.
     async fn off_thread<T: Send + 'static>(
         &self,
@@ -61,8 +68,16 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<AlarmRequest>,
     ) -> Result<Response<AlarmResponse>, Status> {
-        let request = LogRequest::Alarm(request.into_inner());
-        let Outcome::Alarm(alarms) = self.member.propose(request).await? else {
+        let caller = Caller::of_request(&request);
+        let request = request.into_inner();
+        // Everybody may look; nobody but root raises and ends them.
+        if request.action == i32::from(AlarmAction::Get) {
+            self.member.check_somebody(&caller).await?;
+        } else {
+            self.member.check_admin(&caller).await?;
+        }
+        let request = LogRequest::Alarm(request);
+        let Outcome::Alarm(alarms) = self.member.propose(request, &caller).await? else {
             return Err(Status::internal(
                 "the answer does not belong to the request",
             ));
@@ -73,7 +88,13 @@ impl Maintenance for MaintenanceService {
         }))
     }
 
-    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+    async fn status(
+        &self,
+        request: Request<StatusRequest>,
+    ) -> Result<Response<StatusResponse>, Status> {
+        self.member
+            .check_somebody(&Caller::of_request(&request))
+            .await?;
         let member = &self.member;
         let progress = member.progress();
         let leader = progress.leader();
@@ -110,8 +131,9 @@ impl Maintenance for MaintenanceService {
 
     async fn defragment(
         &self,
-        _: Request<DefragmentRequest>,
+        request: Request<DefragmentRequest>,
     ) -> Result<Response<DefragmentResponse>, Status> {
+        self.check_admin(&request).await?;
         self.off_thread(|member| {
             let metrics = &member.metrics;
             metrics.disk_defrag_inflight.set(1);
@@ -125,7 +147,8 @@ impl Maintenance for MaintenanceService {
         Ok(Response::new(DefragmentResponse::default()))
     }
 
-    async fn hash(&self, _: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+    async fn hash(&self, request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+        self.check_admin(&request).await?;
         let (hash, revision) = self
             .off_thread(|member| {
                 let _timer = member.metrics.mvcc_hash_duration_seconds.start_timer();
@@ -148,6 +171,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<HashKvRequest>,
     ) -> Result<Response<HashKvResponse>, Status> {
+        self.check_admin(&request).await?;
         // Zero and less mean the current revision.
         let at = Revision::from_wire(request.into_inner().revision);
         let at = at.map_or(ReadAt::Latest, ReadAt::Revision);
@@ -169,8 +193,9 @@ impl Maintenance for MaintenanceService {
 
     async fn snapshot(
         &self,
-        _: Request<SnapshotRequest>,
+        request: Request<SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
+        self.check_admin(&request).await?;
         let (chunks, stream) = mpsc::channel(SNAPSHOT_CHUNKS_AHEAD);
         let member = Arc::clone(&self.member);
         tokio::task::spawn_blocking(move || {
@@ -186,6 +211,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<MoveLeaderRequest>,
     ) -> Result<Response<MoveLeaderResponse>, Status> {
+        self.check_admin(&request).await?;
         let target = MemberId::from_wire(request.into_inner().target_id);
         self.member.move_leader(target)?;
         Ok(Response::new(MoveLeaderResponse::default()))
@@ -195,6 +221,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<DowngradeRequest>,
     ) -> Result<Response<DowngradeResponse>, Status> {
+        self.check_admin(&request).await?;
         let DowngradeRequest { action, version } = request.into_inner();
         let action = DowngradeAction::try_from(action)
             .map_err(|_| Status::unknown("etcdserver: unknown method"))?;

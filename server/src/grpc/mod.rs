@@ -3,6 +3,7 @@
 //! Nothing here decides anything: what a request means is in [`cairn_replica::request`], what it does in
 //! [`cairn_replica::apply`], what an error is called in [`crate::status`].
 
+mod auth;
 mod cluster;
 mod health;
 mod kv;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use cairn_proto::stored::auth_server::AuthServer;
 use cairn_proto::stored::cluster_server::ClusterServer;
 use cairn_proto::stored::health::health_server::HealthServer;
 use cairn_proto::stored::kv_server::KvServer;
@@ -25,6 +27,7 @@ use http::{Request, Response};
 use tonic::service::Routes;
 use tower::Service;
 
+use crate::auth::Caller;
 use crate::member::Member;
 
 /// What gRPC may add to a request of the largest size.
@@ -64,27 +67,34 @@ impl Services {
         B::Error: Into<tonic::codegen::StdError>,
     {
         let bytes_max = self.request_bytes_max;
+        let caller = &Caller::of_client(call.headers(), call.extensions());
         let answer = match call.uri().path() {
             "/etcdserverpb.KV/Put" => {
                 let put = unary::read_message(call.into_body(), bytes_max);
-                unary::call(put, |put| self.kv.put(put)).await
+                unary::call(put, |put| self.kv.put(put, caller)).await
             }
             "/etcdserverpb.KV/Txn" => {
                 let txn = unary::read_message(call.into_body(), bytes_max);
-                unary::call(txn, |txn| self.kv.txn(txn)).await
+                unary::call(txn, |txn| self.kv.txn(txn, caller)).await
             }
             "/etcdserverpb.KV/DeleteRange" => {
                 let delete = unary::read_message(call.into_body(), bytes_max);
-                unary::call(delete, |delete| self.kv.delete_range(delete)).await
+                unary::call(delete, |delete| self.kv.delete_range(delete, caller)).await
             }
             "/etcdserverpb.KV/Range" => {
                 match unary::read_message(call.into_body(), bytes_max).await {
-                    Ok(range) => self.range.answer(range).await,
+                    Ok(range) => self.range.answer(range, caller).await,
                     Err(status) => Err(status),
                 }
             }
-            "/etcdserverpb.Watch/Watch" => return watch::answer(&self.member, call).await,
-            _ => return self.route(call.map(Body::new)).await,
+            "/etcdserverpb.Watch/Watch" => {
+                return watch::answer(&self.member, call, caller.clone()).await;
+            }
+            _ => {
+                let mut call = call.map(Body::new);
+                call.extensions_mut().insert(caller.clone());
+                return self.route(call).await;
+            }
         };
         answer.unwrap_or_else(unary::refusal)
     }
@@ -107,6 +117,7 @@ fn router(member: &Arc<Member>, kv: kv::KvService, request_bytes_max: usize) -> 
     Routes::new(kv)
         .add_service(maintenance)
         .add_service(cluster)
+        .add_service(AuthServer::new(auth::AuthService::new(Arc::clone(member))))
         .add_service(HealthServer::new(health::HealthService))
         .into_axum_router()
 }

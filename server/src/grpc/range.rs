@@ -24,6 +24,7 @@ use prost::encoding::encoded_len_varint;
 use tonic::{Code, Status};
 
 use super::unary;
+use crate::auth::{Caller, Permit};
 use crate::error::Error;
 use crate::member::Member;
 use cairn_replica::request::Range;
@@ -51,22 +52,27 @@ impl RangeService {
         Self { member }
     }
 
-    pub(super) async fn answer(&self, request: RangeRequest) -> Result<Answer, Status> {
+    pub(super) async fn answer(
+        &self,
+        request: RangeRequest,
+        caller: &Caller,
+    ) -> Result<Answer, Status> {
         let range = Range::parse(request).map_err(Error::from)?;
         if !range.serializable {
             self.member.linearizable().await?;
         }
         if matches!(range.query.range, KeyRange::One(_)) {
-            let mut response = self.member.range(&range).map_err(Error::from)?;
+            let mut response = self.member.range(&range, caller).await?;
             self.member.fill(&mut response.header);
             return Ok(unary::answer(&response));
         }
-        self.scan(&range).await.map_err(Status::from)
+        self.scan(&range, caller).await.map_err(Status::from)
     }
 
-    async fn scan(&self, range: &Range) -> Result<Answer, Error> {
+    async fn scan(&self, range: &Range, caller: &Caller) -> Result<Answer, Error> {
+        let permit = self.member.permit_range(&range.query.range, caller).await?;
         self.member.metrics.mvcc_range_total.inc();
-        let mut scan = self.member.store().scan(&range.query)?;
+        let mut scan = self.member.scan(range, &permit)?;
         let mut held = Held::default();
         loop {
             let mut kvs = EncodedKvsBuilder::with_capacity(held.next_chunk_bytes());
@@ -76,17 +82,18 @@ impl RangeService {
             })?;
             held.add(kvs);
             if let ScanProgress::Done(summary) = progress {
+                self.member.confirm(permit)?;
                 return Ok(self.finish(&summary, held, None));
             }
             if held.bytes >= HELD_BYTES_MAX {
-                return self.large(scan, held).await;
+                return self.large(scan, held, permit).await;
             }
             tokio::task::yield_now().await;
         }
     }
 
     /// Measures what `scan` has left, then answers with what is held and a second reading of that.
-    async fn large(&self, scan: RangeScan, held: Held) -> Result<Answer, Error> {
+    async fn large(&self, scan: RangeScan, held: Held, permit: Permit) -> Result<Answer, Error> {
         let mut measure = scan.clone();
         let mut rest_bytes = 0;
         let summary = loop {
@@ -99,6 +106,7 @@ impl RangeService {
                 ScanProgress::More => tokio::task::yield_now().await,
             }
         };
+        self.member.confirm(permit)?;
         Ok(self.finish(&summary, held, Some((scan, rest_bytes))))
     }
 

@@ -11,6 +11,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use crate::auth::Permit;
 use crate::error::Error;
 use crate::member::Member;
 use cairn_replica::request::Range;
@@ -43,16 +44,17 @@ pub(super) fn check(range: &Range) -> Result<(), Status> {
     Ok(())
 }
 
-/// The stream that answers `range`.
+/// The stream that answers `range`, which was allowed. If the rules change meanwhile, it ends with that.
 pub(super) fn answer(
     member: Arc<Member>,
     mut range: Range,
+    permit: Permit,
 ) -> impl Stream<Item = Result<RangeStreamResponse, Status>> + Send {
     // A target without an order is no order here, since the limit comes before any sort.
     range.query.target = SortTarget::Key;
     let (chunks, stream) = mpsc::channel(CHUNKS_AHEAD);
     tokio::spawn(async move {
-        if let Err(error) = send(&member, &range, &chunks).await {
+        if let Err(error) = send(&member, &range, permit, &chunks).await {
             let _ = chunks.send(Err(Status::from(error))).await;
         }
     });
@@ -62,9 +64,10 @@ pub(super) fn answer(
 async fn send(
     member: &Member,
     range: &Range,
+    permit: Permit,
     chunks: &mpsc::Sender<Result<RangeStreamResponse, Status>>,
 ) -> Result<(), Error> {
-    let mut scan = member.store().scan(&range.query)?;
+    let mut scan = member.scan(range, &permit)?;
     let target_bytes = member.limits().request_bytes_max;
     let mut keys = FIRST_CHUNK_KEYS;
     loop {
@@ -85,8 +88,11 @@ async fn send(
         let chunk = RangeStreamResponse {
             range_response: Some(response),
         };
-        if chunks.send(Ok(chunk)).await.is_err() || done {
+        if chunks.send(Ok(chunk)).await.is_err() {
             return Ok(());
+        }
+        if done {
+            return member.confirm(permit);
         }
     }
 }

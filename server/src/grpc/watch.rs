@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use axum::body::Body as AnswerBody;
 use bytes::{BufMut, Bytes, BytesMut};
+use cairn_index::KeyRange;
 use cairn_proto::etcdserverpb::{ResponseHeader, WatchRequest, watch_request::RequestUnion};
-use cairn_watch::{Fragments, ReplyKind, WatchId, WatchReply};
+use cairn_watch::{Fragments, ReplyKind, WatchId, WatchRefusal, WatchReply};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use prost::Message;
@@ -24,6 +25,7 @@ use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
 use super::{OVERHEAD_BYTES, unary};
+use crate::auth::Caller;
 use crate::member::Member;
 use crate::watching::{WatchAsks, WatchReplies};
 
@@ -40,7 +42,11 @@ mod field {
 }
 
 /// Answers a call of the method.
-pub(super) async fn answer<B>(member: &Arc<Member>, call: Request<B>) -> Response<AnswerBody>
+pub(super) async fn answer<B>(
+    member: &Arc<Member>,
+    call: Request<B>,
+    caller: Caller,
+) -> Response<AnswerBody>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<tonic::codegen::StdError>,
@@ -49,11 +55,7 @@ where
     let decoder = ProstCodec::<WatchRequest, WatchRequest>::default().decoder();
     let requests = Streaming::new_request(decoder, call.into_body(), None, Some(bytes_max));
     let (asks, replies) = member.watches().open().await;
-    tokio::spawn(read_requests(
-        requests,
-        asks,
-        member.limits().watch_progress_interval,
-    ));
+    tokio::spawn(read_requests(requests, asks, Arc::clone(member), caller));
     let member = Arc::clone(member);
     unary::response(Answers {
         member,
@@ -66,9 +68,10 @@ where
 async fn read_requests(
     mut requests: Streaming<WatchRequest>,
     mut asks: WatchAsks,
-    progress_interval: Duration,
+    member: Arc<Member>,
+    caller: Caller,
 ) {
-    let mut progress = tokio::time::interval(progress_interval);
+    let mut progress = tokio::time::interval(member.limits().watch_progress_interval);
     progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick of an interval comes at once.
     progress.tick().await;
@@ -83,17 +86,20 @@ async fn read_requests(
             () = tokio::time::sleep(ASK_RETRY), if !asks.may_ask() => continue,
         };
         match request {
-            Ok(Some(request)) => ask(&asks, request).await,
+            Ok(Some(request)) => ask(&asks, request, &member, &caller).await,
             Ok(None) | Err(_) => return,
         }
     }
 }
 
-async fn ask(asks: &WatchAsks, request: WatchRequest) {
+async fn ask(asks: &WatchAsks, request: WatchRequest, member: &Member, caller: &Caller) {
     match request.request_union {
         Some(RequestUnion::CreateRequest(create)) => {
             match cairn_watch::WatchRequest::from_wire(&create) {
-                Ok(request) => asks.create(request).await,
+                Ok(request) => match refusal(&request.range, member, caller).await {
+                    None => asks.create(request).await,
+                    Some(denied) => asks.refuse(denied).await,
+                },
                 Err(refusal) => asks.refuse(refusal).await,
             }
         }
@@ -104,6 +110,21 @@ async fn ask(asks: &WatchAsks, request: WatchRequest) {
         // Requests of a later protocol are passed over, as etcd does.
         None => {}
     }
+}
+
+/// Why a range may not be watched, if so. It is asked once, when the watcher is created; etcd too lets
+/// a watcher go on when the rules change.
+async fn refusal(range: &KeyRange, member: &Member, caller: &Caller) -> Option<WatchRefusal> {
+    let error = member.permit_range(range, caller).await.err()?;
+    let status = Status::from(error);
+    // The text form of Go's status errors, which is how etcd says it here.
+    let code = match status.code() {
+        Code::InvalidArgument => "InvalidArgument",
+        Code::Unauthenticated => "Unauthenticated",
+        _ => "PermissionDenied",
+    };
+    let reason = format!("rpc error: code = {code} desc = {}", status.message());
+    Some(WatchRefusal::Denied { reason })
 }
 
 /// What a client is told, as frames of messages.

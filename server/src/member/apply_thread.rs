@@ -11,6 +11,7 @@ use super::consensus_thread::ConsensusInput;
 use super::housekeeping::Housekeeping;
 use super::progress::Progress;
 use super::reply::{Reply, ReplyDesks};
+use crate::auth::Auth;
 use crate::error::Error;
 use crate::metrics::ApplyMetrics;
 use crate::watching::WatchHandle;
@@ -36,6 +37,8 @@ pub struct ApplyThread {
     pub progress: Arc<Progress>,
     /// The ways back to who waits.
     pub desks: ReplyDesks,
+    /// Whose tokens the entries change.
+    pub auth: Arc<Auth>,
     /// Where changes go.
     pub watches: WatchHandle,
     /// What is counted.
@@ -82,6 +85,8 @@ impl ApplyThread {
         let begun = Instant::now();
         let applied = self.applier.apply(entries)?;
         self.metrics.count(&applied, begun.elapsed());
+        // Before anyone hears that the entries are applied: who waits for a token's finds it then.
+        self.auth.change_tokens(applied.tokens);
         if let Some((index, term)) = applied.last {
             self.progress.set_applied(index, term);
         }

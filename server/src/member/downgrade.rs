@@ -11,6 +11,7 @@ use cairn_proto::membershippb::DowngradeInfoSetRequest;
 use cairn_replica::log_request::LogRequest;
 
 use super::Member;
+use crate::auth::Caller;
 use crate::error::{DowngradeError, Error};
 
 /// A version that members agree on: its patch is always zero.
@@ -70,14 +71,16 @@ impl Member {
                     enabled: true,
                     ver: target.to_string(),
                 };
-                self.propose(LogRequest::DowngradeInfoSet(request)).await?;
+                self.propose(LogRequest::DowngradeInfoSet(request), &Caller::MEMBER)
+                    .await?;
             }
             DowngradeAction::Cancel => {
                 self.linearizable().await?;
                 // etcd answers the same whether one was under way or not.
                 if self.membership().downgrade().is_some() {
                     let request = DowngradeInfoSetRequest::default();
-                    self.propose(LogRequest::DowngradeInfoSet(request)).await?;
+                    self.propose(LogRequest::DowngradeInfoSet(request), &Caller::MEMBER)
+                        .await?;
                 }
             }
         }

@@ -7,6 +7,7 @@
 //!                                                                   watch dispatcher
 //! ```
 
+mod access;
 mod apply_thread;
 mod consensus_thread;
 mod downgrade;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use cairn_consensus::{Identity, MemberId};
 use cairn_index::Revision;
-use cairn_mvcc::{CompactionPoint, ReadError, Store};
+use cairn_mvcc::{CompactionPoint, RangeScan, ReadError, Store};
 use cairn_proto::etcdserverpb::ResponseHeader;
 use cairn_proto::stored::{self, EncodedKvsBuilder};
 use crossbeam_channel::{Sender, TrySendError};
@@ -38,6 +39,7 @@ pub use progress::{Progress, Role};
 pub use reconfiguration::Reconfiguration;
 pub use reply::{Reply, ReplyDesks};
 
+use crate::auth::{Auth, Caller, Permit};
 use crate::error::{Error, MaintenanceError, ProposeError};
 use crate::metrics::Metrics;
 use crate::settings::Quota;
@@ -86,6 +88,8 @@ pub struct Member {
     pub request_ids: Arc<RequestIds>,
     /// The alarms that are on.
     pub alarms: Arc<ArcSwap<Alarms>>,
+    /// Users, what they may do and how they are known.
+    pub auth: Arc<Auth>,
     /// Who the members are.
     pub membership: Arc<ArcSwap<Membership>>,
     /// Since when other members have been reachable.
@@ -152,19 +156,21 @@ impl Member {
         });
     }
 
-    /// Takes a request through the log, and answers when it has been applied here.
+    /// Takes a request of `caller`'s through the log, and answers when it has been applied here. Every
+    /// member checks then whether the caller may ask for that.
     ///
     /// # Errors
     ///
     /// [`ProposeError`] if it did not get there or nothing is known of it, otherwise what applying it
     /// said.
-    pub async fn propose(&self, request: LogRequest) -> Result<Outcome, Error> {
+    pub async fn propose(&self, request: LogRequest, caller: &Caller) -> Result<Outcome, Error> {
         let committed = self.progress.committed();
         if committed.get() > self.progress.applied().get() + APPLY_LAG_MAX {
             return Err(ProposeError::TooManyRequests.into());
         }
+        let who = self.who(caller).await?;
         let id = self.request_ids.next();
-        let data = request.encode(id, None);
+        let data = request.encode(id, who.as_ref());
         drop(request);
         let (bytes, bytes_max) = (data.len(), self.limits.request_bytes_max);
         if bytes > bytes_max {
@@ -236,12 +242,32 @@ impl Member {
         }
     }
 
-    /// Reads a range that is known to be small, or whose caller can hold it.
+    /// Reads a range that is known to be small, or that can be held as a whole.
+    ///
+    /// # Errors
+    ///
+    /// That `caller` may not, or [`ReadError`].
+    pub async fn range(
+        &self,
+        range: &Range,
+        caller: &Caller,
+    ) -> Result<stored::RangeResponse, Error> {
+        let permit = self.permit_range(&range.query.range, caller).await?;
+        let response = self.read_range(range);
+        self.confirm(permit)?;
+        Ok(response?)
+    }
+
+    /// Reads a range bit by bit, for somebody who was allowed to.
     ///
     /// # Errors
     ///
     /// [`ReadError`].
-    pub fn range(&self, range: &Range) -> Result<stored::RangeResponse, ReadError> {
+    pub fn scan(&self, range: &Range, _: &Permit) -> Result<RangeScan, ReadError> {
+        self.store.scan(&range.query)
+    }
+
+    fn read_range(&self, range: &Range) -> Result<stored::RangeResponse, ReadError> {
         self.metrics.mvcc_range_total.inc();
         let mut kvs = EncodedKvsBuilder::new();
         let summary = self
@@ -254,8 +280,22 @@ impl Member {
     ///
     /// # Errors
     ///
-    /// What a check of the transaction says, or [`ReadError`].
-    pub fn read_txn(&self, request: &Txn) -> Result<stored::TxnResponse, Error> {
+    /// That `caller` may not, what a check of the transaction says, or [`ReadError`].
+    pub async fn read_txn(
+        &self,
+        request: &Txn,
+        caller: &Caller,
+    ) -> Result<stored::TxnResponse, Error> {
+        let checked = self.permit(caller, |permission| {
+            permission.txn(request, &|_| Vec::new())
+        });
+        let permit = checked.await?;
+        let answer = self.answer_read_txn(request);
+        self.confirm(permit)?;
+        answer
+    }
+
+    fn answer_read_txn(&self, request: &Txn) -> Result<stored::TxnResponse, Error> {
         let state = SnapshotReader::new(&self.store);
         let chosen = txn::choose(request, &state)?;
         chosen.check(&state, &|_| true)?;

@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::auth::auth_settings;
 use super::duration::FlagDuration;
 use super::error::SettingsError;
 use super::feature_gate::FeatureGates;
@@ -94,6 +95,7 @@ pub(super) fn assemble(
                 threshold => threshold,
             },
         },
+        auth: auth_settings(given, &mut notices)?,
         http: HttpSettings {
             cors: allowed(&given.cors.0),
             hosts: allowed(&given.host_whitelist.0),

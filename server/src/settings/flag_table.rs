@@ -232,10 +232,10 @@ host_whitelist "host-whitelist": NameSet = "*", Works, Same,
 Auth {
 auth_token "auth-token": String = "simple", Works, Same,
     "Kind of token: simple, or jwt with its options (jwt comes later).";
-bcrypt_cost "bcrypt-cost": u64 = "10", LaterWarn, Same,
+bcrypt_cost "bcrypt-cost": u64 = "10", Works, Same,
     "Cost of hashing a password, 4 to 31.";
-auth_token_ttl "auth-token-ttl": u64 = "300", LaterWarn, Same,
-    "Seconds that a simple token lasts.";
+auth_token_ttl "auth-token-ttl": u64 = "300", Works, Same,
+    "Seconds that a simple token lasts after its last use.";
 }
 Monitoring {
 enable_pprof "enable-pprof": bool = "false", LaterWarn, Same,

@@ -32,11 +32,5 @@ pub(super) fn check_unsupported(
             }
         }
     }
-    if given.auth_token != "simple" {
-        return Err(SettingsError::NotYet {
-            name: "auth-token",
-            feature: "token kind other than simple",
-        });
-    }
     Ok(())
 }

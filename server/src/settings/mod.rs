@@ -6,6 +6,7 @@
 //! already holds a member: what counts only for a first start is in [`FirstStart`].
 
 mod assembly;
+mod auth;
 mod cipher_suite;
 mod command_line;
 mod config_file;
@@ -33,6 +34,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::auth::AuthSettings;
 pub use self::duration::{FlagDuration, InvalidDuration};
 pub use self::error::SettingsError;
 pub use self::feature_gate::{FeatureGate, FeatureGates};
@@ -182,6 +184,8 @@ pub struct Settings {
     pub watch_progress_interval: Duration,
     /// What counts as slow.
     pub slow: SlowThresholds,
+    /// How users are known.
+    pub auth: AuthSettings,
     /// Who may speak HTTP.
     pub http: HttpSettings,
     /// The log of events, for people.

@@ -26,6 +26,7 @@ use crossbeam_channel::{Sender, bounded};
 use self::bootstrap::open_node;
 use self::listeners::open_doors;
 use self::places::Places;
+use crate::auth::{Auth, Caller, Passwords, Tokens};
 use crate::member::{
     ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, Limits, Member, PeerActivity,
     Progress, Reconfiguration, ReplyDesks, Tasks,
@@ -133,6 +134,11 @@ impl Server {
             compaction: settings.compaction.clone(),
         };
         let (housekeeping, housekeeper) = Housekeeper::new(tasks);
+        let auth = Arc::new(Auth {
+            rules: applier.rules(),
+            tokens: Tokens::simple(settings.auth.token_ttl),
+            passwords: Passwords::start(worker_count(), settings.auth.bcrypt_cost)?,
+        });
         let member = Arc::new(Member {
             identity,
             store,
@@ -140,6 +146,7 @@ impl Server {
             progress: Arc::clone(&progress),
             request_ids: Arc::clone(&request_ids),
             alarms: applier.alarms(),
+            auth: Arc::clone(&auth),
             membership: applier.membership(),
             activity: Arc::new(PeerActivity::default()),
             watches: watches.clone(),
@@ -151,6 +158,7 @@ impl Server {
         let mut threads = vec![watch_thread];
         let (desks, desk_tasks) = ReplyDesks::new(worker_count());
         let apply_thread = ApplyThread {
+            auth,
             applier,
             desks,
             committed,
@@ -254,7 +262,7 @@ impl Server {
         const RETRY: Duration = Duration::from_millis(20);
 
         loop {
-            match self.member.propose(request.clone()).await {
+            match self.member.propose(request.clone(), &Caller::MEMBER).await {
                 Ok(_) => return Ok(()),
                 Err(error) => tracing::debug!(%error, "not published yet"),
             }

@@ -1,0 +1,27 @@
+//! A read that is allowed, until it has been answered.
+
+use cairn_auth::{AuthError, AuthInfo, AuthStore};
+
+/// Says that a reader may read what it asks for. Its holder reads, and then asks whether the rules
+/// are still those that allowed it, as etcd does: else nobody could say under which rules it was read.
+#[must_use = "what was read is confirmed before it is told"]
+#[derive(Debug)]
+pub struct Permit {
+    who: Option<AuthInfo>,
+}
+
+impl Permit {
+    /// For `who`, whose read has been checked.
+    pub(crate) const fn new(who: Option<AuthInfo>) -> Self {
+        Self { who }
+    }
+
+    /// Checks that `rules`, as they are after the read, are those before it.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::AuthOldRevision`].
+    pub fn confirm(self, rules: &AuthStore) -> Result<(), AuthError> {
+        rules.check_unchanged(self.who.as_ref())
+    }
+}

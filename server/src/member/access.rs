@@ -1,0 +1,79 @@
+//! Who may ask a member for what.
+
+use cairn_auth::{AuthError, AuthInfo};
+use cairn_index::KeyRange;
+use cairn_replica::apply::permission::Permission;
+
+use super::Member;
+use crate::auth::{Caller, Permit};
+use crate::error::Error;
+
+impl Member {
+    /// Who a caller is; none is nobody, or that authentication is off.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::InvalidAuthToken`].
+    pub async fn who(&self, caller: &Caller) -> Result<Option<AuthInfo>, Error> {
+        let patience = self.limits.request_timeout;
+        Ok(self.auth.who(caller, &self.progress, patience).await?)
+    }
+
+    /// Refuses whoever is not root.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub async fn check_admin(&self, caller: &Caller) -> Result<(), Error> {
+        let who = self.who(caller).await?;
+        Ok(self.auth.rules().check_admin(who.as_ref())?)
+    }
+
+    /// Refuses whoever does not say who it is.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub async fn check_somebody(&self, caller: &Caller) -> Result<(), Error> {
+        let who = self.who(caller).await?;
+        Ok(self.auth.rules().check_somebody(who.as_ref())?)
+    }
+
+    /// Allows a read that passes `check`; see [`Member::confirm`].
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub async fn permit(
+        &self,
+        caller: &Caller,
+        check: impl FnOnce(Permission<'_>) -> Result<(), AuthError>,
+    ) -> Result<Permit, Error> {
+        let who = self.who(caller).await?;
+        let rules = self.auth.rules();
+        check(Permission {
+            rules: &rules,
+            who: who.as_ref(),
+        })?;
+        Ok(Permit::new(who))
+    }
+
+    /// Allows a read of a range.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub async fn permit_range(&self, range: &KeyRange, caller: &Caller) -> Result<Permit, Error> {
+        self.permit(caller, |permission| permission.read(range))
+            .await
+    }
+
+    /// Checks, after a read, that the rules are still those that allowed it.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::AuthOldRevision`].
+    pub fn confirm(&self, permit: Permit) -> Result<(), Error> {
+        Ok(permit.confirm(&self.auth.rules())?)
+    }
+}
