@@ -30,7 +30,7 @@ pub use answer::{
     Answer, DeleteResponse, HashKv, Outcome, RangeResponse, Refusal, Response, TxnOpResponse,
     TxnResponse,
 };
-pub use check::{Limits, check};
+pub use check::{LeaseTimes, Limits, check};
 pub use data::Data;
 pub use file::ReadError;
 pub use history::History;

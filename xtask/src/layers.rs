@@ -300,7 +300,7 @@ mod tests {
     fn no_layer_stands_on_itself() {
         for (name, below) in LAYERS {
             assert!(!reachable(name).contains(name), "{name}");
-            for other in below {
+            for other in *below {
                 assert!(
                     allowed(other).is_some(),
                     "{name} stands on {other}, which has no layer"

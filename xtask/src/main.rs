@@ -9,6 +9,7 @@
     reason = "a developer's tool prints, waits and measures time"
 )]
 
+mod check_history;
 mod crash;
 mod differential;
 mod etcdctl;
@@ -28,6 +29,7 @@ use cairn_bench::compare::CompareArgs;
 use cairn_bench::progress::Progress;
 use clap::Parser;
 
+use crate::check_history::CheckHistory;
 use crate::crash::Crash;
 use crate::differential::Differential;
 use crate::etcdctl::Etcdctl;
@@ -51,6 +53,8 @@ enum Task {
     Differential(Differential),
     /// Kills a server under load again and again, and checks what is left.
     Crash(Crash),
+    /// Checks recorded histories of clusters again.
+    CheckHistory(CheckHistory),
     /// Calls Debian's etcdctl on Cairn and on a real etcd, and compares what it prints.
     Etcdctl(Etcdctl),
     /// Runs both servers side by side under load, and prints ratios.
@@ -64,6 +68,7 @@ impl Task {
             Self::Fix => fix::run_all(workspace),
             Self::Differential(differential) => interruptible(differential.run(workspace)),
             Self::Crash(crash) => interruptible(crash.run(workspace)),
+            Self::CheckHistory(histories) => histories.run(),
             Self::Etcdctl(etcdctl) => interruptible(etcdctl.run(workspace)),
             Self::Compare(arguments) => compare(workspace, &arguments),
         }

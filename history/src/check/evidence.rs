@@ -33,6 +33,12 @@ impl<'a> Evidence<'a> {
             }
         }
         for watch in &history.watches {
+            for (_, event) in watch.events() {
+                event.prev_kv.iter().for_each(|kv| evidence.read(kv));
+                if event.kind == EventKind::Put {
+                    evidence.read(&event.kv);
+                }
+            }
             evidence.hear(watch);
         }
         evidence
@@ -137,14 +143,18 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// Whether a version is the one seen, which may lack its value and its lease.
+/// Whether a version is the one seen, which may lack its value, and its lease with it.
 fn says_no_other(model: &KeyValue, seen: &KeyValue) -> bool {
-    let value = seen.value.is_empty() || seen.value == model.value;
-    value && (seen.create_revision, seen.version) == (model.create_revision, model.version)
+    if seen.value.is_empty() {
+        return (seen.create_revision, seen.version) == (model.create_revision, model.version);
+    }
+    seen == model
 }
 
-fn identity(event: &Event) -> (EventKind, &Data, &Data) {
-    (event.kind, &event.kv.key, &event.kv.value)
+/// What an event says of a revision: of a deletion only the key counts.
+fn identity(event: &Event) -> (&Data, Option<&KeyValue>) {
+    let kv = (event.kind == EventKind::Put).then_some(&event.kv);
+    (&event.kv.key, kv)
 }
 
 /// Whether a watcher is to hear of a change: range and filters, not revisions.

@@ -1,12 +1,21 @@
 //! The checks.
 
 mod agree;
+mod compaction;
 mod evidence;
+mod hashes;
+mod leaders;
+mod leases;
+mod locks;
 mod order;
 mod place;
 mod real_time;
+mod sessions;
+mod settled;
 mod sightings;
 mod watches;
+
+pub use self::leases::LeaseTimes;
 
 use self::evidence::Evidence;
 use self::order::{Found, Mismatch, Order, Search};
@@ -22,12 +31,15 @@ pub struct Limits {
     /// Steps of the model that the search for the order of writes may take. Far more than one for each
     /// operation are only needed where the order is not known from answers and watchers.
     pub steps_max: usize,
+    /// How exactly leases are held to their times; absent if they are not.
+    pub leases: Option<LeaseTimes>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             steps_max: 5_000_000,
+            leases: None,
         }
     }
 }
@@ -51,7 +63,16 @@ pub fn check(history: &History, limits: &Limits) -> Verdict {
         let unknown = ops.filter(|op| matches!(op.outcome, Outcome::Unknown { .. }));
         verdict.counts.unknown_done = unknown.count();
         verdict.counts.revisions = order.iter().count();
+        locks::check(history, order, &mut verdict);
+        if let Some(times) = &limits.leases {
+            leases::check(history, order, &sightings, times, &mut verdict);
+        }
     }
+    compaction::check(history, &sightings, &mut verdict);
+    sessions::check(history, &mut verdict);
+    settled::check(history, &sightings, &mut verdict);
+    hashes::check(history, &mut verdict);
+    leaders::check(history, &mut verdict);
     watches::check(history, order.as_ref(), &mut verdict);
     verdict
 }

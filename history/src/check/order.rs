@@ -127,6 +127,17 @@ impl Order {
         made.map(|(revision, (writer, changes))| (Revision(revision), writer, changes.as_slice()))
     }
 
+    /// What was changed from a revision to another, both included.
+    pub(crate) fn changes(
+        &self,
+        first: Revision,
+        last: Revision,
+    ) -> impl Iterator<Item = (Revision, &[Event])> {
+        let first = first.max(Revision::FRESH.next());
+        let all = (first.0..=last.min(self.last()).0).map(Revision);
+        all.filter_map(|it| Some((it, self.made(it)?.1.as_slice())))
+    }
+
     /// The newest revision.
     pub(crate) fn last(&self) -> Revision {
         self.states.last().revision()

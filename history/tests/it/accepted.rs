@@ -12,7 +12,11 @@ fn assert_clean(history: &History) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn small_histories_pass(seed: u64) {
@@ -42,6 +46,7 @@ fn a_long_history_of_many_clients_passes() {
         keys: 50,
         unknown_percent: 4,
         watchers: 6,
+        audited: false,
     };
     let history = history(1, size);
     let verdict = check(&history, &Limits::default());

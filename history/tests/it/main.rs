@@ -9,5 +9,10 @@
 )]
 
 mod accepted;
+mod cluster;
+mod mutated;
 mod naive_store;
+mod orders;
+mod story;
+mod watchers;
 mod world;

@@ -25,6 +25,8 @@ pub(crate) struct Size {
     /// Of a hundred operations so many have no answer.
     pub(crate) unknown_percent: u32,
     pub(crate) watchers: usize,
+    /// A watcher hears everything from the beginning to the end, so nothing is compacted.
+    pub(crate) audited: bool,
 }
 
 pub(crate) const SMALL: Size = Size {
@@ -33,6 +35,7 @@ pub(crate) const SMALL: Size = Size {
     keys: 6,
     unknown_percent: 15,
     watchers: 4,
+    audited: false,
 };
 
 enum Client {
@@ -95,6 +98,14 @@ impl World {
     }
 
     fn run(&mut self) {
+        if self.size.audited {
+            let request = WatchRequest {
+                start: Some(Revision::FRESH),
+                prev_kv: true,
+                ..WatchRequest::new(KeyRange::all())
+            };
+            self.watch(request);
+        }
         while self.history.ops.len() < self.size.ops {
             match self.rng.random_range(0..20) {
                 0 if !self.limbo.is_empty() => self.settle_limbo(),
@@ -362,6 +373,7 @@ impl World {
             96..98 if self.lease > 0 => {
                 Request::LeaseRevoke(LeaseId(self.rng.random_range(1..=self.lease)))
             }
+            _ if self.size.audited => Request::Put(self.put()),
             _ => {
                 let newest = self.store.revision().0;
                 Request::Compact(Revision(self.rng.random_range(1..=newest)))
@@ -402,7 +414,11 @@ impl World {
 
     /// A client loses its stream and watches on from where it was.
     fn resume_watch(&mut self) {
-        let at = self.rng.random_range(0..self.watchers.len());
+        let first = usize::from(self.size.audited);
+        if self.watchers.len() == first {
+            return;
+        }
+        let at = self.rng.random_range(first..self.watchers.len());
         let now = self.tick();
         let watcher = self.watchers.swap_remove(at);
         self.history.hear_no_more(watcher.id, now);

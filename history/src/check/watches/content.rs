@@ -32,14 +32,14 @@ pub(super) fn check(watcher: &mut Watcher<'_>, order: &Order) {
         }
     }
     let through = heard_through(watch).max(due_through(watcher));
-    for (revision, _, changes) in order.iter() {
-        if revision < first && !heard.contains_key(&revision) {
-            continue;
-        }
+    // What was heard outside of what is due is looked at too.
+    let first_heard = heard.keys().next().copied().unwrap_or(first);
+    let last_heard = heard.keys().next_back().copied().max(through);
+    for (revision, changes) in order.changes(first_heard.min(first), last_heard.unwrap_or(first)) {
         let due: Vec<&Event> = changes.iter().filter(|it| is_due(watch, it)).collect();
         let of = heard.get(&revision).map(Vec::as_slice).unwrap_or_default();
         compare(watcher, of, &due);
-        if Some(revision) <= through && revision >= first {
+        if Some(revision) <= through && revision >= first && !due.is_empty() {
             check_missing(watcher, order, (revision, of), &due, &heard);
         }
     }
@@ -56,10 +56,7 @@ fn due_through(watcher: &Watcher<'_>) -> Option<Revision> {
     if ended {
         return None;
     }
-    let ops = watcher.history.ops.iter();
-    let answers = ops.filter_map(|op| op.outcome.answer());
-    let before = answers.filter(|answer| answer.at < settled);
-    before.filter_map(|answer| answer.revision).max()
+    watcher.acknowledged
 }
 
 /// Compares what was heard of a revision with what it did.
@@ -68,8 +65,11 @@ fn compare(watcher: &mut Watcher<'_>, heard: &[(usize, &Event)], due: &[&Event])
     let mut last = None;
     for (at, event) in heard {
         let Some(place) = place(&event.kv.key) else {
-            let text = format!("heard of a change that nobody made: `{event}`");
-            watcher.wrong(Rule::EventContent, &[*at], &text);
+            // What nobody asked for was found when it was looked at alone.
+            if is_due(watcher.watch, event) {
+                let text = format!("heard of a change that nobody made: `{event}`");
+                watcher.wrong(Rule::EventContent, &[*at], &text);
+            }
             continue;
         };
         if last.is_some_and(|last| place < last) {

@@ -14,12 +14,14 @@ use crate::{History, Outcome, Request, Revision, Time, Watch, WatchId};
 /// Checks all watchers.
 pub(super) fn check(history: &History, order: Option<&Order>, verdict: &mut Verdict) {
     let compactions = Compactions::new(history);
+    let acknowledged = acknowledged(history);
     for (id, watch) in history.watches.iter().enumerate() {
         let mut watcher = Watcher {
             history,
             id: WatchId(id),
             watch,
             compactions: &compactions,
+            acknowledged,
             verdict,
         };
         let is_in_order = stream::check(&mut watcher);
@@ -35,7 +37,16 @@ struct Watcher<'a> {
     id: WatchId,
     watch: &'a Watch,
     compactions: &'a Compactions,
+    /// The newest revision that was acknowledged before all was healed, if it was.
+    acknowledged: Option<Revision>,
     verdict: &'a mut Verdict,
+}
+
+fn acknowledged(history: &History) -> Option<Revision> {
+    let settled = history.settled?;
+    let answers = history.ops.iter().filter_map(|op| op.outcome.answer());
+    let before = answers.filter(|answer| answer.at < settled);
+    before.filter_map(|answer| answer.revision).max()
 }
 
 impl Watcher<'_> {
