@@ -12,6 +12,8 @@
 )]
 
 mod absurd_clients;
+mod auth;
+mod auth_calls;
 mod certificates;
 mod compaction;
 mod harness;
