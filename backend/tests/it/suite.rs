@@ -433,10 +433,11 @@ fn a_writer_that_panics_poisons_the_backend_and_its_half_batch_is_never_seen() {
     });
 }
 
-/// An engine that does something each time before it opens a snapshot.
+/// An engine that does something each time before it opens a snapshot and after it has committed.
 struct Meddling {
     disk: MemoryEngine,
     before_snapshot: Box<dyn Fn() + Send + Sync>,
+    after_commit: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Engine for Meddling {
@@ -446,7 +447,9 @@ impl Engine for Meddling {
     }
 
     fn commit(&self, batch: &Buffer) -> Result<(), CommitError> {
-        self.disk.commit(batch)
+        self.disk.commit(batch)?;
+        (self.after_commit)();
+        Ok(())
     }
 
     fn size(&self) -> Result<EngineSize, ReadError> {
@@ -503,6 +506,7 @@ fn a_view_starts_again_when_a_commit_comes_between_buffers_and_engine() {
     let engine = Meddling {
         disk: MemoryEngine::new(),
         before_snapshot,
+        after_commit: Box::new(|| {}),
     };
     let backend = Backend::open(engine, BackendOptions::default()).unwrap();
     put(&backend, Table::Lease, "a", "old");
@@ -510,4 +514,47 @@ fn a_view_starts_again_when_a_commit_comes_between_buffers_and_engine() {
     let view = backend.read().unwrap();
     let new = |key: &[u8]| (key.to_vec(), b"new".to_vec());
     assert_eq!(entries(&view, Table::Lease), [new(b"a"), new(b"b")]);
+}
+
+/// P7 (etcd issue 17247) and P22 (etcd issue 17230): what is in the engine and still in a buffer is read
+/// once, and what a buffer deletes is not read, at every moment of a commit.
+#[test]
+fn p7_p22_an_entry_is_read_once_while_a_commit_moves_it() {
+    let meddled = Arc::new(OnceLock::<Backend>::new());
+    let looked = Arc::new(AtomicUsize::new(0));
+    let look = {
+        let (meddled, looked) = (Arc::clone(&meddled), Arc::clone(&looked));
+        move || {
+            let Some(backend) = meddled.get() else { return };
+            assert_eq!(keys(backend, Table::Key), ["a", "c", "d"]);
+            assert_eq!(get(backend, Table::Key, "a").as_deref(), Some("new"));
+            assert_eq!(get(backend, Table::Key, "b"), None);
+            let view = backend.read().unwrap();
+            let mut found = Vec::new();
+            let asked: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
+            view.get_many(Table::Key, &asked, &mut |place, _| found.push(place))
+                .unwrap();
+            found.sort_unstable();
+            assert_eq!(found, [0, 2, 3]);
+            looked.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let engine = Meddling {
+        disk: MemoryEngine::new(),
+        before_snapshot: Box::new(|| {}),
+        after_commit: Box::new(look.clone()),
+    };
+    let backend = Backend::open(engine, BackendOptions::default()).unwrap();
+    put(&backend, Table::Key, "a", "old");
+    put(&backend, Table::Key, "b", "old");
+    backend.commit().unwrap();
+    put(&backend, Table::Key, "a", "new");
+    put(&backend, Table::Key, "c", "new");
+    delete(&backend, Table::Key, "b");
+    put(&backend, Table::Key, "d", "new");
+    meddled.set(backend.clone()).unwrap();
+    look();
+    backend.commit().unwrap();
+    look();
+    assert_eq!(looked.load(Ordering::Relaxed), 3);
 }

@@ -83,7 +83,7 @@ fn a_compaction_at_zero_is_done_once_and_remembered() {
     );
 }
 
-/// etcd lost revisions this way: the last ones were deletions, compaction deleted them, and a crash
+/// P9 (etcd issue 17780): etcd lost revisions this way: the last ones were deletions, compaction deleted them, and a crash
 /// before it noted that it had finished left no trace of them.
 #[test]
 fn the_revision_does_not_go_back_when_compaction_deletes_the_last_ones() {
@@ -106,6 +106,7 @@ fn the_revision_does_not_go_back_when_compaction_deletes_the_last_ones() {
     assert_eq!(subject.store.current().to_wire(), 6);
 }
 
+/// P10 (etcd issues 18089, 19179).
 #[test]
 fn a_deletion_at_the_compacted_revision_stays_for_watchers_until_the_next_compaction() {
     let mut subject = Subject::new();
@@ -143,7 +144,7 @@ fn what_is_compacted_cannot_be_read_before_anything_is_deleted() {
     assert_eq!(subject.store.compaction_step(10).unwrap(), Progress::Idle);
 }
 
-/// Readers at the latest revision run against a writer and a compaction that never rest: what they
+/// P22 (etcd issue 11817): readers at the latest revision run against a writer and a compaction that never rest: what they
 /// find is always whole.
 #[test]
 fn readers_never_see_a_compaction_or_half_a_transaction() {
@@ -193,6 +194,7 @@ fn readers_never_see_a_compaction_or_half_a_transaction() {
 }
 
 proptest! {
+    /// P9 (etcd issue 17780): `Subject::crash` checks that the revision is what was committed.
     #[test]
     fn a_compaction_cut_short_by_a_crash_finishes_and_leaves_what_one_at_rest_leaves(
         steps in vec(step(), 1..20),

@@ -7,6 +7,7 @@
 )]
 
 mod client;
+mod installs;
 mod pace;
 mod past;
 mod properties;

@@ -115,6 +115,7 @@ fn a_watcher_that_caught_up_with_a_store_ahead_of_the_hub_gets_nothing_twice() {
     );
 }
 
+/// P13 (etcd issue 20221).
 #[test]
 fn a_watcher_of_the_future_gets_neither_events_nor_progress_before() {
     let mut scene = Scene::new();
@@ -134,6 +135,7 @@ fn a_watcher_of_the_future_gets_neither_events_nor_progress_before() {
     );
 }
 
+/// P10 (etcd issue 19179).
 #[test]
 fn a_start_below_the_compaction_is_created_and_ended_and_one_at_it_is_good() {
     let mut scene = Scene::new();

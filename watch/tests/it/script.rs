@@ -17,8 +17,12 @@ const STREAMS: u64 = 3;
 /// A step.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Write(Vec<(usize, Option<u32>)>),
+    Write(Writes),
     Feed,
+    Install {
+        ahead: Vec<Writes>,
+        compact: Option<u64>,
+    },
     Skip,
     Compact {
         back: u64,
@@ -53,6 +57,9 @@ pub(crate) enum Step {
     },
 }
 
+/// What a transaction does to which key.
+type Writes = Vec<(usize, Option<u32>)>;
+
 /// A start, relative to the store's revision.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Start {
@@ -85,6 +92,8 @@ fn step() -> impl Strategy<Value = Step> {
         12 => writes().prop_map(Step::Write),
         12 => Just(Step::Feed),
         1 => Just(Step::Skip),
+        2 => (proptest::collection::vec(writes(), 0..4), proptest::option::of(0_u64..6))
+            .prop_map(|(ahead, compact)| Step::Install { ahead, compact }),
         2 => (0_u64..12).prop_map(|back| Step::Compact { back }),
         1 => (stream(), 1_usize..6).prop_map(|(stream, capacity)| Step::Open { stream, capacity }),
         1 => stream().prop_map(|stream| Step::Close { stream }),
@@ -99,7 +108,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn writes() -> impl Strategy<Value = Vec<(usize, Option<u32>)>> {
+fn writes() -> impl Strategy<Value = Writes> {
     let write = (0..KEYS.len(), proptest::option::weighted(0.7, 0_u32..10));
     // A transaction puts a key once, so each key is in it once.
     proptest::collection::btree_map(0..KEYS.len(), write, 1..4).prop_map(|writes| {
@@ -159,15 +168,12 @@ fn request() -> impl Strategy<Value = WatchRequest> {
 
 fn take(world: &mut World, step: &Step) -> Verdict {
     match *step {
-        Step::Write(ref writes) => {
-            let writes: Vec<Write> = writes
-                .iter()
-                .map(|&(key, value)| match value {
-                    Some(value) => Write::Put(KEYS[key], value),
-                    None => Write::Delete(KEYS[key]),
-                })
-                .collect();
-            world.write(&writes);
+        Step::Write(ref writes) => world.write(&named(writes)),
+        Step::Install { ref ahead, compact } => {
+            let ahead: Vec<_> = ahead.iter().map(|writes| named(writes)).collect();
+            let present = world.past.current().number() + ahead.len() as u64;
+            let compact = compact.and_then(|back| Revision::new(present.saturating_sub(back)));
+            world.install(&ahead, compact);
         }
         Step::Feed => drop(world.feed()),
         Step::Skip => world.skip(),
@@ -208,6 +214,14 @@ fn take(world: &mut World, step: &Step) -> Verdict {
         Step::Tick { stream } => world.hub.progress_tick(StreamId::new(stream)),
     }
     Ok(())
+}
+
+fn named(writes: &[(usize, Option<u32>)]) -> Vec<Write> {
+    let named = writes.iter().map(|&(key, value)| match value {
+        Some(value) => Write::Put(KEYS[key], value),
+        None => Write::Delete(KEYS[key]),
+    });
+    named.collect()
 }
 
 fn back_from(current: Revision, back: u64) -> Revision {

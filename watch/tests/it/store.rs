@@ -106,6 +106,7 @@ fn revision_of(event: &EncodedEvent) -> Revision {
     Revision::from_wire(wire).expect("an event has a revision")
 }
 
+/// P7 (etcd issue 17247): no event comes twice, whether it is read from a buffer or was told live.
 #[test]
 fn the_past_from_any_revision_is_the_present_of_then() {
     let mut subject = Subject::new();
@@ -150,6 +151,7 @@ fn the_past_from_any_revision_is_the_present_of_then() {
     }
 }
 
+/// P10 (etcd issues 18089, 19179): the watch at the compaction gets the deletion there.
 #[test]
 fn a_compaction_ends_who_needs_more_and_takes_nothing_from_the_rest() {
     let mut subject = Subject::new();

@@ -24,8 +24,17 @@ pub(crate) struct World {
     pub(crate) hub: Hub<Past, Queue>,
     pub(crate) clients: BTreeMap<StreamId, Client>,
     queues: Queues,
-    /// Revisions that the hub was not told of yet.
-    pending: VecDeque<(Revision, Vec<Change>)>,
+    /// What the hub was not told of yet.
+    pending: VecDeque<News>,
+}
+
+/// What the hub is to be told.
+#[derive(Debug)]
+enum News {
+    /// The changes of a revision.
+    Revision(Revision, Vec<Change>),
+    /// A snapshot has brought the store to a revision.
+    Installed(Revision),
 }
 
 impl World {
@@ -56,18 +65,34 @@ impl World {
     pub(crate) fn write(&mut self, writes: &[Write]) {
         let changes = self.past.write(writes);
         if !changes.is_empty() {
-            self.pending.push_back((self.past.current(), changes));
+            let news = News::Revision(self.past.current(), changes);
+            self.pending.push_back(news);
         }
     }
 
-    /// Tells the hub of one revision.
+    /// A snapshot takes the store some transactions further at once, with a compaction perhaps. The
+    /// hub is told after what waits already.
+    pub(crate) fn install(&mut self, transactions: &[Vec<Write>], compact: Option<Revision>) {
+        for writes in transactions {
+            self.past.write(writes);
+        }
+        if let Some(at) = compact {
+            self.past.compact(at.min(self.past.current()));
+        }
+        let news = News::Installed(self.past.current());
+        self.pending.push_back(news);
+    }
+
+    /// Tells the hub of one revision or installation.
     pub(crate) fn feed(&mut self) -> bool {
-        let Some((revision, changes)) = self.pending.pop_front() else {
-            return false;
-        };
-        self.hub
-            .notify(revision, &changes)
-            .expect("this history can be read");
+        match self.pending.pop_front() {
+            None => return false,
+            Some(News::Revision(revision, changes)) => self
+                .hub
+                .notify(revision, &changes)
+                .expect("this history can be read"),
+            Some(News::Installed(revision)) => self.hub.skip_to(revision),
+        }
         true
     }
 

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use proptest::prelude::*;
 
 use super::*;
+use crate::applied::Applied;
 use crate::engine::Engine;
 use crate::lmdb::LmdbOptions;
 
@@ -142,4 +143,40 @@ fn more_changes_than_can_be_noted_overtake_the_defragmentation() {
     );
     changes.end();
     changes.note(&large);
+}
+
+/// P4 (etcd issue 20653): a database that is installed amid a defragmentation keeps its name, whatever
+/// the defragmentation has come to.
+#[test]
+fn p4_a_defragmentation_gives_up_when_the_database_is_replaced_at_any_moment() {
+    let ours: Round = (0..9).map(|key| (Table::Key, key, Some(1))).collect();
+    let theirs = Applied { index: 7, term: 1 };
+    for pieces_before in 0..5 {
+        let (directory, engine) = open(200);
+        engine.commit(&batch(&ours)).unwrap();
+        let mut incoming = engine.receive().unwrap();
+        incoming
+            .append(Table::Key, &[(b"theirs", b"value")])
+            .unwrap();
+        incoming.finish(theirs).unwrap();
+
+        let path = engine.directory.temporary_file(PURPOSE);
+        let env = Arc::new(Env::open(&engine.directory, &path, &engine.options).unwrap());
+        engine.committed.lock().begin();
+        let mut copying = Copying::new(&engine, env);
+        for _ in 0..pieces_before {
+            copying.copy_next().unwrap();
+        }
+        let installed = engine.install(theirs).unwrap();
+        let given_up = copying.run(&path);
+        assert!(matches!(given_up, Err(DefragmentError::Replaced)));
+        engine.committed.lock().end();
+        engine.defragment().unwrap();
+        drop((installed, engine));
+
+        let engine = LmdbEngine::open(directory.path(), LmdbOptions::default()).unwrap();
+        let found = engine.current.load_full();
+        let expected = (b"theirs".to_vec(), b"value".to_vec());
+        assert_eq!(entries(&found, Table::Key), [expected]);
+    }
 }
