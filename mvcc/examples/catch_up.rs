@@ -50,7 +50,10 @@ fn measure(directory: &Path, keys: u64) -> Result<(), Error> {
         Ok(())
     })?;
     drop(sender);
-    println!("  rows, read:            {sent:?} ({} MB)", bytes / 1_000_000);
+    println!(
+        "  rows, read:            {sent:?} ({} MB)",
+        bytes / 1_000_000
+    );
 
     let follower = open(&directory.join("follower"))?;
     let mut received = None;
@@ -76,7 +79,10 @@ fn measure(directory: &Path, keys: u64) -> Result<(), Error> {
         Ok(())
     })?;
     println!("  installed:             {installing:?}");
-    println!("  = in all:              {:?}", receiving + preparing + installing);
+    println!(
+        "  = in all:              {:?}",
+        receiving + preparing + installing
+    );
     let megabytes = follower.backend().size() / 1_000_000;
     println!("  the follower's database: {megabytes} MB");
     assert_eq!(
@@ -117,7 +123,9 @@ fn fill(store: &Store, keys: u64) -> Result<(), Error> {
         for number in 0..1000 {
             let number: u64 = batch_number * 1000 + number;
             let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % keys;
-            batch.txn().put(format!("{key:032}").as_bytes(), &VALUE, None);
+            batch
+                .txn()
+                .put(format!("{key:032}").as_bytes(), &VALUE, None);
         }
         let applied = Applied {
             index: batch_number + 1,

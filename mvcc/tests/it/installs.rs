@@ -209,64 +209,74 @@ fn a_compaction_under_way_ends_with_what_it_compacted() {
     assert_eq!(hashes(&follower), hashes(&leader));
 }
 
+/// How many keys each revision of the next test writes, each with the revision as its value.
+const KEYS: u64 = 40;
+
+fn open_lmdb(directory: &tempfile::TempDir) -> Store {
+    let options = LmdbOptions {
+        defragment_piece_bytes: 4096,
+        ..LmdbOptions::default()
+    };
+    let engine = LmdbEngine::open(directory.path(), options).unwrap();
+    let backend = Backend::open(engine, BackendOptions::default()).unwrap();
+    Store::restore(backend).unwrap()
+}
+
+/// Applies the entry `index`: all keys, and with `compacts` a compaction at the revision.
+fn apply(store: &Store, index: u64, compacts: bool) -> Revision {
+    let mut batch = store.write();
+    let mut txn = batch.txn();
+    let value = txn.revision().to_wire().to_string();
+    for key in 0..KEYS {
+        txn.put(format!("{key:03}").as_bytes(), value.as_bytes(), None);
+    }
+    let revision = txn.end().revision;
+    if compacts {
+        batch.schedule_compaction(revision).unwrap();
+    }
+    let place = Applied { index, term: 1 };
+    place.write(batch.backend());
+    batch.end().unwrap();
+    revision
+}
+
+/// Reads all keys, which must be of one revision, that of the store: it is not before `last`.
+fn check_one_state(store: &Store, last: Revision) -> Revision {
+    let mut values = BTreeMap::<Vec<u8>, u64>::new();
+    let query = RangeQuery::new(KeyRange::All);
+    let count = &mut |pair: cairn_mvcc::StoredKv<'_>| {
+        let value = pair.fields().unwrap().value.to_vec();
+        *values.entry(value).or_default() += 1;
+    };
+    let revision = store.range(&query, count).unwrap().revision;
+    assert!(revision >= last, "the store has gone back");
+    if revision > Revision::FIRST {
+        let value = revision.to_wire().to_string().into_bytes();
+        assert_eq!(values, BTreeMap::from([(value, KEYS)]));
+    }
+    revision
+}
+
 /// P4 (etcd issues 14685, 20653), P11 and P22 (etcd issues 17230, 11817): everything at once on LMDB.
 /// Each revision is known from its number, so whoever reads sees one state or has found a fault.
 #[test]
 fn p4_p22_reads_hashes_compactions_defragmentations_and_installations_at_once() {
     const ROUNDS: u64 = 25;
-    const KEYS: u64 = 40;
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let open_lmdb = |directory: &tempfile::TempDir| {
-        let options = LmdbOptions {
-            defragment_piece_bytes: 4096,
-            ..LmdbOptions::default()
-        };
-        let engine = LmdbEngine::open(directory.path(), options).unwrap();
-        let backend = Backend::open(engine, BackendOptions::default()).unwrap();
-        Store::restore(backend).unwrap()
-    };
     let (leader, follower) = (open_lmdb(&theirs), open_lmdb(&ours));
-    let write = |store: &Store, applied: u64| {
-        let mut batch = store.write();
-        let mut txn = batch.txn();
-        let revision = txn.revision().to_wire().to_string();
-        for key in 0..KEYS {
-            let key = format!("{key:03}");
-            txn.put(key.as_bytes(), revision.as_bytes(), None);
-        }
-        let committed = txn.end();
-        Applied {
-            index: applied,
-            term: 1,
-        }
-        .write(batch.backend());
-        batch.end().unwrap();
-        committed.revision
-    };
     let stop = AtomicBool::new(false);
-    let running = || !stop.load(Ordering::Relaxed);
+    let until_stopped = |work: &mut dyn FnMut()| {
+        while !stop.load(Ordering::Relaxed) {
+            work();
+        }
+    };
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut last = Revision::FIRST;
-            while running() {
-                let mut values = BTreeMap::<Vec<u8>, u64>::new();
-                let summary = follower
-                    .range(&RangeQuery::new(KeyRange::All), &mut |pair| {
-                        *values
-                            .entry(pair.fields().unwrap().value.to_vec())
-                            .or_default() += 1;
-                    })
-                    .unwrap();
-                assert!(summary.revision >= last, "the store has gone back");
-                last = summary.revision;
-                if last > Revision::FIRST {
-                    let revision = last.to_wire().to_string().into_bytes();
-                    assert_eq!(values, BTreeMap::from([(revision, KEYS)]));
-                }
-            }
+            until_stopped(&mut || last = check_one_state(&follower, last));
         });
         scope.spawn(|| {
-            while running() {
+            until_stopped(&mut || {
                 let hash = follower.hash_kv(ReadAt::Latest).unwrap();
                 // The leader may not have come as far, or have compacted further.
                 if let Ok(same) = leader.hash_kv(ReadAt::Revision(hash.revision))
@@ -274,39 +284,31 @@ fn p4_p22_reads_hashes_compactions_defragmentations_and_installations_at_once() 
                 {
                     assert_eq!(same.hash, hash.hash, "at {}", hash.revision);
                 }
-            }
+            });
         });
         scope.spawn(|| {
-            while running() {
+            until_stopped(&mut || {
                 follower.backend().defragment().unwrap();
                 leader.backend().defragment().unwrap();
-            }
+            });
         });
         scope.spawn(|| {
-            while running() {
+            until_stopped(&mut || {
                 follower.compaction_step(50).unwrap();
                 leader.compaction_step(70).unwrap();
                 follower.backend().commit().unwrap();
-            }
+            });
         });
-        let mut applied = 0;
-        for round in 0..ROUNDS {
-            for _ in 0..3 {
-                applied += 1;
-                write(&leader, applied);
-            }
-            if round % 3 == 0 {
-                let mut batch = leader.write();
-                let point = batch.current();
-                batch.schedule_compaction(point).unwrap();
-                batch.end().unwrap();
+        for index in (0..ROUNDS).map(|round| 4 * round) {
+            for entry in 1..=3 {
+                apply(&leader, index + entry, index % 3 == 0);
             }
             let prepared = leader.offer_to(&follower);
             let installed = follower.install(prepared).unwrap();
             assert_eq!(installed.current, leader.current());
             // Both apply what comes next, so that the follower has something buffered.
-            applied += 1;
-            assert_eq!(write(&leader, applied), write(&follower, applied));
+            let revision = apply(&leader, index + 4, false);
+            assert_eq!(apply(&follower, index + 4, false), revision);
         }
         stop.store(true, Ordering::Relaxed);
     });
