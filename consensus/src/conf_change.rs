@@ -53,6 +53,16 @@ impl ConfChange {
         message.encode_to_vec().into()
     }
 
+    /// The change as an entry that has no place yet.
+    pub(crate) fn to_entry(&self) -> eraftpb::Entry {
+        let mut entry = eraftpb::Entry {
+            data: self.encode(),
+            ..eraftpb::Entry::default()
+        };
+        entry.set_entry_type(eraftpb::EntryType::EntryConfChange);
+        entry
+    }
+
     /// Reads what [`ConfChange::encode`] or etcd wrote.
     pub(crate) fn decode(bytes: Bytes) -> Result<Self, UnreadableConfChange> {
         let message = eraftpb::ConfChange::decode(bytes)?;

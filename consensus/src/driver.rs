@@ -145,6 +145,8 @@ pub struct Driver {
     leadership: Leadership,
     /// Whom leadership was being handed to when that was last looked at.
     transferee: Option<MemberId>,
+    /// A leader's word to stand for election, once changes of the configuration are applied.
+    told_to_stand: Option<eraftpb::Message>,
     /// Followers that wait for a snapshot to be offered.
     snapshot_wanted_by: Vec<MemberId>,
 }
@@ -204,6 +206,7 @@ impl Driver {
             unwritten_commit: None,
             leadership: Leadership::default(),
             transferee: None,
+            told_to_stand: None,
             snapshot_wanted_by: Vec::new(),
         };
         driver.draw_election_spread();
@@ -248,12 +251,7 @@ impl Driver {
     ///
     /// As [`Driver::propose`].
     pub fn propose_conf_change(&mut self, change: &ConfChange) -> Result<(), ProposeError> {
-        let mut entry = eraftpb::Entry {
-            data: change.encode(),
-            ..eraftpb::Entry::default()
-        };
-        entry.set_entry_type(eraftpb::EntryType::EntryConfChange);
-        self.propose_entry(entry)
+        self.propose_entry(change.to_entry())
     }
 
     /// Asks for an index that a linearizable read must wait for; it comes in
@@ -297,8 +295,8 @@ impl Driver {
     /// Offers a snapshot of the application's data at `point` to members that are behind the log:
     /// those in [`crate::Turn::snapshot_wanted_by`]. It goes out as a message with `point` alone;
     /// whoever sends it adds the data, and says how that ended with [`Driver::report_snapshot`].
-    /// The offer stands, for others too, until there is a later one, the log begins after it, or
-    /// it is withdrawn.
+    /// The offer stands, for others of its configuration too, until there is a later one, the log
+    /// begins after it, or it is withdrawn.
     pub fn offer_snapshot(&mut self, point: &SnapshotPoint) {
         self.raw.mut_store().offer_snapshot(Some(point.to_raft()));
         for member in std::mem::take(&mut self.snapshot_wanted_by) {

@@ -14,6 +14,7 @@ mod conf_change;
 pub mod disk;
 mod driver;
 mod entry;
+mod force_new_cluster;
 mod log_index;
 mod log_measure;
 mod log_store;

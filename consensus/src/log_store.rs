@@ -170,6 +170,10 @@ impl LogStore {
             self.clear(index, term);
             return;
         }
+        if index == self.marker.0 {
+            // A gap in recovery may have set it, without the term.
+            self.marker.1 = term;
+        }
         if index <= self.marker.0 {
             return;
         }
@@ -273,6 +277,14 @@ impl LogStore {
         let after = self.terms.partition_point(|(first, _)| *first <= index);
         let run = self.terms.get(after.checked_sub(1)?)?;
         (index <= self.last).then_some(Term::new(run.1))
+    }
+
+    /// Whether an entry from `from` up to `to` changes the configuration.
+    pub(crate) fn changes_conf(&self, from: u64, to: u64) -> bool {
+        let first = self.conf_changes.partition_point(|change| *change < from);
+        self.conf_changes
+            .get(first)
+            .is_some_and(|change| *change <= to)
     }
 
     /// The first entry in memory, or the one after the last.
@@ -460,11 +472,15 @@ impl raft::Storage for LogStore {
         Ok(self.last)
     }
 
+    /// What was offered, if the log goes on from there and it knows of `to`: a member takes no
+    /// snapshot of a group that it is not in.
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<eraftpb::Snapshot> {
         let mut offer = self.snapshot.borrow_mut();
         let usable = offer.snapshot.as_ref().filter(|snapshot| {
-            let index = snapshot.get_metadata().index;
-            index >= request_index && index >= self.marker.0
+            let metadata = snapshot.get_metadata();
+            let group = metadata.get_conf_state();
+            metadata.index >= request_index.max(self.marker.0)
+                && (group.voters.contains(&to) || group.learners.contains(&to))
         });
         if let Some(snapshot) = usable {
             return Ok(snapshot.clone());

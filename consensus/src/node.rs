@@ -122,35 +122,7 @@ impl Node {
     ///
     /// [`NodeError`]; see there, and at [`WalError`].
     pub fn open(disk: Arc<dyn Disk>, options: &NodeOptions) -> Result<Self, NodeError> {
-        let mut log = LogStore::new();
-        let wal = Wal::open(disk, options.wal, &mut |record| log.recover(record))?;
-        let marker = LogIndex::new(log.first() - 1);
-        if log
-            .term_of(marker.get())
-            .is_none_or(|term| term.get() == 0 && marker != LogIndex::ZERO)
-        {
-            return Err(NodeError::Gap { marker });
-        }
-        let last = LogIndex::new(log.last());
-        let applied = options.applied;
-        if applied > last {
-            return Err(NodeError::AppliedBeyondLog { applied, last });
-        }
-        if applied < marker {
-            let Marker {
-                index,
-                term,
-                conf_state,
-                ..
-            } = wal.marker().clone();
-            let point = Box::new(SnapshotPoint {
-                index,
-                term,
-                conf_state,
-            });
-            return Err(NodeError::SnapshotNotInstalled { applied, point });
-        }
-        log.settle_commit(applied);
+        let (wal, log) = recover(disk, options)?;
         let driver = Driver::new(wal.identity().member, log, wal.entry_bytes_max(), options)?;
         Ok(Self { driver, wal })
     }
@@ -211,6 +183,43 @@ impl Node {
     }
 }
 
+/// The log on `disk`, if it goes with what the application has applied.
+pub(crate) fn recover(
+    disk: Arc<dyn Disk>,
+    options: &NodeOptions,
+) -> Result<(Wal, LogStore), NodeError> {
+    let mut log = LogStore::new();
+    let wal = Wal::open(disk, options.wal, &mut |record| log.recover(record))?;
+    let marker = LogIndex::new(log.first() - 1);
+    if log
+        .term_of(marker.get())
+        .is_none_or(|term| term.get() == 0 && marker != LogIndex::ZERO)
+    {
+        return Err(NodeError::Gap { marker });
+    }
+    let last = LogIndex::new(log.last());
+    let applied = options.applied;
+    if applied > last {
+        return Err(NodeError::AppliedBeyondLog { applied, last });
+    }
+    if applied < marker {
+        let Marker {
+            index,
+            term,
+            conf_state,
+            ..
+        } = wal.marker().clone();
+        let point = Box::new(SnapshotPoint {
+            index,
+            term,
+            conf_state,
+        });
+        return Err(NodeError::SnapshotNotInstalled { applied, point });
+    }
+    log.settle_commit(applied);
+    Ok((wal, log))
+}
+
 fn first_entry(index: u64, member: &FirstMember) -> raft::eraftpb::Entry {
     let change = ConfChange {
         id: 0,
@@ -218,12 +227,9 @@ fn first_entry(index: u64, member: &FirstMember) -> raft::eraftpb::Entry {
         member: member.id,
         context: member.context.clone(),
     };
-    let mut entry = raft::eraftpb::Entry {
+    raft::eraftpb::Entry {
         term: 1,
         index,
-        data: change.encode(),
-        ..raft::eraftpb::Entry::default()
-    };
-    entry.set_entry_type(raft::eraftpb::EntryType::EntryConfChange);
-    entry
+        ..change.to_entry()
+    }
 }

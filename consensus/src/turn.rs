@@ -114,7 +114,7 @@ impl ReadContext {
     }
 }
 
-/// A read that is linearizable once `index` is applied.
+/// A read that is linearizable once `index` is applied. It may come twice, as messages may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadReady {
     /// Which read.

@@ -53,19 +53,46 @@ impl Driver {
                     .map_or("?", |message_type| message_type.as_str_name()),
                 reason,
             })?;
-        // Passed on to a leader, it must look as if it came from here.
-        if message.msg_type() == MessageType::MsgTransferLeader {
-            if message.term < self.raw.raft.term {
-                return Err(StepError::Dropped("it is of an earlier term".to_owned()));
-            }
-            message.term = 0;
-        }
         if let Some(sender) = MemberId::from_wire(message.from) {
             self.hear(sender);
+        }
+        match message.msg_type() {
+            // Passed on to a leader, it must look as if it came from here.
+            MessageType::MsgTransferLeader => {
+                if message.term < self.raw.raft.term {
+                    return Err(StepError::Dropped("it is of an earlier term".to_owned()));
+                }
+                message.term = 0;
+            }
+            MessageType::MsgAppendResponse => self.mend_rejection(&mut message)?,
+            MessageType::MsgTimeoutNow if self.is_changing() => {
+                self.told_to_stand = Some(message);
+                return Ok(());
+            }
+            _ => {}
         }
         self.raw
             .step(message)
             .map_err(|error| StepError::Dropped(error.to_string()))
+    }
+
+    /// Keeps a rejection that was long under way from making raft forget what the follower has
+    /// acknowledged since: raft-rs 0.7 would go back before it, perhaps to before the log begins.
+    fn mend_rejection(&self, message: &mut Message) -> Result<(), StepError> {
+        let progress = self.raw.raft.prs().get(message.from);
+        let matched = progress.map_or(0, |progress| progress.matched);
+        if !message.reject || message.term != self.raw.raft.term {
+            return Ok(());
+        }
+        if message.index <= matched {
+            let why = "it rejects what was acknowledged";
+            return Err(StepError::Dropped(why.to_owned()));
+        }
+        if message.reject_hint < matched {
+            message.reject_hint = matched;
+            message.log_term = 0;
+        }
+        Ok(())
     }
 
     fn check_address(&self, message: &Message) -> Result<(), StepError> {

@@ -65,6 +65,33 @@ impl Driver {
         }
     }
 
+    /// Whether changes of the configuration are committed that have not been applied; until then
+    /// raft lets nobody stand.
+    pub(super) fn is_changing(&self) -> bool {
+        let log = &self.raw.raft.raft_log;
+        let committed = log.committed;
+        let unstable = log.unstable_entries().iter();
+        log.store.changes_conf(log.applied + 1, committed)
+            || unstable
+                .take_while(|entry| entry.index <= committed)
+                .any(|entry| entry.entry_type != 0)
+    }
+
+    /// Whether a leader has told this member to stand for election, and now it can: one that has
+    /// just been removed says so while the configuration is still changing.
+    pub(super) fn should_stand(&self) -> bool {
+        self.told_to_stand.is_some() && !self.is_changing() && self.may_campaign()
+    }
+
+    /// Does what it was told.
+    pub(super) fn stand_if_told(&mut self) {
+        if self.should_stand()
+            && let Some(message) = self.told_to_stand.take()
+        {
+            let _dropped = self.raw.step(message);
+        }
+    }
+
     /// Whom leadership is being handed to.
     pub(super) fn present_transferee(&self) -> Option<MemberId> {
         self.raw.raft.lead_transferee.and_then(MemberId::from_wire)

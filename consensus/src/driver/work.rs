@@ -111,6 +111,7 @@ impl Driver {
     pub fn has_work(&self) -> bool {
         self.has_ready()
             || self.should_campaign_alone()
+            || self.should_stand()
             || self.unwritten_marker.is_some()
             || self.transferee != self.present_transferee()
     }
@@ -122,7 +123,8 @@ impl Driver {
         let written = raft.raft_log.unstable_entries().is_empty() && raft.snap().is_none();
         let (state, known) = (raft.hard_state(), self.hard_state);
         let known = (state.term, state.vote) == (known.term, known.vote);
-        written && known && self.has_ready() && !self.should_campaign_alone()
+        let stands = self.should_campaign_alone() || self.should_stand();
+        written && known && self.has_ready() && !stands
     }
 
     /// Turns what has happened into what is to be done at once, and work for the log. Work is
@@ -138,6 +140,7 @@ impl Driver {
         if self.should_campaign_alone() {
             self.campaign();
         }
+        self.stand_if_told();
         self.read_for_application(&mut work);
         let mut ready = self.raw.ready();
         let number = ready.number();

@@ -101,7 +101,7 @@ fn a_snapshot_is_given_if_it_reaches_the_log_and_asked_for_if_not() {
         metadata: Some(eraftpb::SnapshotMetadata {
             index,
             term: 1,
-            conf_state: None,
+            conf_state: Some(eraftpb::ConfState::from(([1, 2], [3]))),
         }),
         ..eraftpb::Snapshot::default()
     };
@@ -109,7 +109,11 @@ fn a_snapshot_is_given_if_it_reaches_the_log_and_asked_for_if_not() {
     assert!(log.snapshot(0, 2).is_err(), "entry 6 is in neither");
     log.offer_snapshot(Some(offer(6)));
     assert_eq!(log.snapshot(0, 2).unwrap(), offer(6));
+    assert_eq!(log.snapshot(0, 3).unwrap(), offer(6));
     assert!(log.snapshot(7, 2).is_err());
+    assert!(log.snapshot(0, 4).is_err(), "it knows nothing of member 4");
+    log.offer_snapshot(None);
+    assert!(log.snapshot(0, 2).is_err());
 }
 
 #[derive(Clone, Debug)]
@@ -175,5 +179,19 @@ proptest! {
             let outline = |entry: &eraftpb::Entry| (entry.index, entry.term, entry.entry_type);
             prop_assert!(outlines.iter().map(outline).eq(list.iter().map(outline)));
         }
+    }
+}
+
+#[test]
+fn a_log_whose_first_segments_are_gone_begins_at_the_marker_that_comes_later() {
+    for at in [6, 7, 8] {
+        let mut log = LogStore::new();
+        log.recover(Record::Marker(marker(3, 1, MarkerOrigin::Compaction)));
+        for index in 7..=9 {
+            log.recover(Record::Entry(entry(index, 2, 1)));
+        }
+        log.recover(Record::Marker(marker(at, 2, MarkerOrigin::Compaction)));
+        assert_eq!(log.first(), at + 1);
+        assert_eq!(log.term_of(at), Some(Term::new(2)));
     }
 }

@@ -8,6 +8,12 @@
 )]
 
 mod application;
+mod chaos;
+mod cluster;
 mod door;
+mod force_new_cluster;
 mod group;
+mod handover;
+mod members;
 mod one_member;
+mod snapshots;

@@ -1,0 +1,147 @@
+//! A cluster of one made of what is left of a larger one: `--force-new-cluster`.
+//!
+//! It is done to the log of a stopped member, by adding to what is committed: first that this
+//! member votes, if it did not (a learner may be all that is left), then that all others are gone.
+//! The application is handed these changes as any others. What was not committed is dropped, as
+//! etcd does: nobody is left who could say what became of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use raft::eraftpb;
+
+use crate::conf_change::{ConfChange, ConfChangeKind};
+use crate::disk::Disk;
+use crate::driver::DriverError;
+use crate::entry::{Entry, EntryKind};
+use crate::log_index::LogIndex;
+use crate::log_store::LogStore;
+use crate::member_id::MemberId;
+use crate::node::{Node, NodeError, recover};
+use crate::node_options::NodeOptions;
+use crate::wal::{LogWrite, Wal};
+
+/// How many bytes of log are read at once.
+const READ_BYTES: usize = 4 << 20;
+
+impl Node {
+    /// Makes the member whose log is on `disk` the only one of its cluster; then open it as ever.
+    /// `options` say what the application has applied; `context` is its description of this
+    /// member, for the case that it must be made a voter. Nothing is changed if it is alone
+    /// already and everything is committed; to do it again does no harm.
+    ///
+    /// The others must never run again.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`], as [`Node::open`].
+    pub fn force_new_cluster(
+        disk: Arc<dyn Disk>,
+        options: &NodeOptions,
+        context: &Bytes,
+    ) -> Result<(), NodeError> {
+        let (mut wal, log) = recover(disk, options)?;
+        let me = wal.identity().member;
+        let group = Group::at_commit(&wal, &log, options)?;
+        let mut entries = group.changes_to_alone(me, context);
+        let state = log.hard_state();
+        if entries.is_empty() && log.last() > state.commit {
+            // Something must take the place of what is dropped.
+            entries.push(eraftpb::Entry::default());
+        }
+        if entries.is_empty() {
+            return Ok(());
+        }
+        // A term of its own: what others may have in these places is never taken for the same.
+        let term = state.term + 1;
+        let mut commit = state.commit;
+        for entry in &mut entries {
+            commit += 1;
+            entry.index = commit;
+            entry.term = term;
+        }
+        let hard_state = eraftpb::HardState {
+            term,
+            vote: 0,
+            commit,
+        };
+        wal.append(&LogWrite {
+            hard_state: Some(hard_state),
+            marker: None,
+            entries,
+        })?;
+        Ok(())
+    }
+}
+
+/// Who takes part, as far as the log tells: a change that the application will refuse counts too,
+/// since removing somebody who is not there does no harm.
+struct Group {
+    voters: BTreeSet<MemberId>,
+    learners: BTreeSet<MemberId>,
+}
+
+impl Group {
+    /// The group after all that is committed.
+    fn at_commit(wal: &Wal, log: &LogStore, options: &NodeOptions) -> Result<Self, NodeError> {
+        let state = &options.conf_state;
+        let voters = state.voters.iter().chain(&state.voters_outgoing);
+        let mut group = Self {
+            voters: voters.copied().collect(),
+            learners: state.learners.iter().copied().collect(),
+        };
+        let end = LogIndex::new(log.hard_state().commit).next();
+        let mut next = options.applied.next();
+        while next < end {
+            for entry in wal.read(next, end, READ_BYTES)? {
+                next = LogIndex::new(entry.index).next();
+                let entry = Entry::from_raft(entry).map_err(DriverError::from)?;
+                if let EntryKind::ConfChange(change) = entry.kind {
+                    group.apply(&change);
+                }
+            }
+        }
+        Ok(group)
+    }
+
+    fn apply(&mut self, change: &ConfChange) {
+        match change.kind {
+            ConfChangeKind::AddVoter => {
+                self.learners.remove(&change.member);
+                self.voters.insert(change.member);
+            }
+            ConfChangeKind::AddLearner if self.voters.contains(&change.member) => {}
+            ConfChangeKind::AddLearner => {
+                self.learners.insert(change.member);
+            }
+            ConfChangeKind::Remove => {
+                self.voters.remove(&change.member);
+                self.learners.remove(&change.member);
+            }
+            ConfChangeKind::Update => {}
+        }
+    }
+
+    /// What must happen for `me` to be all of it: at every step somebody votes.
+    fn changes_to_alone(&self, me: MemberId, context: &Bytes) -> Vec<eraftpb::Entry> {
+        let mut changes = Vec::new();
+        if !self.voters.contains(&me) {
+            changes.push(change_entry(ConfChangeKind::AddVoter, me, context.clone()));
+        }
+        let others = self.voters.union(&self.learners).filter(|id| **id != me);
+        changes
+            .extend(others.map(|other| change_entry(ConfChangeKind::Remove, *other, Bytes::new())));
+        changes
+    }
+}
+
+fn change_entry(kind: ConfChangeKind, member: MemberId, context: Bytes) -> eraftpb::Entry {
+    let change = ConfChange {
+        id: 0,
+        kind,
+        member,
+        context,
+    };
+    change.to_entry()
+}
