@@ -7,6 +7,7 @@
 //! alike (`cairn_replica::apply::permission`); reads and what never reaches the log are checked here.
 
 mod caller;
+mod jwt;
 mod passwords;
 mod permit;
 mod tokens;
@@ -18,6 +19,7 @@ use arc_swap::{ArcSwap, Guard};
 use cairn_auth::{AuthError, AuthInfo, AuthStore, ROOT, TokenChange};
 
 pub use caller::Caller;
+pub use jwt::{Algorithm, JwtKeyError, JwtSettings};
 pub use passwords::{CredentialError, Passwords, Secret};
 pub use permit::Permit;
 pub use tokens::Tokens;

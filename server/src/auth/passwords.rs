@@ -35,7 +35,10 @@ pub enum CredentialError {
     /// bcrypt would pass over what is behind its 72nd byte.
     #[error("bcrypt: password length exceeds 72 bytes")]
     PasswordTooLong,
-    /// The system's randomness, or bcrypt, failed.
+    /// Tokens are signed elsewhere: this member has only the key to check them with.
+    #[error("auth: token signing attempted with verify-only key")]
+    VerifyOnly,
+    /// The system's randomness, bcrypt or a signature failed.
     #[error("{0}")]
     Failed(String),
 }

@@ -26,7 +26,7 @@ use cairn_replica::apply::Outcome;
 use cairn_replica::log_request::LogRequest;
 use tonic::{Request, Response, Status};
 
-use crate::auth::{Caller, CredentialError, Secret};
+use crate::auth::{Caller, Secret};
 use crate::error::Error;
 use crate::member::Member;
 
@@ -98,9 +98,7 @@ impl AuthService {
         let password = Arc::new(Secret::new(password));
         loop {
             let checked = auth.check_password(&name, &password).await?;
-            let letters = auth.tokens.draw_letters();
-            let simple_token =
-                letters.map_err(|error| CredentialError::Failed(error.to_string()))?;
+            let simple_token = auth.tokens.draw_letters()?;
             let login = AuthRequest::Authenticate(InternalAuthenticateRequest {
                 name: name.clone(),
                 simple_token,
@@ -114,7 +112,7 @@ impl AuthService {
             if let Outcome::Auth(AuthResponse::Authenticated { info, token }) = outcome
                 && checked == info.revision()
             {
-                return Ok(token.map_or_else(String::new, |token| token.as_str().to_owned()));
+                return Ok(auth.tokens.issue(&info, token.as_ref())?);
             }
             tracing::info!("revision when password checked became stale; retrying");
         }

@@ -231,7 +231,7 @@ host_whitelist "host-whitelist": NameSet = "*", Works, Same,
 }
 Auth {
 auth_token "auth-token": String = "simple", Works, Same,
-    "Kind of token: simple, or jwt with its options (jwt comes later).";
+    "Kind of token: simple, or jwt,sign-method=...,pub-key=...,priv-key=...,ttl=...";
 bcrypt_cost "bcrypt-cost": u64 = "10", Works, Same,
     "Cost of hashing a password, 4 to 31.";
 auth_token_ttl "auth-token-ttl": u64 = "300", Works, Same,

@@ -34,7 +34,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::auth::AuthSettings;
+pub use self::auth::{AuthSettings, TokenSettings};
 pub use self::duration::{FlagDuration, InvalidDuration};
 pub use self::error::SettingsError;
 pub use self::feature_gate::{FeatureGate, FeatureGates};

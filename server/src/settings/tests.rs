@@ -270,7 +270,6 @@ fn what_would_be_unsafe_to_ignore_is_refused() {
     for arguments in [
         &["--discovery-srv", "example.com"][..],
         &["--discovery-token", "t", "--discovery-endpoints", "e"],
-        &["--auth-token", "jwt,pub-key=x"],
     ] {
         let error = start(arguments, &[], None).unwrap_err();
         assert!(

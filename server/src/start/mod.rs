@@ -136,7 +136,7 @@ impl Server {
         let (housekeeping, housekeeper) = Housekeeper::new(tasks);
         let auth = Arc::new(Auth {
             rules: applier.rules(),
-            tokens: Tokens::simple(settings.auth.token_ttl),
+            tokens: Tokens::new(&settings.auth.token)?,
             passwords: Passwords::start(worker_count(), settings.auth.bcrypt_cost)?,
         });
         let member = Arc::new(Member {
