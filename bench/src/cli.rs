@@ -11,6 +11,7 @@ use cairn_bench::load::{Limit, LoadPlan};
 use cairn_bench::scenario::{Consistency, Transfer};
 use cairn_bench::server_command::Ending;
 use cairn_bench::server_process::ServerProcess;
+use cairn_bench::tls::TlsArgs;
 use clap::{Args, Parser, Subcommand};
 
 /// How long is measured unless said otherwise.
@@ -44,6 +45,8 @@ pub(crate) struct Cli {
     /// Show no progress bars.
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -161,7 +164,7 @@ pub(crate) enum Command {
 /// What most loads have in common.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LoadArgs {
-    /// The server: a loopback address.
+    /// The server: a loopback address; https:// before it for TLS.
     #[arg(long, default_value = "127.0.0.1:2379")]
     pub(crate) endpoint: Endpoint,
     /// The server's process; found by the port if not given.
@@ -243,7 +246,7 @@ impl KeyArgs {
 /// What watch runs have in common.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct WatchArgs {
-    /// The server: a loopback address.
+    /// The server: a loopback address; https:// before it for TLS.
     #[arg(long, default_value = "127.0.0.1:2379")]
     pub(crate) endpoint: Endpoint,
     /// The server's process; found by the port if not given.

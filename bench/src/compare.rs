@@ -46,6 +46,9 @@ pub struct CompareArgs {
     /// and answers of many clients then share packets and system calls.
     #[arg(long, default_value_t = 100)]
     pub connections: usize,
+    /// Let clients speak TLS, with certificates that the servers make for themselves.
+    #[arg(long)]
+    pub tls: bool,
     /// Where the servers' data is put, in a directory of its own that is removed afterwards.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
@@ -67,8 +70,8 @@ pub fn run(args: &CompareArgs, progress: Progress) -> Result<Comparison> {
     }
     .context("making a directory for the servers' data")?;
     let commands = [
-        ServerCommand::parse(&args.a)?,
-        ServerCommand::parse(&args.b)?,
+        ServerCommand::parse(&args.a)?.with_tls(args.tls),
+        ServerCommand::parse(&args.b)?.with_tls(args.tls),
     ];
     let scale = Scale::new(args.quick, args.rounds, args.connections);
     let contests = if args.only.is_empty() {
@@ -96,7 +99,7 @@ pub fn run(args: &CompareArgs, progress: Progress) -> Result<Comparison> {
         commands: commands.each_ref().map(ServerCommand::line),
         versions: commands.each_ref().map(ServerCommand::version),
         conditions: Conditions::here(home.path()),
-        scale: scale.to_string(),
+        scale: format!("{scale}{}", if args.tls { ", over TLS" } else { "" }),
         contests: results,
     };
     if let Some(out) = &args.out {

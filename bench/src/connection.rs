@@ -9,10 +9,14 @@ use h2::{RecvStream, SendStream};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, StatusCode, Uri, Version};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::endpoint::Endpoint;
 use crate::framing::{FrameError, Frames};
+use crate::tls;
 
 /// What one stream may send us before we read: a 100,000-key answer fits.
 const STREAM_WINDOW: u32 = 64 << 20;
@@ -57,7 +61,26 @@ impl Method {
 #[derive(Clone)]
 pub struct Connection {
     send: SendRequest<Bytes>,
+    scheme: Scheme,
     authority: Authority,
+}
+
+/// Begins HTTP/2, and drives it in a task.
+async fn speak<S>(socket: S) -> Result<SendRequest<Bytes>, CallError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (send, driver) = h2::client::Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_LEN_MAX)
+        .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
+        .enable_push(false)
+        .handshake(socket)
+        .await?;
+    // What ends the connection also ends its calls, which report it.
+    tokio::spawn(async move { drop(driver.await) });
+    Ok(send)
 }
 
 impl Connection {
@@ -74,17 +97,19 @@ impl Connection {
         socket.set_nodelay(true).map_err(connect)?;
         let authority = Authority::try_from(endpoint.to_string())
             .map_err(|_| connect(std::io::ErrorKind::InvalidInput.into()))?;
-        let (send, driver) = h2::client::Builder::new()
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_frame_size(FRAME_LEN_MAX)
-            .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
-            .enable_push(false)
-            .handshake(socket)
-            .await?;
-        // What ends the connection also ends its calls, which report it.
-        tokio::spawn(async move { drop(driver.await) });
-        Ok(Self { send, authority })
+        let (send, scheme) = if endpoint.is_tls() {
+            let config = tls::config().map_err(connect)?;
+            let name = ServerName::from(endpoint.address().ip());
+            let secured = TlsConnector::from(config).connect(name, socket);
+            (speak(secured.await.map_err(connect)?).await?, Scheme::HTTPS)
+        } else {
+            (speak(socket).await?, Scheme::HTTP)
+        };
+        Ok(Self {
+            send,
+            scheme,
+            authority,
+        })
     }
 
     /// Makes a call whose answer only counts: returns the number of bytes in it.
@@ -153,7 +178,7 @@ impl Connection {
 
     fn request(&self, method: Method) -> Request<()> {
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
+        parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(method.path());
         let mut request = Request::new(());

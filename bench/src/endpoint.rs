@@ -3,11 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::str::FromStr;
 
-/// A plain-text gRPC address on this machine.
+/// A gRPC address on this machine.
 ///
 /// Invariant: the address is a loopback address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Endpoint(SocketAddr);
+pub struct Endpoint {
+    address: SocketAddr,
+    is_tls: bool,
+}
 
 impl Endpoint {
     /// An address on 127.0.0.1 whose port nobody listens on at this moment.
@@ -17,19 +20,35 @@ impl Endpoint {
     /// The operating system's, if no port can be had.
     pub fn free() -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        Ok(Self(listener.local_addr()?))
+        Ok(Self {
+            address: listener.local_addr()?,
+            is_tls: false,
+        })
     }
 
     /// The socket address.
     #[must_use]
     pub fn address(self) -> SocketAddr {
-        self.0
+        self.address
+    }
+
+    /// Whether TLS is spoken there.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        self.is_tls
+    }
+
+    /// The same address, with TLS or without.
+    #[must_use]
+    pub fn with_tls(self, is_tls: bool) -> Self {
+        Self { is_tls, ..self }
     }
 
     /// The address as etcd's flags want it.
     #[must_use]
     pub fn url(self) -> String {
-        format!("http://{}", self.0)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 }
 
@@ -40,7 +59,10 @@ impl FromStr for Endpoint {
         let refused = || EndpointError {
             text: text.to_owned(),
         };
-        let bare = text.strip_prefix("http://").unwrap_or(text);
+        let (is_tls, bare) = match text.strip_prefix("https://") {
+            Some(bare) => (true, bare),
+            None => (false, text.strip_prefix("http://").unwrap_or(text)),
+        };
         let bare = bare.strip_suffix('/').unwrap_or(bare);
         let address = match bare.strip_prefix("localhost:") {
             Some(port) => {
@@ -50,7 +72,7 @@ impl FromStr for Endpoint {
             None => bare.parse().map_err(|_| refused())?,
         };
         if address.ip().is_loopback() {
-            Ok(Self(address))
+            Ok(Self { address, is_tls })
         } else {
             Err(refused())
         }
@@ -59,7 +81,7 @@ impl FromStr for Endpoint {
 
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        self.address.fmt(f)
     }
 }
 
@@ -83,6 +105,8 @@ mod tests {
                 "http://127.0.0.1:2379"
             );
         }
+        let with_tls: Endpoint = "https://127.0.0.1:1".parse().unwrap();
+        assert_eq!(with_tls.url(), "https://127.0.0.1:1");
         assert_eq!(
             "[::1]:1".parse::<Endpoint>().unwrap().to_string(),
             "[::1]:1"
@@ -93,7 +117,7 @@ mod tests {
     fn other_machines_and_nonsense_are_refused() {
         for text in [
             "10.0.0.1:2379",
-            "https://127.0.0.1:2379",
+            "https://10.0.0.1:2379",
             "127.0.0.1",
             "localhost:x",
             "",

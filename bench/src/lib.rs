@@ -33,4 +33,5 @@ pub mod scenario;
 pub mod server_command;
 pub mod server_process;
 pub mod template;
+pub mod tls;
 pub mod wire;

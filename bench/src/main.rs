@@ -30,7 +30,9 @@ fn main() -> Result<()> {
         json,
         svg,
         quiet,
+        tls,
     } = Cli::parse();
+    tls.apply()?;
     interrupt::end_servers_on_signal()?;
     let progress = if quiet {
         Progress::Quiet

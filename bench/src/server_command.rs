@@ -24,6 +24,8 @@ const QUOTA_BYTES: u64 = 16 << 30;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerCommand {
     words: Vec<String>,
+    /// Whether its clients speak TLS; it then makes a certificate for itself.
+    is_tls: bool,
 }
 
 impl ServerCommand {
@@ -37,7 +39,16 @@ impl ServerCommand {
         if words.is_empty() {
             bail!("an empty command line");
         }
-        Ok(Self { words })
+        Ok(Self {
+            words,
+            is_tls: false,
+        })
+    }
+
+    /// The same server, whose clients speak TLS or do not.
+    #[must_use]
+    pub fn with_tls(self, is_tls: bool) -> Self {
+        Self { is_tls, ..self }
     }
 
     /// The command line.
@@ -82,7 +93,7 @@ impl ServerCommand {
     /// If it cannot be started or does not answer; the error names the log.
     pub fn start(&self, home: &Path) -> Result<RunningServer> {
         std::fs::create_dir_all(home)?;
-        let client = Endpoint::free()?;
+        let client = Endpoint::free()?.with_tls(self.is_tls);
         let peer = Endpoint::free()?;
         let log_path = home.join("log");
         let log = File::options().create(true).append(true).open(&log_path)?;
@@ -238,6 +249,7 @@ impl Drop for RunningServer {
 
 /// The flags that etcd and Cairn both take.
 fn flags(home: &Path, client: Endpoint, peer: Endpoint) -> Vec<String> {
+    let is_tls = client.is_tls();
     let (client, peer) = (client.url(), peer.url());
     vec![
         "--name=bench".to_owned(),
@@ -247,6 +259,7 @@ fn flags(home: &Path, client: Endpoint, peer: Endpoint) -> Vec<String> {
         format!("--listen-peer-urls={peer}"),
         format!("--initial-advertise-peer-urls={peer}"),
         format!("--initial-cluster=bench={peer}"),
+        format!("--auto-tls={is_tls}"),
         "--log-level=warn".to_owned(),
         format!("--quota-backend-bytes={QUOTA_BYTES}"),
     ]
