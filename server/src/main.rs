@@ -83,6 +83,7 @@ fn run(settings: &Settings) -> Result<Ending, StartError> {
     let ending = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::spawn(stay_on_hangup(signal(SignalKind::hangup())?));
         tokio::select! {
             published = server.publish(settings) => published?,
             ending = asked_to_stop(&mut terminate, &mut interrupt) => return Ok(ending),
@@ -103,6 +104,14 @@ async fn asked_to_stop(terminate: &mut Signal, interrupt: &mut Signal) -> Ending
     tokio::select! {
         _ = terminate.recv() => Ending::Terminated,
         _ = interrupt.recv() => Ending::Interrupted,
+    }
+}
+
+/// Others reload on it; here every connection looks for changed files, so there is nothing to do but to
+/// stay.
+async fn stay_on_hangup(mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        tracing::info!("received SIGHUP: changed TLS files are loaded with the next connection");
     }
 }
 

@@ -77,8 +77,8 @@ impl<T> Source<T> {
                 watched.complaint = None;
                 if let Some(value) = value {
                     self.newest.store(Arc::new(value));
-                    let files: Vec<_> = self.paths.iter().map(|it| it.display()).collect();
-                    tracing::info!(?files, "loaded changed TLS files");
+                    let files: Vec<_> = self.paths.iter().map(|it| it.to_string_lossy()).collect();
+                    tracing::info!(files = files.join(", "), "loaded changed TLS files");
                 }
             }
             Err(error) => {

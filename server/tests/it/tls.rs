@@ -8,6 +8,7 @@ use std::sync::Arc;
 use cairn_proto::etcdserverpb::kv_client::KvClient;
 use hyper_util::rt::TokioIo;
 use rcgen::ExtendedKeyUsagePurpose;
+use rustix::process::Signal;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{CipherSuite, ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
@@ -19,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::certificates::{Authority, Issued, Wanted, write};
-use crate::harness::{Place, Server};
+use crate::harness::{Place, Server, until};
 use crate::requests::{put, range};
 
 const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12, &rustls::version::TLS13];
@@ -384,6 +385,18 @@ async fn files_are_replaced_while_connections_go_on() {
     let log = server.log();
     assert!(log.contains("changed TLS files cannot be used"), "{log}");
     assert_eq!(log.matches("loaded changed TLS files").count(), 3, "{log}");
+}
+
+#[tokio::test]
+async fn a_hangup_ends_nothing() {
+    let files = Files::new();
+    let server = files.start(&[]);
+    server.signal(Signal::HUP);
+    until("the signal", || async {
+        server.log().contains("received SIGHUP")
+    })
+    .await;
+    assert!(is_served(server.address(), &files.client()).await);
 }
 
 #[tokio::test]
