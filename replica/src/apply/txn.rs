@@ -18,7 +18,9 @@ use cairn_proto::stored::{self, EncodedKeyValue, EncodedKvs, EncodedKvsBuilder};
 use super::Failure;
 use super::reader::Reader;
 use crate::error::ApplyError;
-use crate::request::{Compare, DeleteRange, Operation, Put, Range, Set, Target, Txn};
+use crate::request::{
+    Compare, DeleteRange, NegativeRevision, Operation, Put, Range, Set, Target, Txn,
+};
 
 /// The branches that a transaction takes.
 pub struct Chosen<'a> {
@@ -190,8 +192,14 @@ impl Chosen<'_> {
 }
 
 fn check_range(range: &Range, state: &impl Reader) -> Result<(), ApplyError> {
+    match range.negative {
+        Some(NegativeRevision::MinusOne) if state.compacted().is_none() => return Ok(()),
+        Some(NegativeRevision::MinusOne | NegativeRevision::Lower) => {
+            return Err(ApplyError::Compacted);
+        }
+        None => {}
+    }
     let revision = match range.query.at {
-        _ if range.negative_revision => return Err(ApplyError::Compacted),
         ReadAt::Latest => return Ok(()),
         ReadAt::Revision(revision) => revision,
     };

@@ -15,7 +15,7 @@ mod txn;
 pub use compare::{Compare, Relation, Target};
 pub use delete_range::DeleteRange;
 pub use put::{Put, Set};
-pub use range::Range;
+pub use range::{NegativeRevision, Range};
 pub use txn::{Operation, Txn};
 
 /// A request that is refused before it is looked at any further.

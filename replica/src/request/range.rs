@@ -16,9 +16,18 @@ pub struct Range {
     pub query: RangeQuery,
     /// Whether this member's own state will do, be it behind the cluster's.
     pub serializable: bool,
-    /// The request names a revision below zero. A read takes that for the latest, a transaction
-    /// for one that has been compacted.
-    pub negative_revision: bool,
+    /// The request names a revision below zero.
+    pub negative: Option<NegativeRevision>,
+}
+
+/// A revision below zero. A read takes all of them for the latest. A transaction takes them for
+/// compacted; but to etcd a store that was never compacted is so at −1, and can be read there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NegativeRevision {
+    /// The first below zero.
+    MinusOne,
+    /// Those below that.
+    Lower,
 }
 
 impl Range {
@@ -59,11 +68,15 @@ impl Range {
             modified: filter(request.min_mod_revision, request.max_mod_revision),
             created: filter(request.min_create_revision, request.max_create_revision),
         };
-        let negative_revision = request.revision < 0;
+        let negative = match request.revision {
+            0.. => None,
+            -1 => Some(NegativeRevision::MinusOne),
+            _ => Some(NegativeRevision::Lower),
+        };
         Ok(Self {
             query,
             serializable: request.serializable,
-            negative_revision,
+            negative,
         })
     }
 }
@@ -90,7 +103,13 @@ mod tests {
 
     #[test]
     fn revisions_and_limits_of_zero_and_less_mean_none() {
-        for number in [0, -1, i64::MIN] {
+        let cases = [
+            (0, None),
+            (-1, Some(NegativeRevision::MinusOne)),
+            (-2, Some(NegativeRevision::Lower)),
+            (i64::MIN, Some(NegativeRevision::Lower)),
+        ];
+        for (number, negative) in cases {
             let request = RangeRequest {
                 revision: number,
                 limit: number,
@@ -98,7 +117,7 @@ mod tests {
             };
             let range = Range::parse(request).unwrap();
             assert_eq!((range.query.at, range.query.limit), (ReadAt::Latest, None));
-            assert_eq!(range.negative_revision, number < 0);
+            assert_eq!(range.negative, negative);
         }
     }
 

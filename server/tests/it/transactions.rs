@@ -188,6 +188,31 @@ async fn a_refused_transaction_names_the_first_thing_wrong_and_writes_nothing() 
     }
 }
 
+/// Tried on etcd 3.7.1: a store that was never compacted counts as compacted at −1.
+#[tokio::test]
+async fn a_transaction_may_read_at_minus_one_until_the_first_compaction() {
+    let server = Server::start(&[]);
+    let mut kv = server.clients().await.kv;
+    kv.put(put("a", "1")).await.unwrap();
+    for write in [vec![], vec![put_op("b", "")]] {
+        let reading = |revision| then([vec![read_at(revision)], write.clone()].concat());
+        let mut answer = kv.txn(reading(-1)).await.unwrap().into_inner();
+        let Some(Response::ResponseRange(read)) = answer.responses.swap_remove(0).response else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(pairs(&read.kvs), ["a=1"]);
+        refused(kv.txn(reading(-2)).await, COMPACTED, "below");
+    }
+    let at_zero = cairn_proto::etcdserverpb::CompactionRequest::default();
+    kv.compact(at_zero).await.unwrap();
+    let reading = then(vec![read_at(-1)]);
+    refused(
+        kv.txn(reading).await,
+        COMPACTED,
+        "after a compaction at zero",
+    );
+}
+
 #[tokio::test]
 async fn what_only_the_branch_not_taken_would_do_is_no_error() {
     let server = Server::start(&[]);

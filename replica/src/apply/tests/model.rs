@@ -198,7 +198,7 @@ impl Writing<'_> {
             Chosen::Range(range) if range.revision > self.before.revision => {
                 Err(ApplyError::Future)
             }
-            Chosen::Range(range) if range.revision < self.before.compacted.max(0) => {
+            Chosen::Range(range) if range.revision < self.before.compacted => {
                 Err(ApplyError::Compacted)
             }
             Chosen::Range(_) => Ok(()),
@@ -220,7 +220,7 @@ impl Writing<'_> {
             }
             Chosen::Range(range) => {
                 let keys = match range.revision {
-                    0 => &self.keys,
+                    ..=0 => &self.keys,
                     revision => &self.before.history[&revision],
                 };
                 let found = matching(keys, &range.key, &range.range_end);
