@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cairn_backend::{Backend, Table};
+use cairn_backend::{Backend, ReadTx, Table};
 use cairn_index::{FullRevision, KeyRange, Revision, TreeIndex};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
@@ -153,8 +153,29 @@ impl Store {
     ///
     /// [`ReadError::Backend`] if storage fails.
     pub fn previous(&self, at: FullRevision) -> Result<Option<Bytes>, ReadError> {
-        let values = self.shared.backend.read()?;
-        Ok(values.get(Table::Key, BucketKey::put(at).as_bytes())?)
+        self.previous_each([Some(at)])
+            .map(|mut found| found.pop().flatten())
+    }
+
+    /// [`previous`](Self::previous) of each, from one view; `None` stays `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Backend`] if storage fails.
+    pub fn previous_each(
+        &self,
+        changes: impl IntoIterator<Item = Option<FullRevision>>,
+    ) -> Result<Vec<Option<Bytes>>, ReadError> {
+        let mut view = None;
+        let each = changes.into_iter().map(|at| {
+            let Some(at) = at else { return Ok(None) };
+            let values: &ReadTx = match &mut view {
+                Some(values) => values,
+                None => view.insert(self.shared.backend.read()?),
+            };
+            Ok(values.get(Table::Key, BucketKey::put(at).as_bytes())?)
+        });
+        each.collect()
     }
 
     /// Takes a consistent view of a range.

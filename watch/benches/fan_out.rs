@@ -62,8 +62,8 @@ impl History for NoPast {
         })
     }
 
-    fn previous(&self, _: &Change) -> Result<Option<Bytes>, Infallible> {
-        Ok(None)
+    fn previous(&self, changes: &[&Change]) -> Result<Vec<Option<Bytes>>, Infallible> {
+        Ok(vec![None; changes.len()])
     }
 }
 

@@ -61,39 +61,50 @@ impl<'a> EventPool<'a> {
             return Ok(list.clone());
         }
         let places: Vec<usize> = places.collect();
-        let mut events = Vec::with_capacity(places.len());
-        for (change, encoded) in places
-            .iter()
-            .filter_map(|&place| self.changes.get(place).zip(form.encoded.get(place)))
-        {
-            events.push(match encoded {
-                Some(event) => event.clone(),
-                None => encode(change, prev_kv, history)?,
-            });
-        }
-        for (&place, event) in places.iter().zip(&events) {
-            if let Some(encoded) = form.encoded.get_mut(place) {
-                encoded.get_or_insert_with(|| event.clone());
-            }
-        }
-        let list = EventList::from(events);
+        form.encode(self.changes, &places, prev_kv, history)?;
+        let events = places.iter().filter_map(|&place| form.encoded.get(place));
+        let list: EventList = events.flatten().cloned().collect();
         form.last = Some((places, list.clone()));
         Ok(list)
     }
 }
 
-fn encode<H: History>(
-    change: &Change,
-    prev_kv: PrevKv,
-    history: &H,
-) -> Result<EncodedEvent, H::Error> {
-    let previous = match prev_kv {
-        PrevKv::Include if !change.created => history.previous(change)?,
-        PrevKv::Include | PrevKv::Omit => None,
-    };
-    let kind = match change.kind {
-        ChangeKind::Put => EventType::Put,
-        ChangeKind::Delete => EventType::Delete,
-    };
-    Ok(EncodedEvent::splice(kind, &change.kv, previous.as_deref()))
+impl Form {
+    /// Encodes those of the changes at these places that are not yet; the pairs that they replaced
+    /// are looked up together.
+    fn encode<H: History>(
+        &mut self,
+        changes: &[Change],
+        places: &[usize],
+        prev_kv: PrevKv,
+        history: &H,
+    ) -> Result<(), H::Error> {
+        let missing = |place: &&usize| matches!(self.encoded.get(**place), Some(None));
+        let places: Vec<usize> = places.iter().filter(missing).copied().collect();
+        let wanted: Vec<&Change> = places.iter().filter_map(|&at| changes.get(at)).collect();
+        let replaced: Vec<&Change> = match prev_kv {
+            PrevKv::Include => wanted.iter().copied().filter(|it| !it.created).collect(),
+            PrevKv::Omit => Vec::new(),
+        };
+        let mut previous = match replaced.as_slice() {
+            [] => Vec::new(),
+            replaced => history.previous(replaced)?,
+        }
+        .into_iter();
+        for (place, change) in places.into_iter().zip(wanted) {
+            let previous = match prev_kv {
+                PrevKv::Include if !change.created => previous.next().flatten(),
+                PrevKv::Include | PrevKv::Omit => None,
+            };
+            let kind = match change.kind {
+                ChangeKind::Put => EventType::Put,
+                ChangeKind::Delete => EventType::Delete,
+            };
+            let event = EncodedEvent::splice(kind, &change.kv, previous.as_deref());
+            if let Some(encoded) = self.encoded.get_mut(place) {
+                *encoded = Some(event);
+            }
+        }
+        Ok(())
+    }
 }

@@ -33,13 +33,13 @@ pub trait History {
         wanted: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<Events, Self::Error>;
 
-    /// The encoded key-value pair that `change` replaced; `None` if there was none or it is
+    /// The encoded key-value pair that each of `changes` replaced; `None` if there was none or it is
     /// compacted, which it is if the revision before the change cannot be read.
     ///
     /// # Errors
     ///
     /// If the history cannot be read.
-    fn previous(&self, change: &Change) -> Result<Option<Bytes>, Self::Error>;
+    fn previous(&self, changes: &[&Change]) -> Result<Vec<Option<Bytes>>, Self::Error>;
 }
 
 impl History for Store {
@@ -70,13 +70,12 @@ impl History for Store {
         }
     }
 
-    fn previous(&self, change: &Change) -> Result<Option<Bytes>, ReadError> {
-        let Some(at) = change.previous else {
-            return Ok(None);
+    fn previous(&self, changes: &[&Change]) -> Result<Vec<Option<Bytes>>, ReadError> {
+        let compacted = Self::compacted(self);
+        let readable = |change: &&Change| {
+            let before = change.at.main.previous();
+            change.previous.filter(|_| before >= compacted)
         };
-        if change.at.main.previous() < Self::compacted(self) {
-            return Ok(None);
-        }
-        Self::previous(self, at)
+        self.previous_each(changes.iter().map(readable))
     }
 }

@@ -192,16 +192,15 @@ impl History for Past {
         Ok(events)
     }
 
-    fn previous(&self, change: &Change) -> Result<Option<Bytes>, Unreadable> {
+    fn previous(&self, changes: &[&Change]) -> Result<Vec<Option<Bytes>>, Unreadable> {
         if !self.0.borrow().readable {
             return Err(Unreadable);
         }
-        let readable = change.at.main.previous() >= self.compacted();
         let forgets = self.0.borrow().fault == Fault::ForgetsWhatWasReplaced;
-        Ok(if readable && !forgets {
-            self.replaced(change)
-        } else {
-            None
-        })
+        let each = changes.iter().map(|change| {
+            let readable = change.at.main.previous() >= self.compacted();
+            (readable && !forgets).then(|| self.replaced(change))?
+        });
+        Ok(each.collect())
     }
 }
