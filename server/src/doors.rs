@@ -11,19 +11,31 @@ use axum::body::Body;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
+use tonic::service::Routes;
 use tower::Service;
 
 use crate::grpc::Services;
 use crate::http::{HttpParts, client_router, monitoring_router, no_pages};
 use crate::member::Member;
 use crate::metrics::{Counted, Metrics};
+use crate::peer::{self, PeerService};
 use crate::settings::HttpSettings;
 
 pub use member_probe::MemberProbe;
 
+/// Who answers gRPC behind a listener.
+enum Calls {
+    /// Nobody.
+    None,
+    /// The services for clients.
+    Clients(Services),
+    /// The service for other members.
+    Peers(Router),
+}
+
 /// What is behind one listener.
 pub struct Door {
-    grpc: Option<Services>,
+    calls: Calls,
     pages: Router,
     metrics: Arc<Metrics>,
 }
@@ -52,31 +64,38 @@ impl DoorParts {
 
     /// gRPC and the pages.
     pub fn whole(&self) -> Arc<Door> {
-        self.door(Some(self.grpc.clone()), self.client_pages())
+        self.door(Calls::Clients(self.grpc.clone()), self.client_pages())
     }
 
     /// gRPC alone, where HTTP has listeners of its own.
     pub fn grpc(&self) -> Arc<Door> {
-        self.door(Some(self.grpc.clone()), no_pages())
+        self.door(Calls::Clients(self.grpc.clone()), no_pages())
     }
 
     /// The pages alone.
     pub fn pages(&self) -> Arc<Door> {
-        self.door(None, self.client_pages())
+        self.door(Calls::None, self.client_pages())
     }
 
     /// Metrics and health alone.
     pub fn monitoring(&self) -> Arc<Door> {
-        self.door(None, monitoring_router(self.http.clone()))
+        self.door(Calls::None, monitoring_router(self.http.clone()))
+    }
+
+    /// What other members and a few pages get.
+    pub fn peers(&self, member: &Arc<Member>) -> Arc<Door> {
+        let service = Routes::new(PeerService::server(member)).into_axum_router();
+        let pages = peer::pages(Arc::clone(member), self.http.clone());
+        self.door(Calls::Peers(service), pages)
     }
 
     fn client_pages(&self) -> Router {
         client_router(self.http.clone(), self.settings.clone())
     }
 
-    fn door(&self, grpc: Option<Services>, pages: Router) -> Arc<Door> {
+    fn door(&self, calls: Calls, pages: Router) -> Arc<Door> {
         Arc::new(Door {
-            grpc,
+            calls,
             pages,
             metrics: Arc::clone(&self.http.metrics),
         })
@@ -86,9 +105,12 @@ impl DoorParts {
 impl Door {
     /// Answers a request. Whatever is wrong with it is in the answer.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Counted<Body>> {
-        match &self.grpc {
-            Some(grpc) if is_grpc(&request) => self.call(grpc, request).await,
-            _ => route(self.pages.clone(), request)
+        match &self.calls {
+            Calls::Clients(grpc) if is_grpc(&request) => self.call(grpc, request).await,
+            Calls::Peers(grpc) if is_grpc(&request) => {
+                route(grpc.clone(), request).await.map(Counted::uncounted)
+            }
+            Calls::None | Calls::Clients(_) | Calls::Peers(_) => route(self.pages.clone(), request)
                 .await
                 .map(Counted::uncounted),
         }

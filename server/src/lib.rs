@@ -24,6 +24,7 @@ pub mod lock_file;
 pub mod logging;
 pub mod member;
 pub mod metrics;
+pub mod peer;
 pub mod serve;
 pub mod settings;
 pub mod start;

@@ -52,6 +52,15 @@ pub fn monitoring_router(parts: HttpParts) -> Router {
     monitoring_pages(parts).fallback(reply::not_found)
 }
 
+/// The pages of the peer addresses that any listener has: version and health.
+pub fn peer_router(parts: HttpParts) -> Router {
+    Router::new()
+        .route("/version", any(version_page::version))
+        .route("/health", any(health::health))
+        .with_state(parts)
+        .fallback(reply::not_found)
+}
+
 /// No pages at all, for listeners of gRPC alone.
 pub fn no_pages() -> Router {
     Router::new().fallback(reply::not_found)

@@ -14,6 +14,7 @@ use super::reply::{Reply, ReplyDesks};
 use crate::auth::Auth;
 use crate::error::Error;
 use crate::metrics::ApplyMetrics;
+use crate::peer::Peers;
 use crate::watching::WatchHandle;
 use cairn_replica::apply::{Applier, FatalError};
 use cairn_replica::request_ids::RequestId;
@@ -45,6 +46,8 @@ pub struct ApplyThread {
     pub metrics: ApplyMetrics,
     /// Who waits to hear what became of changes of the group.
     pub consensus: Sender<ConsensusInput>,
+    /// Whom to tell who the members are.
+    pub peers: Peers,
     /// Whom to tell of compactions and the log's length.
     pub housekeeping: Housekeeping,
 }
@@ -89,6 +92,9 @@ impl ApplyThread {
         self.auth.change_tokens(applied.tokens);
         if let Some((index, term)) = applied.last {
             self.progress.set_applied(index, term);
+        }
+        if !applied.conf_changes.is_empty() {
+            self.peers.set_members(&self.applier.membership().load());
         }
         for done in applied.conf_changes {
             // Before the reply leaves: a next change must not overtake this one on its way to raft. A

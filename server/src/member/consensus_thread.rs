@@ -1,14 +1,17 @@
 //! The consensus thread: takes all that waits, makes one log write of it, hands on what is committed.
+//!
+//! It waits for nobody but the disk. When applying falls behind, what is committed waits here, and
+//! entries of a leader wait in the inbox; ticks, heartbeats and acknowledgements go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_consensus::{CompactionPolicy, LogIndex, MemberId, NodeError, Role as RaftRole};
 use cairn_replica::apply::ConfChangeDone;
-use cairn_replica::consensus::{Consensus, Proposal, Waiter};
+use cairn_replica::consensus::{Consensus, Effects, Proposal, Waiter};
 use cairn_replica::request_ids::RequestId;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError};
 use tokio::sync::oneshot;
 
 use super::Reply;
@@ -16,6 +19,7 @@ use super::apply_thread::Committed;
 use super::housekeeping::Housekeeping;
 use super::progress::{Progress, Role};
 use crate::error::{Error, ProposeError};
+use crate::peer::{Delivery, Inbox, PeerEvent, Peers};
 
 /// A request on its way into the log.
 #[derive(Debug)]
@@ -41,6 +45,8 @@ pub enum ConsensusInput {
     Matched(oneshot::Sender<Option<Matched>>),
     /// To forget what is at or below an index, which is on disk in the database.
     Shorten(LogIndex),
+    /// To hand leadership over.
+    TransferLeader(MemberId),
     /// To stop.
     Stop,
 }
@@ -62,8 +68,14 @@ pub struct ConsensusThread {
     pub member: MemberId,
     /// What others ask.
     pub inputs: Receiver<ConsensusInput>,
+    /// What came from other members.
+    pub inbox: Inbox,
+    /// The other members.
+    pub peers: Peers,
     /// Where committed entries go.
     pub committed: Sender<Committed>,
+    /// What is committed and finds no room there.
+    pub backlog: VecDeque<Committed>,
     /// Where to say who leads, and how far the log is.
     pub progress: Arc<Progress>,
     /// Whom to tell that the log is long.
@@ -75,6 +87,10 @@ pub struct ConsensusThread {
     /// The time of one tick.
     pub heartbeat: Duration,
 }
+
+/// Deliveries of other members that are taken before a turn: what they bring is bounded by the
+/// inbox, but a turn should not wait for more than a few milliseconds' worth.
+const DELIVERIES_MAX: usize = 256;
 
 /// The thread was asked to end, or there is nobody left to work for.
 struct Ending;
@@ -108,15 +124,10 @@ impl ConsensusThread {
             if let Err(Ending) = self.turn()? {
                 return Ok(());
             }
-            let timeout = next_tick.saturating_duration_since(Instant::now());
-            match self.inputs.recv_timeout(timeout) {
-                Ok(input) => {
-                    if let Err(Ending) = self.take_batch(input) {
-                        return Ok(());
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            self.wait(next_tick);
+            self.take_deliveries();
+            if let Err(Ending) = self.take_inputs() {
+                return Ok(());
             }
             let now = Instant::now();
             if now >= next_tick {
@@ -128,10 +139,61 @@ impl ConsensusThread {
         }
     }
 
-    /// Takes `first` and what waits behind it, as much as fits one write.
-    fn take_batch(&mut self, first: ConsensusInput) -> Result<(), Ending> {
-        let mut input = first;
-        loop {
+    /// Waits until there is something to do, but no longer than until `next_tick`.
+    fn wait(&self, next_tick: Instant) {
+        let nothing_waits = self.inputs.is_empty() && self.inbox.quick.is_empty();
+        if nothing_waits && (self.is_behind() || self.inbox.entries.is_empty()) {
+            let mut select = Select::new();
+            select.recv(&self.inputs);
+            select.recv(&self.inbox.quick);
+            if self.is_behind() {
+                select.send(&self.committed);
+            } else {
+                select.recv(&self.inbox.entries);
+            }
+            let _ = select.ready_deadline(next_tick);
+        }
+    }
+
+    /// Whether applying has fallen behind.
+    fn is_behind(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Takes what other members have sent.
+    fn take_deliveries(&mut self) {
+        for _ in 0..DELIVERIES_MAX {
+            let quick = self.inbox.quick.try_recv();
+            let delivery = match quick {
+                Err(_) if !self.is_behind() => self.inbox.entries.try_recv(),
+                quick => quick,
+            };
+            match delivery {
+                Ok(delivery) => self.take(delivery),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn take(&mut self, delivery: Delivery) {
+        match delivery.event {
+            PeerEvent::Messages(messages) => {
+                for message in messages {
+                    self.consensus.step(message);
+                }
+            }
+            PeerEvent::Unreachable(member) => self.consensus.report_unreachable(member),
+        }
+    }
+
+    /// Takes what this member's own threads ask, as much as fits one write.
+    fn take_inputs(&mut self) -> Result<(), Ending> {
+        while !self.consensus.batch_is_full() {
+            let input = match self.inputs.try_recv() {
+                Ok(input) => input,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Err(Ending),
+            };
             match input {
                 ConsensusInput::Propose(Request {
                     id,
@@ -155,14 +217,8 @@ impl ConsensusThread {
                     self.consensus.shorten(durable, &self.policy);
                     self.shortening = false;
                 }
+                ConsensusInput::TransferLeader(member) => self.consensus.transfer_leader(member),
                 ConsensusInput::Stop => return Err(Ending),
-            }
-            if self.consensus.batch_is_full() {
-                break;
-            }
-            match self.inputs.try_recv() {
-                Ok(next) => input = next,
-                Err(_) => break,
             }
         }
         Ok(())
@@ -173,23 +229,9 @@ impl ConsensusThread {
         loop {
             let effects = self.consensus.turn()?;
             self.note_progress();
-            for (reply, refusal) in effects.not_taken {
-                tracing::debug!(%refusal, "a proposal was refused");
-                reply.send(Err(Error::from(ProposeError::from(refusal))));
-            }
-            for (index, reads) in effects.confirmed {
-                for WaitingRead(reply) in reads {
-                    let _ = reply.send(index);
-                }
-            }
-            if !effects.committed.is_empty() || !effects.proposed.is_empty() {
-                let committed = Committed {
-                    waiting: effects.proposed,
-                    entries: effects.committed,
-                };
-                if self.committed.send(committed).is_err() {
-                    return Ok(Err(Ending));
-                }
+            self.carry_out(effects);
+            if let Err(Ending) = self.hand_on() {
+                return Ok(Err(Ending));
             }
             if !self.consensus.has_work() {
                 break;
@@ -217,6 +259,42 @@ impl ConsensusThread {
                 .map(|peer| (peer.member, peer.matched))
                 .collect(),
         })
+    }
+
+    fn carry_out(&mut self, effects: Effects<Reply, WaitingRead>) {
+        for lost in self.peers.send(effects.messages) {
+            self.consensus.report_unreachable(lost);
+        }
+        for (reply, refusal) in effects.not_taken {
+            tracing::debug!(%refusal, "a proposal was refused");
+            reply.send(Err(Error::from(ProposeError::from(refusal))));
+        }
+        for (index, reads) in effects.confirmed {
+            for WaitingRead(reply) in reads {
+                let _ = reply.send(index);
+            }
+        }
+        if !effects.committed.is_empty() || !effects.proposed.is_empty() {
+            self.backlog.push_back(Committed {
+                waiting: effects.proposed,
+                entries: effects.committed,
+            });
+        }
+    }
+
+    /// Hands what is committed to the apply thread, as far as it has room.
+    fn hand_on(&mut self) -> Result<(), Ending> {
+        while let Some(committed) = self.backlog.pop_front() {
+            match self.committed.try_send(committed) {
+                Ok(()) => {}
+                Err(TrySendError::Full(committed)) => {
+                    self.backlog.push_front(committed);
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => return Err(Ending),
+            }
+        }
+        Ok(())
     }
 
     fn note_progress(&mut self) {

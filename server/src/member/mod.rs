@@ -42,6 +42,7 @@ pub use reply::{Reply, ReplyDesks};
 use crate::auth::{Auth, Caller, Permit};
 use crate::error::{Error, MaintenanceError, ProposeError};
 use crate::metrics::Metrics;
+use crate::peer::Peers;
 use crate::settings::Quota;
 use crate::watching::WatchHandle;
 use cairn_replica::alarms::{Alarm, Alarms};
@@ -102,6 +103,8 @@ pub struct Member {
     pub limits: Limits,
     /// Bytes of requests under way.
     pub in_flight: Arc<AtomicUsize>,
+    /// The other members.
+    pub peers: Peers,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }

@@ -2,7 +2,7 @@
 //! alert rules select.
 //!
 //! [`Metrics`] is made once and shared; the server updates its fields, each an atomic number.
-//! What one member without peers cannot have (round trips, peer bytes) is not registered.
+//! What only members with peers have (round trips, peer bytes) begins with the first peer.
 //! Nothing below `server` knows metrics: stores return what the server counts.
 
 mod apply_metrics;
@@ -10,6 +10,7 @@ mod call;
 mod grpc;
 mod grpc_methods;
 mod messages;
+mod peer_metrics;
 mod process;
 mod table;
 mod timed_disk;
@@ -29,6 +30,7 @@ pub use self::apply_metrics::ApplyMetrics;
 pub use self::call::{Call, Counted};
 pub use self::grpc::{GrpcKind, GrpcMethod, GrpcMethodMetrics};
 pub use self::grpc_methods::GRPC_METHODS;
+pub use self::peer_metrics::PeerMetrics;
 pub use self::timed_disk::TimedDisk;
 pub use prometheus::{Histogram, IntCounter, IntGauge};
 
@@ -218,6 +220,15 @@ impl Metrics {
         let family = gauges(&self.registry, "etcd_server_id", help, &["server_id"])?;
         family.get_metric_with_label_values(&[id])?.set(1);
         Ok(())
+    }
+
+    /// The measures of other members.
+    ///
+    /// # Errors
+    ///
+    /// If they are there already.
+    pub fn peers(&self, local: MemberId) -> prometheus::Result<PeerMetrics> {
+        PeerMetrics::register(&self.registry, local)
     }
 
     /// Counts the beginning of a call; none for a method that nobody knows.

@@ -5,8 +5,8 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry}
 /// Upper bounds of a histogram: `start`, and each next one twice as large.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Buckets {
-    start: f64,
-    count: usize,
+    pub(super) start: f64,
+    pub(super) count: usize,
 }
 
 impl Buckets {

@@ -29,15 +29,22 @@ pub struct ConnectionLimits {
     pub keepalive_interval: Duration,
     /// `--grpc-keepalive-timeout`: how long the answer may take before it is closed.
     pub keepalive_timeout: Duration,
+    /// How much of a stream's request may be in flight before the client must wait.
+    pub stream_window_bytes: u32,
+    /// The same over all streams of a connection.
+    pub connection_window_bytes: u32,
+}
+
+impl ConnectionLimits {
+    /// What a client's stream may have in flight.
+    pub const CLIENT_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+    /// What a client's connection may have in flight.
+    pub const CLIENT_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 }
 
 /// A client that has not said by then what it speaks, or whose HTTP/1.1 headers take longer, is cut
 /// off.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of a stream's request may be in flight before the client must wait.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-/// The same over all streams of a connection.
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// How much of a stream's answer may wait in memory for a slow client.
 const SEND_BUFFER_BYTES_MAX: usize = 1 << 20;
 /// Request headers beyond this are refused: no etcd client sends more than a token.
@@ -145,8 +152,8 @@ fn http2_builder(limits: ConnectionLimits) -> http2::Builder<TokioExecutor> {
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_max.min(STREAMS_MAX))
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(limits.stream_window_bytes)
+        .initial_connection_window_size(limits.connection_window_bytes)
         .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
         .max_header_list_size(HEADER_BYTES_MAX)
         .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)

@@ -44,18 +44,16 @@ pub struct Workers {
 }
 
 impl Worker {
-    fn start(number: usize) -> io::Result<(Self, mpsc::Receiver<Handover>)> {
+    fn start(name: String) -> io::Result<(Self, mpsc::Receiver<Handover>)> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let (connections, incoming) = mpsc::channel(HANDOVER_CONNECTIONS_MAX);
-        let thread = thread::Builder::new()
-            .name(format!("worker-{number}"))
-            .spawn(move || {
-                // Both an order to stop and a dropped `Worker` end the runtime and all its tasks.
-                let _ = runtime.block_on(stopped);
-                runtime.shutdown_timeout(Duration::from_millis(100));
-            })?;
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            // Both an order to stop and a dropped `Worker` end the runtime and all its tasks.
+            let _ = runtime.block_on(stopped);
+            runtime.shutdown_timeout(Duration::from_millis(100));
+        })?;
         Ok((
             Self {
                 handle,
@@ -78,15 +76,18 @@ impl Drop for Worker {
 }
 
 impl Workers {
-    /// Starts `count` workers.
+    /// Starts a worker for each of `names`, which its thread gets.
     ///
     /// # Errors
     ///
     /// The system's, if it refuses a thread or a runtime's descriptors.
-    pub fn start(count: usize, limits: ConnectionLimits) -> io::Result<Self> {
-        let mut workers = Vec::with_capacity(count);
-        for number in 0..count {
-            let (worker, mut incoming) = Worker::start(number)?;
+    pub fn start(
+        names: impl IntoIterator<Item = String>,
+        limits: ConnectionLimits,
+    ) -> io::Result<Self> {
+        let mut workers = Vec::new();
+        for name in names {
+            let (worker, mut incoming) = Worker::start(name)?;
             worker.handle.spawn(async move {
                 while let Some(connection) = incoming.recv().await {
                     connection.serve(limits);

@@ -3,6 +3,8 @@
 //! These flags come again on every restart and are then ignored, so that they are judged only
 //! when a data directory is empty.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use cairn_consensus::{ClusterId, MemberId};
 
 use super::error::SettingsError;
@@ -20,13 +22,24 @@ pub(super) struct Bootstrap {
     initial_cluster: String,
 }
 
-/// A new cluster, as this member sees it.
+/// How a member without data begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FirstStart {
+pub enum FirstStart {
+    /// With a cluster that begins with it.
+    New(NewCluster),
+    /// In a cluster that is there, and has been told of it.
+    Join(JoinedCluster),
+}
+
+/// A new cluster, as each of its members sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCluster {
     /// The token the identities were made with.
     pub token: String,
     /// This member.
-    pub member: InitialMember,
+    pub me: MemberId,
+    /// All members, this one too, by number.
+    pub members: Vec<InitialMember>,
     /// The cluster.
     pub cluster_id: ClusterId,
 }
@@ -40,6 +53,15 @@ pub struct InitialMember {
     pub name: String,
     /// Where other members reach it, sorted.
     pub peer_urls: Vec<Url>,
+}
+
+/// A cluster to join, as it is after this member has been added to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinedCluster {
+    /// This member's addresses.
+    pub own_urls: Vec<Url>,
+    /// The addresses of each other member.
+    pub others: Vec<Vec<Url>>,
 }
 
 impl Bootstrap {
@@ -69,84 +91,108 @@ impl Bootstrap {
         name: &str,
         advertised: &[Url],
     ) -> Result<FirstStart, SettingsError> {
-        if self.state == ClusterState::Existing {
-            return Err(SettingsError::NotYet {
-                name: "initial-cluster-state",
-                feature: "way to join an existing cluster",
-            });
-        }
         if name.is_empty() {
             return Err(SettingsError::unfit(
                 "--name must not be empty when a cluster starts",
             ));
         }
-        let peer_urls = if self.initial_cluster.is_empty() {
-            advertised.to_vec()
+        let mut cluster = if self.initial_cluster.is_empty() {
+            BTreeMap::from([(name.to_owned(), advertised.to_vec())])
         } else {
-            self.own_peer_urls(name, advertised)?
+            self.named_urls(name)?
         };
-        let id = member_at_bootstrap(&peer_urls, &self.token);
-        Ok(FirstStart {
-            token: self.token.clone(),
-            member: InitialMember {
-                id,
-                name: name.to_owned(),
-                peer_urls,
-            },
-            cluster_id: cluster_of_members(&[id]),
-        })
+        let own_urls = cluster.get(name).cloned().unwrap_or_default();
+        match self.state {
+            ClusterState::Existing => {
+                cluster.remove(name);
+                let others = cluster.into_values().collect();
+                Ok(FirstStart::Join(JoinedCluster { own_urls, others }))
+            }
+            ClusterState::New => {
+                check_advertised(name, &own_urls, advertised)?;
+                let me = member_at_bootstrap(&own_urls, &self.token);
+                Ok(FirstStart::New(self.new_cluster(me, cluster)))
+            }
+        }
     }
 
-    /// This member's addresses in `--initial-cluster`, which must hold no other member.
-    fn own_peer_urls(&self, name: &str, advertised: &[Url]) -> Result<Vec<Url>, SettingsError> {
-        let mut own = Vec::new();
-        let mut others = 0_usize;
+    fn new_cluster(&self, me: MemberId, cluster: BTreeMap<String, Vec<Url>>) -> NewCluster {
+        let mut members: Vec<_> = cluster
+            .into_iter()
+            .map(|(name, peer_urls)| InitialMember {
+                id: member_at_bootstrap(&peer_urls, &self.token),
+                name,
+                peer_urls,
+            })
+            .collect();
+        members.sort_unstable_by_key(|member| member.id);
+        let ids: Vec<_> = members.iter().map(|member| member.id).collect();
+        NewCluster {
+            token: self.token.clone(),
+            me,
+            cluster_id: cluster_of_members(&ids),
+            members,
+        }
+    }
+
+    /// Everybody's addresses in `--initial-cluster`, sorted; `name` must be among them.
+    fn named_urls(&self, name: &str) -> Result<BTreeMap<String, Vec<Url>>, SettingsError> {
+        let mut texts: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for entry in self
             .initial_cluster
             .split(',')
             .filter(|entry| !entry.is_empty())
         {
-            match entry.split_once('=') {
-                Some((member, url)) if member == name => own.push(url),
-                _ => others += 1,
+            let (member, url) = entry.split_once('=').unwrap_or(("", entry));
+            if member.is_empty() || url.is_empty() {
+                return Err(SettingsError::unfit(format!(
+                    "error setting up initial cluster: --initial-cluster has {entry:?}; \
+                     write NAME=URL"
+                )));
             }
+            texts.entry(member.to_owned()).or_default().push(url);
         }
-        if own.is_empty() {
+        if !texts.contains_key(name) {
             return Err(SettingsError::unfit(format!(
                 "couldn't find local name {name:?} in the initial cluster configuration; \
                  --initial-cluster must hold {name}=<one of --initial-advertise-peer-urls>"
             )));
         }
-        let given_count = own.len();
-        let own = parse_urls(own.into_iter())
-            .map_err(|error| SettingsError::unfit(format!("--initial-cluster: {error}")))?;
-        if own.len() != given_count {
+        let mut cluster = BTreeMap::new();
+        let (mut given, mut distinct) = (0_usize, BTreeSet::new());
+        for (member, texts) in texts {
+            given += texts.len();
+            let urls = parse_urls(texts.into_iter())
+                .map_err(|error| SettingsError::unfit(format!("--initial-cluster: {error}")))?;
+            distinct.extend(urls.iter().cloned());
+            cluster.insert(member, urls);
+        }
+        if distinct.len() != given {
             return Err(SettingsError::unfit(format!(
                 "initial cluster {} has duplicate url",
                 self.initial_cluster
             )));
         }
-        if others > 0 {
-            return Err(SettingsError::NotYet {
-                name: "initial-cluster",
-                feature: "cluster of several members",
-            });
-        }
-        let is_same = own.len() == advertised.len()
-            && own
-                .iter()
-                .all(|url| advertised.iter().any(|other| may_be_same(url, other)));
-        if !is_same {
-            let joined = |urls: &[Url]| urls.iter().map(Url::as_str).collect::<Vec<_>>().join(",");
-            return Err(SettingsError::unfit(format!(
-                "--initial-cluster has {name}={} but --initial-advertise-peer-urls is {}; \
-                 give both the same addresses",
-                joined(&own),
-                joined(advertised)
-            )));
-        }
-        Ok(own)
+        Ok(cluster)
     }
+}
+
+/// This member must advertise itself as `--initial-cluster` says.
+fn check_advertised(name: &str, own: &[Url], advertised: &[Url]) -> Result<(), SettingsError> {
+    let is_same = own.len() == advertised.len()
+        && own
+            .iter()
+            .all(|url| advertised.iter().any(|other| may_be_same(url, other)));
+    if is_same {
+        return Ok(());
+    }
+    let joined = |urls: &[Url]| urls.iter().map(Url::as_str).collect::<Vec<_>>().join(",");
+    Err(SettingsError::unfit(format!(
+        "--initial-cluster has {name}={} but --initial-advertise-peer-urls is {}; \
+         give both the same addresses",
+        joined(own),
+        joined(advertised)
+    )))
 }
 
 /// Whether two URLs may be one address; a host name may stand for any.

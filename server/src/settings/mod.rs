@@ -38,7 +38,7 @@ pub use self::auth::{AuthSettings, TokenSettings};
 pub use self::duration::{FlagDuration, InvalidDuration};
 pub use self::error::SettingsError;
 pub use self::feature_gate::{FeatureGate, FeatureGates};
-pub use self::first_start::{FirstStart, InitialMember};
+pub use self::first_start::{FirstStart, InitialMember, JoinedCluster, NewCluster};
 pub use self::flag_value::{ClusterState, InvalidValue};
 pub use self::log::{LogFormat, LogLevel, LogOutput, LogSettings};
 pub use self::notice::{Notice, Severity};

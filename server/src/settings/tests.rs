@@ -82,8 +82,8 @@ fn a_start_without_flags_has_etcds_defaults_and_nothing_to_warn_of() {
     assert_eq!(settings.request_timeout(), Duration::from_secs(7));
     assert_eq!(settings.log.outputs, [LogOutput::Stderr]);
     assert_eq!(warnings(&settings), [""; 0]);
-    let first = settings.first_start().unwrap();
-    assert_eq!(first.member.id.to_string(), "8e9e05c52164694d");
+    let first = new_cluster(settings.first_start());
+    assert_eq!(first.me.to_string(), "8e9e05c52164694d");
     assert_eq!(first.cluster_id.to_string(), "cdf818194e3a8c32");
 }
 
@@ -505,8 +505,8 @@ fn a_first_start_takes_its_own_entry_of_the_initial_cluster() {
             "--initial-advertise-peer-urls=https://localhost:20001",
         ])
     };
-    let start = first_with("n=https://localhost:20001").unwrap();
-    assert_eq!(start.member.id.get(), 0x00a8_f345_8387_986d);
+    let start = new_cluster(first_with("n=https://localhost:20001"));
+    assert_eq!(start.me.get(), 0x00a8_f345_8387_986d);
     assert_eq!(start.cluster_id.get(), 0x34c2_1a2d_427d_b393);
     assert!(first_with("n=https://127.0.0.1:20001").is_ok());
     assert!(first_with("n=https://member-0.example:20001").is_ok());
@@ -519,23 +519,69 @@ fn a_first_start_takes_its_own_entry_of_the_initial_cluster() {
             "duplicate url",
         ),
         (
-            "n=https://localhost:20001,m=https://localhost:20002",
-            "several members",
+            "n=https://localhost:20001,m=https://localhost:20001",
+            "duplicate url",
         ),
         ("n=localhost", "URL scheme"),
+        ("n=https://localhost:20001,m", "write NAME=URL"),
     ] {
         let error = first_with(cluster).unwrap_err().to_string();
         assert!(error.contains(text), "{cluster}: {error}");
     }
-    assert!(first(&["--initial-cluster-state=existing"]).is_err());
     assert!(first(&["--name="]).is_err());
+    let alone = new_cluster(first(&[
+        "--initial-advertise-peer-urls=http://10.0.0.1:2380",
+    ]));
     assert_eq!(
-        first(&["--initial-advertise-peer-urls=http://10.0.0.1:2380"])
-            .unwrap()
-            .member
-            .peer_urls,
+        alone.members[0].peer_urls,
         [Url::parse("http://10.0.0.1:2380").unwrap()]
     );
+}
+
+fn new_cluster(start: Result<FirstStart, SettingsError>) -> NewCluster {
+    match start.unwrap() {
+        FirstStart::New(cluster) => cluster,
+        FirstStart::Join(cluster) => panic!("joins {cluster:?}"),
+    }
+}
+
+/// Numbers as etcd 3.7.1 gives them to the same flags.
+#[test]
+fn members_of_a_new_cluster_have_the_same_numbers_wherever_they_are_read() {
+    let urls: Vec<String> = (1..=3)
+        .map(|number| format!("http://127.0.0.1:1438{number}"))
+        .collect();
+    let cluster = format!("m1={},m2={},m3={}", urls[0], urls[1], urls[2]);
+    let starts = urls.iter().enumerate().map(|(number, url)| {
+        let name = format!("--name=m{}", number + 1);
+        let own = format!("--initial-advertise-peer-urls={url}");
+        new_cluster(with_flags(&[&name, &own, "--initial-cluster", &cluster]).first_start())
+    });
+    let starts: Vec<_> = starts.collect();
+    let of = |start: &NewCluster| (start.cluster_id, start.members.clone());
+    assert!(starts.iter().all(|start| of(start) == of(&starts[0])));
+    let ids: Vec<_> = starts.iter().map(|start| start.me.to_string()).collect();
+    assert_eq!(
+        ids,
+        ["fc418c949f011d6f", "3b978cc65c2c507e", "4136fee9d001fb5a"]
+    );
+    assert!(starts[0].members.is_sorted_by_key(|member| member.id));
+}
+
+#[test]
+fn a_member_that_joins_knows_its_own_addresses_from_those_of_others() {
+    let joins = |arguments: &[&str]| match with_flags(arguments).first_start().unwrap() {
+        FirstStart::Join(cluster) => cluster,
+        FirstStart::New(cluster) => panic!("begins {cluster:?}"),
+    };
+    let url = |text| Url::parse(text).unwrap();
+    let joined = joins(&[
+        "--initial-cluster-state=existing",
+        "--name=n",
+        "--initial-cluster=a=http://a:1,n=http://n:1,a=http://a:2",
+    ]);
+    assert_eq!(joined.own_urls, [url("http://n:1")]);
+    assert_eq!(joined.others, [[url("http://a:1"), url("http://a:2")]]);
 }
 
 #[test]

@@ -1,24 +1,60 @@
 //! The member's log: opened, or begun at its first start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cairn_consensus::disk::Disk;
 use cairn_consensus::wal::{Durability, WalOptions};
-use cairn_consensus::{FirstMember, Identity, Node, NodeOptions};
+use cairn_consensus::{FirstMember, Identity, MemberId, Node, NodeOptions};
 use cairn_replica::apply::Applier;
 use cairn_replica::membership;
 
 use super::{StartError, millis_now};
-use crate::settings::Settings;
+use crate::peer::{Connector, JoinError, Network, RemoteCluster, ask_for_members};
+use crate::settings::{FirstStart, InitialMember, JoinedCluster, NewCluster, Settings, Url};
 
-/// Opens the log, or begins one: its first entry makes this member the cluster.
+/// A member's log, and whom it was told of besides.
+pub(super) struct Opened {
+    pub(super) node: Node,
+    /// Members of the cluster that it is about to join.
+    pub(super) remotes: Vec<(MemberId, Vec<Url>)>,
+}
+
+/// Opens the log, or begins one: its first entries make the cluster, or it has none and the cluster
+/// is there already.
 pub(super) fn open_node(
     settings: &Settings,
     disk: Arc<dyn Disk>,
     applier: &Applier,
-) -> Result<Node, StartError> {
+    network: &Network,
+) -> Result<Opened, StartError> {
+    let options = node_options(settings, applier)?;
+    let mut remotes = Vec::new();
+    if !Node::exists(&*disk)? {
+        match settings.first_start()? {
+            FirstStart::New(cluster) => {
+                check_not_begun(&cluster, network)?;
+                begin_cluster(&cluster, Arc::clone(&disk), &options)?;
+            }
+            FirstStart::Join(cluster) => {
+                let remote = join_cluster(&cluster, network)?;
+                let member = remote.find(&cluster.own_urls, &cluster.others)?;
+                let identity = Identity {
+                    cluster: remote.id,
+                    member,
+                };
+                Node::create(Arc::clone(&disk), identity, &[], &options)?;
+                remotes.extend(remote.members.into_iter().map(|it| (it.id, it.peer_urls)));
+            }
+        }
+    }
+    let node = Node::open(disk, &options)?;
+    Ok(Opened { node, remotes })
+}
+
+fn node_options(settings: &Settings, applier: &Applier) -> Result<NodeOptions, StartError> {
     let members = applier.membership();
-    let options = NodeOptions {
+    Ok(NodeOptions {
         applied: applier.applied(),
         conf_state: members.load().conf_state(),
         election_ticks: usize::try_from(settings.raft.election_ticks)?,
@@ -33,31 +69,63 @@ pub(super) fn open_node(
         },
         seed: millis_now(),
         ..NodeOptions::default()
+    })
+}
+
+/// All members of a new cluster begin with the same entries.
+fn begin_cluster(
+    cluster: &NewCluster,
+    disk: Arc<dyn Disk>,
+    options: &NodeOptions,
+) -> Result<(), StartError> {
+    let identity = Identity {
+        cluster: cluster.cluster_id,
+        member: cluster.me,
     };
-    if !Node::exists(&*disk)? {
-        let first = settings.first_start()?;
-        let peer_urls = first
-            .member
-            .peer_urls
-            .iter()
-            .map(|url| url.as_str().to_owned())
-            .collect();
-        let member = membership::Member {
-            id: first.member.id.get(),
-            peer_urls,
-            is_learner: false,
-            name: String::new(),
-            client_urls: Vec::new(),
-        };
-        let identity = Identity {
-            cluster: first.cluster_id,
-            member: first.member.id,
-        };
-        let members = [FirstMember {
-            id: first.member.id,
-            context: member.to_json(),
-        }];
-        Node::create(Arc::clone(&disk), identity, &members, &options)?;
+    let members: Vec<_> = cluster.members.iter().map(first_member).collect();
+    Node::create(disk, identity, &members, options)?;
+    Ok(())
+}
+
+fn first_member(member: &InitialMember) -> FirstMember {
+    let urls = member.peer_urls.iter();
+    let record = membership::Member {
+        id: member.id.get(),
+        peer_urls: urls.map(|url| url.as_str().to_owned()).collect(),
+        is_learner: false,
+        name: member.name.clone(),
+        client_urls: Vec::new(),
+    };
+    FirstMember {
+        id: member.id,
+        context: record.to_json(),
     }
-    Ok(Node::open(disk, &options)?)
+}
+
+/// A member that has lost its data must not begin anew in a cluster that knows it.
+fn check_not_begun(cluster: &NewCluster, network: &Network) -> Result<(), StartError> {
+    let others = cluster.members.iter().filter(|it| it.id != cluster.me);
+    let urls: Vec<_> = others.flat_map(|it| it.peer_urls.clone()).collect();
+    // Most of them are not there yet; whoever is answers at once.
+    let quick = Connector {
+        timeout: network.connector.timeout.min(Duration::from_secs(1)),
+        ..network.connector.clone()
+    };
+    let asked = ask_for_members(&quick, &urls);
+    let Some(remote) = network.runtime.block_on(asked) else {
+        return Ok(());
+    };
+    let is_begun = |id| remote.members.iter().any(|it| it.id == id && it.is_started);
+    if is_begun(cluster.me) {
+        return Err(format!("member {} has already been bootstrapped", cluster.me).into());
+    }
+    Ok(())
+}
+
+fn join_cluster(cluster: &JoinedCluster, network: &Network) -> Result<RemoteCluster, StartError> {
+    let mut urls = cluster.others.concat();
+    urls.sort_unstable();
+    let asked = ask_for_members(&network.connector, &urls);
+    let remote = network.runtime.block_on(asked);
+    Ok(remote.ok_or(JoinError::NoAnswer)?)
 }

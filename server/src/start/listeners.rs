@@ -1,25 +1,70 @@
 //! The doors, each on its addresses.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{StartError, worker_count};
 use crate::doors::{Door, DoorParts};
 use crate::member::Member;
-use crate::metrics::Metrics;
 use crate::serve::{
     ConnectionLimits, Entrance, Guard, SocketOptions, Workers, raise_descriptor_limit,
 };
 use crate::settings::{ListenAddress, ListenSettings, ListenUrl, Protection, Settings};
 use crate::tls::ServerTls;
 
-/// Starts the workers and opens all doors for clients.
-pub(super) fn open_doors(
+/// Calls of one member that may be open at once: two streams, and what clients ask of a leader.
+const PEER_STREAMS_MAX: u32 = 4096;
+/// Entries on their way from one member.
+const PEER_STREAM_WINDOW_BYTES: u32 = 8 << 20;
+/// The same over all streams, more than what those that carry bulk have together.
+const PEER_CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
+/// Silence after which a member is asked whether it is still there.
+const PEER_PING_INTERVAL: Duration = Duration::from_secs(2);
+/// Time for its answer; etcd's least `--raft-read-timeout`.
+const PEER_PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Starts the thread on which this member speaks with others; it does not listen yet.
+pub(super) fn start_peer_worker() -> io::Result<Workers> {
+    raise_descriptor_limit()?;
+    let limits = ConnectionLimits {
+        streams_max: PEER_STREAMS_MAX,
+        client_ping_interval_min: Duration::ZERO,
+        keepalive_interval: PEER_PING_INTERVAL,
+        keepalive_timeout: PEER_PING_TIMEOUT,
+        stream_window_bytes: PEER_STREAM_WINDOW_BYTES,
+        connection_window_bytes: PEER_CONNECTION_WINDOW_BYTES,
+    };
+    Workers::start(["peers".to_owned()], limits)
+}
+
+/// Opens the doors for other members.
+pub(super) fn open_peer_doors(
     settings: &Settings,
     member: &Arc<Member>,
-    metrics: Arc<Metrics>,
-) -> Result<Workers, StartError> {
+    parts: &DoorParts,
+    workers: &Workers,
+) -> Result<(), StartError> {
+    let door = parts.peers(member);
+    let tls = settings.tls.peers.as_ref();
+    let tls = tls.map(ServerTls::load).transpose()?;
+    for url in &settings.listen.peers {
+        let address = url.address();
+        let entrance = Arc::new(Entrance {
+            door: Arc::clone(&door),
+            guard: guard([&settings.listen.peers], address, tls.as_ref()),
+        });
+        let bound = workers
+            .listen(address, socket_options(settings), entrance)
+            .map_err(|source| cannot_listen(address, &source))?;
+        tracing::info!(address = %bound, "serving peer traffic");
+    }
+    Ok(())
+}
+
+/// Starts the workers and opens all doors for clients.
+pub(super) fn open_doors(settings: &Settings, parts: &DoorParts) -> Result<Workers, StartError> {
     let keepalive = &settings.keepalive;
     let ping = keepalive.server_ping;
     let limits = ConnectionLimits {
@@ -27,29 +72,25 @@ pub(super) fn open_doors(
         client_ping_interval_min: keepalive.client_ping_interval_min,
         keepalive_interval: ping.map_or(Duration::from_secs(7200), |ping| ping.interval),
         keepalive_timeout: ping.map_or(Duration::from_secs(20), |ping| ping.timeout),
+        stream_window_bytes: ConnectionLimits::CLIENT_STREAM_WINDOW_BYTES,
+        connection_window_bytes: ConnectionLimits::CLIENT_CONNECTION_WINDOW_BYTES,
     };
-    raise_descriptor_limit()?;
-    let workers = Workers::start(worker_count(), limits)?;
-    let parts = DoorParts::new(member, metrics, settings.http.clone());
+    let names = (0..worker_count()).map(|number| format!("worker-{number}"));
+    let workers = Workers::start(names, limits)?;
     let listen = &settings.listen;
-    let options = SocketOptions {
-        reuse_port: listen.reuse_port,
-    };
     let tls = settings.tls.clients.as_ref();
     let tls = tls.map(ServerTls::load).transpose()?;
-    for (address, door) in doors(listen, &parts) {
-        let guard = guard(listen, address, tls.as_ref());
+    for (address, door) in doors(listen, parts) {
+        let urls = [&listen.clients, &listen.http, &listen.metrics];
+        let guard = guard(urls, address, tls.as_ref());
         let is_for_clients = listen.clients.iter().any(|url| url.address() == address);
         let entrance = Arc::new(Entrance {
             door,
             guard: guard.clone(),
         });
         let bound = workers
-            .listen(address, options, entrance)
-            .map_err(|source| {
-                let at = address_text(address);
-                format!("cannot listen on {at}: {source}. Is another server running?")
-            })?;
+            .listen(address, socket_options(settings), entrance)
+            .map_err(|source| cannot_listen(address, &source))?;
         if !is_for_clients {
             tracing::info!(address = %bound, "serving HTTP pages");
             continue;
@@ -93,21 +134,36 @@ fn doors<'a>(
 }
 
 /// What protects an address: what all URLs that name it say together.
-fn guard(listen: &ListenSettings, address: &ListenAddress, tls: Option<&Arc<ServerTls>>) -> Guard {
-    let urls = [&listen.clients, &listen.http, &listen.metrics];
-    let mut protections = urls
+fn guard<'a>(
+    urls: impl IntoIterator<Item = &'a Vec<ListenUrl>>,
+    address: &ListenAddress,
+    tls: Option<&Arc<ServerTls>>,
+) -> Guard {
+    let protections: Vec<_> = urls
         .into_iter()
         .flatten()
         .filter(|url| url.address() == address)
-        .map(|url| url.url().protection());
+        .map(|url| url.url().protection())
+        .collect();
     match tls {
-        Some(tls) if protections.clone().all(|it| it == Protection::Tls) => {
+        Some(tls) if protections.iter().all(|it| *it == Protection::Tls) => {
             Guard::Tls(Arc::clone(tls))
         }
-        Some(tls) if protections.any(|it| it == Protection::Tls) => Guard::Either(Arc::clone(tls)),
+        Some(tls) if protections.contains(&Protection::Tls) => Guard::Either(Arc::clone(tls)),
         // The settings have no URL with TLS unless there is a certificate for it.
         Some(_) | None => Guard::Plain,
     }
+}
+
+fn socket_options(settings: &Settings) -> SocketOptions {
+    SocketOptions {
+        reuse_port: settings.listen.reuse_port,
+    }
+}
+
+fn cannot_listen(address: &ListenAddress, source: &io::Error) -> StartError {
+    let at = address_text(address);
+    format!("cannot listen on {at}: {source}. Is another server running?").into()
 }
 
 fn address_text(address: &ListenAddress) -> String {

@@ -4,6 +4,7 @@ mod bootstrap;
 mod listeners;
 mod places;
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -12,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cairn_backend::{Backend, BackendOptions, CommitHook, Committer, LmdbEngine, LmdbOptions};
 use cairn_consensus::disk::RealDisk;
-use cairn_consensus::{CompactionPolicy, Identity, Node};
+use cairn_consensus::{CompactionPolicy, Identity, MemberId, Node};
 use cairn_mvcc::Store;
 use cairn_proto::membershippb::{
     Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest,
@@ -23,17 +24,20 @@ use cairn_replica::log_request::LogRequest;
 use cairn_replica::request_ids::RequestIds;
 use crossbeam_channel::{Sender, bounded};
 
-use self::bootstrap::open_node;
-use self::listeners::open_doors;
+use self::bootstrap::{Opened, open_node};
+use self::listeners::{open_doors, open_peer_doors, start_peer_worker};
 use self::places::Places;
 use crate::auth::{Auth, Caller, Passwords, Tokens};
+use crate::doors::DoorParts;
 use crate::member::{
     ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, Limits, Member, PeerActivity,
     Progress, Reconfiguration, ReplyDesks, Tasks,
 };
 use crate::metrics::{ApplyMetrics, GRPC_METHODS, Metrics, MetricsSource, TimedDisk};
+use crate::peer::{Connector, Network, Peers, PeersParts, inbox};
 use crate::serve::Workers;
-use crate::settings::{CLUSTER_VERSION, Settings};
+use crate::settings::{CLUSTER_VERSION, Settings, Url};
+use crate::tls::ClientTls;
 use crate::watching::Dispatcher;
 use crate::{fatal, lock_file};
 
@@ -45,6 +49,9 @@ const CONSENSUS_INPUTS_MAX: usize = 16 * 1024;
 /// Turns of consensus that may wait to be applied.
 const COMMITTED_TURNS_MAX: usize = 16;
 
+/// How long a connection to another member may take, beside an election timeout; etcd's number.
+const PEER_DIAL_TIME: Duration = Duration::from_secs(1);
+
 /// How long a server waits for the one before it to be gone.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -52,6 +59,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 pub struct Server {
     member: Arc<Member>,
     workers: Workers,
+    peer_worker: Workers,
     consensus: Sender<ConsensusInput>,
     threads: Vec<JoinHandle<()>>,
     committer: Committer,
@@ -83,7 +91,9 @@ impl Server {
         let store = Store::restore(backend)?;
         let applier = Applier::restore(store.clone())?;
         let disk = TimedDisk::new(RealDisk::open(&places.log)?, Arc::clone(&metrics));
-        let node = open_node(settings, Arc::new(disk), &applier)?;
+        let peer_worker = start_peer_worker()?;
+        let network = network(settings, &peer_worker)?;
+        let Opened { node, remotes } = open_node(settings, Arc::new(disk), &applier, &network)?;
         let identity = node.wal().identity();
         metrics.name_member(identity.member)?;
         tracing::info!(
@@ -103,6 +113,9 @@ impl Server {
                 identity,
                 committer,
                 lock,
+                peer_worker,
+                network,
+                remotes,
             },
         )
     }
@@ -116,7 +129,22 @@ impl Server {
             identity,
             committer,
             lock,
+            peer_worker,
+            network,
+            remotes,
         } = parts;
+        let activity = Arc::new(PeerActivity::default());
+        let (inbox_sender, inbox) = inbox();
+        let peers = Peers::new(PeersParts {
+            identity,
+            peer_urls: peer_urls(settings, &applier, identity.member),
+            network,
+            inbox: inbox_sender,
+            activity: Arc::clone(&activity),
+            metrics: metrics.peers(identity.member)?,
+        });
+        peers.add_remotes(remotes);
+        peers.set_members(&applier.membership().load());
         let progress = Arc::new(Progress::default());
         let (consensus, inputs) = bounded(CONSENSUS_INPUTS_MAX);
         let (committed_sender, committed) = bounded(COMMITTED_TURNS_MAX);
@@ -148,11 +176,12 @@ impl Server {
             alarms: applier.alarms(),
             auth: Arc::clone(&auth),
             membership: applier.membership(),
-            activity: Arc::new(PeerActivity::default()),
+            activity,
             watches: watches.clone(),
             housekeeping: housekeeping.clone(),
             limits: limits(settings),
             in_flight: Arc::new(AtomicUsize::new(0)),
+            peers: peers.clone(),
             metrics: Arc::clone(&metrics),
         });
         let mut threads = vec![watch_thread];
@@ -163,6 +192,7 @@ impl Server {
             desks,
             committed,
             consensus: consensus.clone(),
+            peers: peers.clone(),
             progress: Arc::clone(&progress),
             watches,
             metrics: ApplyMetrics::new(Arc::clone(&metrics), settings.slow.apply)?,
@@ -173,26 +203,28 @@ impl Server {
             consensus: Consensus::new(node, request_ids),
             member: identity.member,
             inputs,
+            inbox,
+            peers,
             committed: committed_sender,
+            backlog: VecDeque::new(),
             progress,
             housekeeping,
-            policy: CompactionPolicy {
-                snapshot_count: settings.raft.snapshot_entries,
-                catchup_entries: settings.raft.catchup_entries,
-                ..CompactionPolicy::default()
-            },
+            policy: compaction_policy(settings),
             shortening: false,
             heartbeat: settings.raft.heartbeat,
         };
         threads.push(spawn("consensus", move || consensus_thread.run())?);
         threads.push(spawn("housekeeper", move || housekeeper.run())?);
-        let workers = open_doors(settings, &member, metrics)?;
+        let parts = DoorParts::new(&member, metrics, settings.http.clone());
+        open_peer_doors(settings, &member, &parts, &peer_worker)?;
+        let workers = open_doors(settings, &parts)?;
         for (worker, desk) in workers.handles().zip(desk_tasks) {
             worker.spawn(desk);
         }
         Ok(Self {
             member,
             workers,
+            peer_worker,
             consensus,
             threads,
             committer,
@@ -248,6 +280,8 @@ impl Server {
         drop(self.workers);
         let _ = self.consensus.send(ConsensusInput::Stop);
         drop(self.consensus);
+        // Both hold the member, and threads end when nobody holds it.
+        drop(self.peer_worker);
         drop(self.member);
         for thread in self.threads {
             let _ = thread.join();
@@ -279,6 +313,9 @@ struct Parts {
     identity: Identity,
     committer: Committer,
     lock: lock_file::LockFile,
+    peer_worker: Workers,
+    network: Network,
+    remotes: Vec<(MemberId, Vec<Url>)>,
 }
 
 /// What the database's commits take.
@@ -294,6 +331,39 @@ fn time_commits(metrics: &Arc<Metrics>) -> CommitHook {
 /// One worker a core.
 fn worker_count() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Where others reach this member: what the cluster knows, or at first what the flags say.
+fn peer_urls(settings: &Settings, applier: &Applier, me: MemberId) -> Vec<String> {
+    let members = applier.membership().load_full();
+    let known = members.iter().find(|member| member.id == me.get());
+    known.map_or_else(
+        || {
+            let advertised = settings.advertise.peers.iter();
+            advertised.map(|url| url.as_str().to_owned()).collect()
+        },
+        |member| member.peer_urls.clone(),
+    )
+}
+
+fn compaction_policy(settings: &Settings) -> CompactionPolicy {
+    CompactionPolicy {
+        snapshot_count: settings.raft.snapshot_entries,
+        catchup_entries: settings.raft.catchup_entries,
+        ..CompactionPolicy::default()
+    }
+}
+
+/// How this member reaches others, from the thread of `worker`.
+fn network(settings: &Settings, worker: &Workers) -> Result<Network, StartError> {
+    let tls = settings.tls.peers.as_ref();
+    Ok(Network {
+        connector: Connector {
+            timeout: PEER_DIAL_TIME + settings.raft.election_timeout,
+            tls: tls.map(ClientTls::load).transpose()?,
+        },
+        runtime: worker.handle().cloned().ok_or("no thread for peers")?,
+    })
 }
 
 fn limits(settings: &Settings) -> Limits {

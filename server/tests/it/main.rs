@@ -15,6 +15,8 @@ mod absurd_clients;
 mod auth;
 mod auth_calls;
 mod certificates;
+mod cluster;
+mod cluster_harness;
 mod compaction;
 mod harness;
 mod maintenance;

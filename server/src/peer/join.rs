@@ -1,0 +1,140 @@
+//! What a member that has no data asks those of the cluster that it is to join.
+
+use cairn_consensus::{ClusterId, MemberId};
+use cairn_proto::cairnpb::MembersRequest;
+use http::HeaderMap;
+
+use super::connection::Connector;
+use super::peers::PeerClient;
+use crate::settings::Url;
+
+/// A cluster, as one of its members knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteCluster {
+    /// The cluster.
+    pub id: ClusterId,
+    /// Its members.
+    pub members: Vec<MemberInfo>,
+}
+
+/// One of its members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberInfo {
+    /// Its number.
+    pub id: MemberId,
+    /// Its name; empty until it has started.
+    pub name: String,
+    /// Where other members reach it.
+    pub peer_urls: Vec<Url>,
+    /// Whether it has been started.
+    pub is_started: bool,
+}
+
+/// Why a member cannot join.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// Nobody answers.
+    #[error(
+        "cannot fetch cluster info from peer urls: could not retrieve cluster information from the \
+         given URLs"
+    )]
+    NoAnswer,
+    /// The cluster and `--initial-cluster` have different numbers of members.
+    #[error(
+        "error validating peerURLs: member count is unequal: the cluster has {theirs} members, \
+         --initial-cluster has {ours}"
+    )]
+    Count {
+        /// Of the cluster.
+        theirs: usize,
+        /// Of the flag.
+        ours: usize,
+    },
+    /// A member of the cluster is not in `--initial-cluster`.
+    #[error(
+        "error validating peerURLs: PeerURLs: no match found for existing member ({member}, {urls:?})"
+    )]
+    NoMatch {
+        /// The member.
+        member: MemberId,
+        /// Its addresses.
+        urls: Vec<Url>,
+    },
+}
+
+/// Asks at `urls`, in order, who the members are; the first that answers is believed.
+pub async fn ask_for_members(connector: &Connector, urls: &[Url]) -> Option<RemoteCluster> {
+    for url in urls {
+        match ask(connector, url).await {
+            Ok(cluster) if !cluster.members.is_empty() => return Some(cluster),
+            Ok(_) => tracing::warn!(address = %url, "a member does not know the cluster yet"),
+            Err(error) => {
+                tracing::warn!(address = %url, error, "failed to get cluster response");
+            }
+        }
+    }
+    None
+}
+
+impl RemoteCluster {
+    /// Finds who has `own_urls`; every other member must be one of `others`.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`].
+    pub fn find(&self, own_urls: &[Url], others: &[Vec<Url>]) -> Result<MemberId, JoinError> {
+        let (theirs, ours) = (self.members.len(), others.len() + 1);
+        if theirs != ours {
+            return Err(JoinError::Count { theirs, ours });
+        }
+        let mut found = None;
+        for member in &self.members {
+            let is = |urls: &[Url]| is_same(&member.peer_urls, urls);
+            if is(own_urls) {
+                found = Some(member.id);
+            } else if !others.iter().any(|urls| is(urls)) {
+                return Err(JoinError::NoMatch {
+                    member: member.id,
+                    urls: member.peer_urls.clone(),
+                });
+            }
+        }
+        // As many members as addresses, each of which is somebody's.
+        found.ok_or(JoinError::Count { theirs, ours })
+    }
+}
+
+fn is_same(left: &[Url], right: &[Url]) -> bool {
+    left.len() == right.len() && left.iter().all(|url| right.contains(url))
+}
+
+async fn ask(connector: &Connector, url: &Url) -> Result<RemoteCluster, String> {
+    let urls = std::slice::from_ref(url);
+    let connection = connector.connect(urls, HeaderMap::new()).await;
+    let connection = connection.map_err(|error| error.to_string())?;
+    let request = MembersRequest {
+        linearizable: false,
+    };
+    let mut client = PeerClient::new(connection);
+    let asked = tokio::time::timeout(connector.timeout, client.members(request)).await;
+    let answer = asked
+        .map_err(|_| "no answer in time".to_owned())?
+        .map_err(|status| status.to_string())?
+        .into_inner();
+    let members = answer.members.into_iter().filter_map(|member| {
+        Some(MemberInfo {
+            id: MemberId::from_wire(member.id)?,
+            is_started: !member.client_urls.is_empty(),
+            name: member.name,
+            peer_urls: member
+                .peer_urls
+                .iter()
+                .filter_map(|url| Url::parse(url).ok())
+                .collect(),
+        })
+    });
+    Ok(RemoteCluster {
+        id: ClusterId::new(answer.cluster_id),
+        members: members.collect(),
+    })
+}

@@ -1,0 +1,216 @@
+//! The link to one other member: a task that connects, carries the two lanes, and connects again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use cairn_consensus::MemberId;
+use cairn_proto::cairnpb::VersionRequest;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tonic::Status;
+
+use super::caller::{Caller, Refusal};
+use super::lane::Lane;
+use super::peers::{PeerClient, Peers, PeersParts, RETRY_MAX, RETRY_MIN};
+use super::service::LANE;
+use crate::settings::Url;
+
+/// How often the time to a member and back is measured; etcd's number.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Another member, as this one reaches it.
+pub(super) struct Peer {
+    id: MemberId,
+    urls: ArcSwap<Vec<Url>>,
+    quick: Arc<Lane>,
+    entries: Arc<Lane>,
+    open: Mutex<Option<PeerClient>>,
+    /// To try at once.
+    poke: Notify,
+    /// To leave the addresses that were in use.
+    moved: Notify,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+impl Peer {
+    pub(super) fn new(id: MemberId, urls: Vec<Url>) -> Self {
+        Self {
+            id,
+            urls: ArcSwap::from_pointee(urls),
+            quick: Arc::default(),
+            entries: Arc::default(),
+            open: Mutex::default(),
+            poke: Notify::new(),
+            moved: Notify::new(),
+            task: Mutex::default(),
+        }
+    }
+
+    pub(super) fn lane(&self, has_entries: bool) -> &Arc<Lane> {
+        if has_entries {
+            &self.entries
+        } else {
+            &self.quick
+        }
+    }
+
+    pub(super) fn client(&self) -> Option<PeerClient> {
+        self.open.lock().clone()
+    }
+
+    pub(super) fn set_urls(&self, urls: Vec<Url>) {
+        if **self.urls.load() != urls {
+            self.urls.store(Arc::new(urls));
+            self.moved.notify_one();
+            self.poke();
+        }
+    }
+
+    /// Tries to connect at once, if it is not connected.
+    pub(super) fn poke(&self) {
+        if self.open.lock().is_none() {
+            self.poke.notify_one();
+        }
+    }
+
+    pub(super) fn set_task(&self, task: AbortHandle) {
+        *self.task.lock() = Some(task);
+    }
+
+    /// Ends the link for good.
+    pub(super) fn stop(&self) {
+        if let Some(task) = self.task.lock().take() {
+            task.abort();
+        }
+        self.close();
+    }
+
+    fn close(&self) -> bool {
+        self.quick.close();
+        self.entries.close();
+        self.open.lock().take().is_some()
+    }
+}
+
+/// The task's state.
+pub(super) struct Link {
+    peer: Arc<Peer>,
+    parts: Arc<PeersParts>,
+    peers: Peers,
+}
+
+impl Link {
+    pub(super) const fn new(peer: Arc<Peer>, parts: Arc<PeersParts>, peers: Peers) -> Self {
+        Self { peer, parts, peers }
+    }
+
+    /// Links up until the task is aborted.
+    pub(super) async fn run(self) {
+        let (mut wait, mut said) = (RETRY_MIN, None);
+        loop {
+            match self.connect().await {
+                Ok(client) => {
+                    let why = self.carry(client).await;
+                    self.lost(&why, &mut said);
+                    wait = RETRY_MIN;
+                }
+                Err(error) => {
+                    self.say(&error, &mut said);
+                    wait = (wait * 2).min(RETRY_MAX);
+                }
+            }
+            let _ = tokio::time::timeout(wait, self.peer.poke.notified()).await;
+        }
+    }
+
+    async fn connect(&self) -> Result<PeerClient, String> {
+        let parts = &self.parts;
+        let headers = Caller::headers(parts.identity, self.peer.id, &parts.peer_urls);
+        let urls = self.peer.urls.load_full();
+        let connected = parts.network.connector.connect(&urls, headers).await;
+        let mut client = connected
+            .map(PeerClient::new)
+            .map_err(|error| error.to_string())?;
+        // Whoever is there says whether it is the one, before any message of raft's is lost on it.
+        let asked = client.version(VersionRequest {});
+        match tokio::time::timeout(parts.network.connector.timeout, asked).await {
+            Ok(Ok(_)) => Ok(client),
+            Ok(Err(status)) => Err(self.refused(&status)),
+            Err(_) => Err("no answer in time".to_owned()),
+        }
+    }
+
+    /// Carries both lanes until either ends, and says why it did.
+    async fn carry(&self, client: PeerClient) -> String {
+        let (quick, entries) = (self.peer.quick.open(), self.peer.entries.open());
+        *self.peer.open.lock() = Some(client.clone());
+        self.parts.activity.set_active(self.peer.id);
+        tracing::info!(remote_peer_id = %self.peer.id, "peer became active");
+        self.parts.metrics.connected(self.peer.id);
+        let lane = |frames, name: &'static str| {
+            let mut client = client.clone();
+            let mut call = tonic::Request::new(frames);
+            call.metadata_mut()
+                .insert(LANE, tonic::metadata::MetadataValue::from_static(name));
+            async move { client.raft(call).await.map(drop) }
+        };
+        let sent = self.parts.metrics.sent(self.peer.id);
+        let quick = super::service::counted(quick, sent.clone());
+        let entries = super::service::counted(entries, sent);
+        let ended = tokio::select! {
+            ended = lane(quick, "quick") => ended,
+            ended = lane(entries, "entries") => ended,
+            ended = self.probe(client.clone()) => ended,
+            () = self.peer.moved.notified() => return "its addresses have changed".to_owned(),
+        };
+        match ended {
+            Ok(()) => "the member has closed the connection".to_owned(),
+            Err(status) => self.refused(&status),
+        }
+    }
+
+    /// Measures the way there and back until the member does not answer.
+    async fn probe(&self, mut client: PeerClient) -> Result<(), Status> {
+        loop {
+            let begun = Instant::now();
+            client.version(VersionRequest {}).await?;
+            self.parts.metrics.round_trip(self.peer.id, begun.elapsed());
+            tokio::time::sleep(PROBE_INTERVAL).await;
+        }
+    }
+
+    fn lost(&self, why: &str, said: &mut Option<String>) {
+        if self.peer.close() {
+            self.parts.metrics.disconnected(self.peer.id);
+            self.parts.activity.set_inactive(self.peer.id);
+            self.parts.inbox.unreachable(self.peer.id);
+            tracing::warn!(remote_peer_id = %self.peer.id, error = why, "peer became inactive (message send to peer failed)");
+        }
+        *said = Some(why.to_owned());
+    }
+
+    /// Says why there is no connection, once for each reason.
+    fn say(&self, why: &str, said: &mut Option<String>) {
+        if said.as_deref() != Some(why) {
+            tracing::warn!(remote_peer_id = %self.peer.id, error = why, "cannot reach a peer");
+            *said = Some(why.to_owned());
+        }
+        self.parts.metrics.send_failed(self.peer.id);
+    }
+
+    fn refused(&self, status: &Status) -> String {
+        match Refusal::of(status) {
+            Some(Refusal::Removed) => {
+                self.peers.note_removed();
+                Refusal::Removed.to_string()
+            }
+            Some(refusal @ Refusal::Cluster) => {
+                format!("request sent was ignored by remote peer due to {refusal}")
+            }
+            Some(refusal) => format!("request sent was ignored by remote peer: {refusal}"),
+            None => status.to_string(),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! All other members, as the rest of this one sees them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use cairn_consensus::{Identity, MemberId};
+use cairn_proto::cairnpb::peer_client;
+use cairn_proto::raftpb::{self, MessageType};
+use cairn_replica::membership::Membership;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::caller::{Caller, Refusal};
+use super::connection::{Connection, Connector};
+use super::inbox::InboxSender;
+use super::link::{Link, Peer};
+use crate::member::PeerActivity;
+use crate::metrics::PeerMetrics;
+use crate::settings::Url;
+
+/// A client of another member's peer service.
+pub type PeerClient = peer_client::PeerClient<Connection>;
+
+/// Members that are in no list yet and may be kept in mind: those that a joining member was told of,
+/// or that have called. Far more than a cluster has.
+const REMOTES_MAX: usize = 64;
+
+/// The way to other members.
+#[derive(Clone)]
+pub struct Network {
+    /// Makes connections.
+    pub connector: Connector,
+    /// The runtime of the peers' thread, in which they live.
+    pub runtime: Handle,
+}
+
+/// What links are made of.
+pub struct PeersParts {
+    /// This member.
+    pub identity: Identity,
+    /// Where it can be reached.
+    pub peer_urls: Vec<String>,
+    /// How to reach others.
+    pub network: Network,
+    /// Where news go.
+    pub inbox: InboxSender,
+    /// Where it is noted who can be reached.
+    pub activity: Arc<PeerActivity>,
+    /// What is counted.
+    pub metrics: PeerMetrics,
+}
+
+/// The links to all other members.
+///
+/// Invariants:
+/// 1. There is a link to every member but this one, and to those remotes that were not removed.
+/// 2. A member that was removed never gets a link again.
+#[derive(Clone)]
+pub struct Peers(Arc<Inner>);
+
+struct Inner {
+    parts: Arc<PeersParts>,
+    table: ArcSwap<BTreeMap<MemberId, Arc<Peer>>>,
+    /// Held while the table is made anew.
+    remotes: Mutex<BTreeMap<MemberId, Vec<Url>>>,
+    members: ArcSwap<Membership>,
+    /// Tells open calls that the members have changed.
+    changed: watch::Sender<()>,
+    removed: watch::Sender<bool>,
+}
+
+/// A member cannot be asked at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no connection to member {0}")]
+pub struct NotConnected(pub MemberId);
+
+impl Peers {
+    /// No links yet.
+    #[must_use]
+    pub fn new(parts: PeersParts) -> Self {
+        Self(Arc::new(Inner {
+            parts: Arc::new(parts),
+            table: ArcSwap::default(),
+            remotes: Mutex::default(),
+            members: ArcSwap::default(),
+            changed: watch::Sender::new(()),
+            removed: watch::Sender::new(false),
+        }))
+    }
+
+    /// This member.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.0.parts.identity
+    }
+
+    /// Where news go.
+    pub(super) fn inbox(&self) -> &InboxSender {
+        &self.0.parts.inbox
+    }
+
+    /// What is counted.
+    pub(super) fn metrics(&self) -> &PeerMetrics {
+        &self.0.parts.metrics
+    }
+
+    /// Sends messages; those to whom any was lost. Never waits.
+    pub fn send(&self, messages: Vec<raftpb::Message>) -> Vec<MemberId> {
+        let mut lost = Vec::new();
+        if messages.is_empty() {
+            return lost;
+        }
+        let table = self.0.table.load();
+        let mut lanes: BTreeMap<(MemberId, bool), Vec<raftpb::Message>> = BTreeMap::new();
+        for message in messages {
+            if let Some(to) = MemberId::from_wire(message.to.unwrap_or_default()) {
+                let lane = (to, carries_entries(&message));
+                lanes.entry(lane).or_default().push(message);
+            }
+        }
+        for ((to, has_entries), messages) in lanes {
+            let took_all = table
+                .get(&to)
+                .is_some_and(|peer| peer.lane(has_entries).push(messages));
+            if !took_all && lost.last() != Some(&to) {
+                lost.push(to);
+            }
+        }
+        lost
+    }
+
+    /// Links up with the members as they are now.
+    pub fn set_members(&self, members: &Membership) {
+        let remotes = self.0.remotes.lock();
+        self.0.members.store(Arc::new(members.clone()));
+        self.rebuild(&remotes);
+        drop(remotes);
+        let _ = self.0.changed.send(());
+    }
+
+    /// Links up with members that this one's data does not know yet.
+    pub fn add_remotes(&self, members: impl IntoIterator<Item = (MemberId, Vec<Url>)>) {
+        let mut remotes = self.0.remotes.lock();
+        for (id, urls) in members {
+            if remotes.len() < REMOTES_MAX && !urls.is_empty() {
+                remotes.insert(id, urls);
+            }
+        }
+        self.rebuild(&remotes);
+    }
+
+    /// A client of a member's peer service, over the link to it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotConnected`].
+    pub fn client(&self, member: MemberId) -> Result<PeerClient, NotConnected> {
+        let table = self.0.table.load();
+        table
+            .get(&member)
+            .and_then(|peer| peer.client())
+            .ok_or(NotConnected(member))
+    }
+
+    /// Whether this member and those of `voters` that have been reachable since `since` are a
+    /// majority of them.
+    #[must_use]
+    pub fn is_connected_to_quorum_since(&self, voters: &[MemberId], since: Instant) -> bool {
+        let me = self.identity().member;
+        let is_connected = |id: &&MemberId| **id == me || self.is_connected_since(**id, since);
+        voters.iter().filter(is_connected).count() > voters.len() / 2
+    }
+
+    /// Whether a member has been reachable since `since`, without a break.
+    #[must_use]
+    pub fn is_connected_since(&self, member: MemberId, since: Instant) -> bool {
+        let active_since = self.0.parts.activity.active_since(member);
+        active_since.is_some_and(|at| at <= since)
+    }
+
+    /// Who is linked up with.
+    #[must_use]
+    pub fn known(&self) -> Vec<MemberId> {
+        self.0.table.load().keys().copied().collect()
+    }
+
+    /// Returns when this member has been told that it was removed from the cluster.
+    pub async fn removed(&self) {
+        let mut removed = self.0.removed.subscribe();
+        // The sender lives as long as this.
+        let _ = removed.wait_for(|removed| *removed).await;
+    }
+
+    /// Notes that this member was removed from the cluster.
+    pub fn note_removed(&self) {
+        let _ = self.0.removed.send_replace(true);
+    }
+
+    /// Checks a caller against what is known of the members, and keeps in mind one that is new.
+    pub(super) fn admit(&self, caller: &Caller) -> Result<(), Refusal> {
+        caller.check(self.identity())?;
+        if self.0.members.load().was_removed(caller.member) {
+            return Err(Refusal::Removed);
+        }
+        let table = self.0.table.load();
+        if let Some(peer) = table.get(&caller.member) {
+            // Who calls can be called.
+            peer.poke();
+            return Ok(());
+        }
+        let urls = caller.peer_urls.iter();
+        let urls: Vec<_> = urls.filter_map(|url| Url::parse(url).ok()).collect();
+        self.add_remotes([(caller.member, urls)]);
+        Ok(())
+    }
+
+    /// Tells when the members have changed.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
+    }
+
+    fn rebuild(&self, remotes: &BTreeMap<MemberId, Vec<Url>>) {
+        let members = self.0.members.load();
+        let mut wanted = remotes.clone();
+        for member in members.iter() {
+            if let Some(id) = MemberId::from_wire(member.id) {
+                let urls = member.peer_urls.iter();
+                wanted.insert(id, urls.filter_map(|url| Url::parse(url).ok()).collect());
+            }
+        }
+        wanted.remove(&self.identity().member);
+        wanted.retain(|id, _| !members.was_removed(*id));
+        let before = self.0.table.load_full();
+        let table: BTreeMap<_, _> = wanted
+            .into_iter()
+            .map(|(id, urls)| match before.get(&id) {
+                Some(peer) => {
+                    peer.set_urls(urls);
+                    (id, Arc::clone(peer))
+                }
+                None => (id, self.link(id, urls)),
+            })
+            .collect();
+        for (id, peer) in before.iter().filter(|(id, _)| !table.contains_key(id)) {
+            tracing::info!(remote_peer_id = %id, "removed remote peer");
+            peer.stop();
+            self.0.parts.activity.set_inactive(*id);
+            self.metrics().known(*id, false);
+        }
+        for id in table.keys() {
+            self.metrics().known(*id, true);
+        }
+        self.0.table.store(Arc::new(table));
+    }
+
+    fn link(&self, id: MemberId, urls: Vec<Url>) -> Arc<Peer> {
+        tracing::info!(remote_peer_id = %id, remote_peer_urls = ?urls, "added remote peer");
+        let peer = Arc::new(Peer::new(id, urls));
+        let link = Link::new(Arc::clone(&peer), Arc::clone(&self.0.parts), self.clone());
+        peer.set_task(
+            self.0
+                .parts
+                .network
+                .runtime
+                .spawn(link.run())
+                .abort_handle(),
+        );
+        peer
+    }
+}
+
+/// Whether a message goes over the lane for entries. All of one kind take the same lane, since raft
+/// would take an append that overtakes another for a gap.
+fn carries_entries(message: &raftpb::Message) -> bool {
+    matches!(
+        message.r#type(),
+        MessageType::MsgApp | MessageType::MsgProp | MessageType::MsgSnap
+    )
+}
+
+/// How long a member waits before it tries another again.
+pub(super) const RETRY_MIN: Duration = Duration::from_millis(50);
+/// The same, at most.
+pub(super) const RETRY_MAX: Duration = Duration::from_secs(1);

@@ -1,0 +1,218 @@
+//! The peer door: what other members ask of this one.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use cairn_proto::cairnpb::{
+    MembersRequest, MembersResponse, RaftEnd, RaftMessages, SnapshotChunk, SnapshotReceived,
+    VersionRequest, VersionResponse,
+};
+use cairn_proto::etcdserverpb::{
+    HashKvRequest, HashKvResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
+    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, MemberPromoteRequest, MemberPromoteResponse,
+};
+use cairn_proto::raftpb::MessageType;
+use cairn_proto::stored::cairnpb::peer_server::{Peer, PeerServer};
+use prometheus::IntCounter;
+use prost::Message as _;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::caller::Caller;
+use super::lane::Frames;
+use super::peers::Peers;
+use crate::member::Member;
+use crate::settings::ETCD_VERSION;
+use cairn_replica::membership;
+
+/// The header that names a stream's lane.
+pub(super) const LANE: &str = "cairn-lane";
+
+/// The largest frame: an entry is at most as long as a segment of the log.
+const FRAME_BYTES_MAX: usize = 80 << 20;
+
+/// The peer service of a member.
+#[derive(Clone)]
+pub struct PeerService {
+    member: Arc<Member>,
+    peers: Peers,
+}
+
+impl PeerService {
+    /// The service as tonic serves it.
+    #[must_use]
+    pub fn server(member: &Arc<Member>) -> PeerServer<Self> {
+        let service = Self {
+            peers: member.peers.clone(),
+            member: Arc::clone(member),
+        };
+        PeerServer::new(service).max_decoding_message_size(FRAME_BYTES_MAX)
+    }
+
+    fn admit<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        let caller = Caller::read(request.metadata().as_ref());
+        let admitted = caller.and_then(|caller| self.peers.admit(&caller).map(|()| caller));
+        admitted.map_err(|refusal| {
+            let from = request.metadata().get("cairn-member-id");
+            let cluster = request.metadata().get("cairn-cluster-id");
+            tracing::warn!(?from, ?cluster, %refusal, "refused a call of a peer");
+            refusal.into()
+        })
+    }
+
+    /// Takes messages from a member until it has no more, or is no member any more.
+    async fn receive(
+        &self,
+        caller: &Caller,
+        mut frames: Streaming<RaftMessages>,
+        has_entries: bool,
+    ) -> Result<(), Status> {
+        let received = self.peers.metrics().received(caller.member);
+        let mut changes = self.peers.changes();
+        loop {
+            let frame = tokio::select! {
+                frame = frames.message() => frame?,
+                _ = changes.changed() => {
+                    self.peers.admit(caller)?;
+                    continue;
+                }
+            };
+            let Some(mut frame) = frame else {
+                return Ok(());
+            };
+            received.inc_by(frame.encoded_len() as u64);
+            frame.messages.retain(|message| is_from(message, caller));
+            let delivered = self.peers.inbox().deliver(frame, has_entries).await;
+            delivered.map_err(|_| Status::unavailable("the member is stopping"))?;
+        }
+    }
+}
+
+/// Whether a message is its sender's own. A wish to move leadership names the one it is moved to,
+/// and a snapshot comes with its data, by another way.
+fn is_from(message: &cairn_proto::raftpb::Message, caller: &Caller) -> bool {
+    match message.r#type() {
+        MessageType::MsgTransferLeader => true,
+        MessageType::MsgSnap => false,
+        _ => message.from == Some(caller.member.get()),
+    }
+}
+
+#[tonic::async_trait]
+impl Peer for PeerService {
+    async fn raft(
+        &self,
+        request: Request<Streaming<RaftMessages>>,
+    ) -> Result<Response<RaftEnd>, Status> {
+        let caller = self.admit(&request)?;
+        let lane = request.metadata().get(LANE);
+        let has_entries = lane.is_some_and(|lane| lane.as_bytes() == b"entries");
+        self.receive(&caller, request.into_inner(), has_entries)
+            .await?;
+        Ok(Response::new(RaftEnd {}))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<Streaming<SnapshotChunk>>,
+    ) -> Result<Response<SnapshotReceived>, Status> {
+        self.admit(&request)?;
+        Err(Status::unimplemented(
+            "this version of cairn does not take snapshots",
+        ))
+    }
+
+    async fn members(
+        &self,
+        request: Request<MembersRequest>,
+    ) -> Result<Response<MembersResponse>, Status> {
+        // Who asks this may not be a member yet.
+        if request.into_inner().linearizable {
+            self.member.linearizable().await?;
+        }
+        let identity = self.peers.identity();
+        let members = self.member.membership();
+        Ok(Response::new(MembersResponse {
+            cluster_id: identity.cluster.get(),
+            member_id: identity.member.get(),
+            members: members.iter().map(membership::Member::to_wire).collect(),
+            removed_ids: members
+                .removed()
+                .map(cairn_consensus::MemberId::get)
+                .collect(),
+        }))
+    }
+
+    async fn version(
+        &self,
+        request: Request<VersionRequest>,
+    ) -> Result<Response<VersionResponse>, Status> {
+        self.admit(&request)?;
+        let identity = self.peers.identity();
+        let members = self.member.membership();
+        Ok(Response::new(VersionResponse {
+            cluster_id: identity.cluster.get(),
+            member_id: identity.member.get(),
+            server_version: ETCD_VERSION.to_owned(),
+            cluster_version: members.version().unwrap_or_default().to_owned(),
+        }))
+    }
+
+    async fn member_promote(
+        &self,
+        request: Request<MemberPromoteRequest>,
+    ) -> Result<Response<MemberPromoteResponse>, Status> {
+        self.admit(&request)?;
+        Err(Status::unimplemented("members cannot be promoted yet"))
+    }
+
+    async fn lease_keep_alive(
+        &self,
+        request: Request<LeaseKeepAliveRequest>,
+    ) -> Result<Response<LeaseKeepAliveResponse>, Status> {
+        self.admit(&request)?;
+        Err(Status::unimplemented("there are no leases yet"))
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: Request<LeaseTimeToLiveRequest>,
+    ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
+        self.admit(&request)?;
+        Err(Status::unimplemented("there are no leases yet"))
+    }
+
+    async fn hash_kv(
+        &self,
+        request: Request<HashKvRequest>,
+    ) -> Result<Response<HashKvResponse>, Status> {
+        self.admit(&request)?;
+        Err(Status::unimplemented("hashes are not compared yet"))
+    }
+}
+
+/// A lane's frames, counted as they leave.
+pub(super) struct CountedFrames {
+    frames: Frames,
+    bytes: IntCounter,
+}
+
+pub(super) const fn counted(frames: Frames, bytes: IntCounter) -> CountedFrames {
+    CountedFrames { frames, bytes }
+}
+
+impl Stream for CountedFrames {
+    type Item = RaftMessages;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<RaftMessages>> {
+        let polled = Pin::new(&mut self.frames).poll_next(context);
+        if let Poll::Ready(Some(frame)) = &polled {
+            self.bytes.inc_by(frame.encoded_len() as u64);
+        }
+        polled
+    }
+}

@@ -1,0 +1,206 @@
+//! Three members: one leads, all answer alike, and whoever fails is not missed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cairn_proto::etcdserverpb::MemberListRequest;
+use parking_lot::Mutex;
+use rustix::process::Signal;
+use tonic::transport::Endpoint;
+
+use crate::cluster_harness::{Cluster, get, put, status};
+use crate::harness::{Clients, until};
+
+/// Puts one key after the other through whoever answers, and keeps what was acknowledged.
+struct Writer {
+    acknowledged: Arc<Mutex<Vec<String>>>,
+    is_over: Arc<AtomicBool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Writer {
+    fn start(name: &str, clients: Vec<Clients>) -> Self {
+        let acknowledged = Arc::new(Mutex::new(Vec::new()));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (sink, over, name) = (acknowledged.clone(), is_over.clone(), name.to_owned());
+        let task = tokio::spawn(async move {
+            let mut number = 0_u64;
+            let mut clients = clients.into_iter().cycle();
+            while !over.load(Ordering::Relaxed) {
+                let key = format!("{name}/{number}");
+                let mut client = clients.next().unwrap();
+                if put(&mut client, &key, "written").await.is_ok() {
+                    sink.lock().push(key);
+                }
+                number += 1;
+            }
+        });
+        Self {
+            acknowledged,
+            is_over,
+            task,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.acknowledged.lock().len()
+    }
+
+    /// Waits until so many more are acknowledged.
+    async fn go_on(&self, more: usize) {
+        let goal = self.count() + more;
+        until("further puts", async || self.count() >= goal).await;
+    }
+
+    async fn stop(self) -> Vec<String> {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.task.await.unwrap();
+        Arc::into_inner(self.acknowledged).unwrap().into_inner()
+    }
+}
+
+async fn assert_all_there(cluster: &Cluster, number: usize, keys: &[String]) {
+    let mut clients = cluster.clients(number).await;
+    for key in keys {
+        let value = get(&mut clients, key).await.unwrap();
+        assert_eq!(value.as_deref(), Some("written"), "{key} at {number}");
+    }
+}
+
+async fn all_clients(cluster: &Cluster) -> Vec<Clients> {
+    let mut all = Vec::new();
+    for number in cluster.running() {
+        all.push(cluster.clients(number).await);
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_is_put_at_one_member_is_read_at_all() {
+    let cluster = Cluster::start(3, &[]);
+    cluster.leader(&[0, 1, 2]).await;
+    for writer in 0..3 {
+        let (key, value) = (format!("k{writer}"), format!("v{writer}"));
+        let mut clients = cluster.clients(writer).await;
+        put(&mut clients, &key, &value).await.unwrap();
+        for reader in 0..3 {
+            let mut clients = cluster.clients(reader).await;
+            let read = get(&mut clients, &key).await.unwrap();
+            assert_eq!(
+                read.as_deref(),
+                Some(&*value),
+                "put at {writer}, read at {reader}"
+            );
+        }
+    }
+    cluster.settle().await;
+    let mut clients = cluster.clients(1).await;
+    let listed = clients.cluster.member_list(MemberListRequest::default());
+    let names: Vec<_> = listed.await.unwrap().into_inner().members;
+    let mut names: Vec<_> = names.into_iter().map(|member| member.name).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["m0", "m1", "m2"]);
+}
+
+#[tokio::test]
+async fn writes_go_on_when_the_leader_is_killed_and_nothing_acknowledged_is_lost() {
+    let mut cluster = Cluster::start(3, &[]);
+    let leader = cluster.leader(&[0, 1, 2]).await;
+    let writer = Writer::start("w", all_clients(&cluster).await);
+    writer.go_on(100).await;
+    cluster.kill(leader);
+    let others = cluster.running();
+    cluster.leader(&others).await;
+    writer.go_on(100).await;
+    cluster.start_one(leader);
+    let clients = cluster.clients(leader).await;
+    let late = Writer::start("late", vec![clients]);
+    late.go_on(20).await;
+    let (acknowledged, late) = (writer.stop().await, late.stop().await);
+    cluster.settle().await;
+    for number in 0..3 {
+        assert_all_there(&cluster, number, &acknowledged).await;
+        assert_all_there(&cluster, number, &late).await;
+    }
+}
+
+#[tokio::test]
+async fn all_members_killed_at_once_come_back_with_what_they_acknowledged() {
+    let mut cluster = Cluster::start(3, &[]);
+    let writer = Writer::start("w", all_clients(&cluster).await);
+    writer.go_on(200).await;
+    for number in 0..3 {
+        cluster.kill(number);
+    }
+    let acknowledged = writer.stop().await;
+    cluster.start_all();
+    cluster.leader(&[0, 1, 2]).await;
+    cluster.settle().await;
+    assert_all_there(&cluster, 0, &acknowledged).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_was_stopped_does_not_read_what_is_old() {
+    let cluster = Cluster::start(3, &[]);
+    let old = cluster.leader(&[0, 1, 2]).await;
+    let others: Vec<_> = (0..3).filter(|number| *number != old).collect();
+    let mut at_old = cluster.clients(old).await;
+    put(&mut at_old, "key", "old").await.unwrap();
+    cluster.signal(old, Signal::STOP);
+    let new = cluster.leader(&others).await;
+    let mut at_new = cluster.clients(new).await;
+    put(&mut at_new, "key", "new").await.unwrap();
+    cluster.signal(old, Signal::CONT);
+    // Whenever it answers, it answers with what is new.
+    until("an answer of the old leader", async || {
+        match get(&mut at_old, "key").await {
+            Ok(value) => {
+                assert_eq!(value.as_deref(), Some("new"));
+                true
+            }
+            Err(_) => false,
+        }
+    })
+    .await;
+    cluster.settle().await;
+}
+
+#[tokio::test]
+async fn a_cluster_without_a_quorum_says_so_and_ends_when_told() {
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.leader(&[0, 1, 2]).await;
+    cluster.kill(1);
+    cluster.kill(2);
+    let mut clients = cluster.clients(0).await;
+    until("no leader", async || {
+        status(&mut clients).await.is_ok_and(|it| it.leader == 0)
+    })
+    .await;
+    cluster.signal(0, Signal::TERM);
+    cluster.ended(0);
+}
+
+#[tokio::test]
+async fn a_caller_of_another_cluster_is_turned_away_at_the_peer_door() {
+    use cairn_proto::cairnpb::VersionRequest;
+    use cairn_proto::cairnpb::peer_client::PeerClient;
+
+    let cluster = Cluster::start(1, &[]);
+    let endpoint = Endpoint::from_shared(cluster.peer_url(0)).unwrap();
+    let mut client = PeerClient::new(endpoint.connect().await.unwrap());
+    let mut call = tonic::Request::new(VersionRequest {});
+    for (name, value) in [
+        ("cairn-cluster-id", "1"),
+        ("cairn-member-id", "2"),
+        ("cairn-version", "3.7.1"),
+    ] {
+        call.metadata_mut().insert(name, value.parse().unwrap());
+    }
+    let refusal = client.version(call).await.unwrap_err();
+    assert_eq!(refusal.message(), "cluster ID mismatch");
+    let refusal = client.version(VersionRequest {}).await.unwrap_err();
+    assert_eq!(
+        refusal.message(),
+        "peer call without the caller's cluster, member and version"
+    );
+}
