@@ -10,6 +10,7 @@
 )]
 
 mod check_history;
+mod cluster_test;
 mod crash;
 mod differential;
 mod etcdctl;
@@ -30,6 +31,7 @@ use cairn_bench::progress::Progress;
 use clap::Parser;
 
 use crate::check_history::CheckHistory;
+use crate::cluster_test::ClusterTest;
 use crate::crash::Crash;
 use crate::differential::Differential;
 use crate::etcdctl::Etcdctl;
@@ -53,6 +55,8 @@ enum Task {
     Differential(Differential),
     /// Kills a server under load again and again, and checks what is left.
     Crash(Crash),
+    /// Troubles a cluster of real processes under load, and checks what its clients saw.
+    ClusterTest(ClusterTest),
     /// Checks recorded histories of clusters again.
     CheckHistory(CheckHistory),
     /// Calls Debian's etcdctl on Cairn and on a real etcd, and compares what it prints.
@@ -68,6 +72,7 @@ impl Task {
             Self::Fix => fix::run_all(workspace),
             Self::Differential(differential) => interruptible(differential.run(workspace)),
             Self::Crash(crash) => interruptible(crash.run(workspace)),
+            Self::ClusterTest(test) => interruptible(test.run(workspace)),
             Self::CheckHistory(histories) => histories.run(),
             Self::Etcdctl(etcdctl) => interruptible(etcdctl.run(workspace)),
             Self::Compare(arguments) => compare(workspace, &arguments),

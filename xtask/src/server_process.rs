@@ -73,6 +73,29 @@ impl ServerCommand {
         self
     }
 
+    /// The command, ready for more arguments, without settings from our own environment.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        self.complete(&mut command);
+        command
+    }
+
+    /// The same, started by another program that takes it as its last arguments.
+    pub(crate) fn command_through(&self, mut wrapper: Command) -> Command {
+        wrapper.arg(&self.program);
+        self.complete(&mut wrapper);
+        wrapper
+    }
+
+    fn complete(&self, command: &mut Command) {
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("ETCD") {
+                command.env_remove(name);
+            }
+        }
+        command.args(&self.flags).stdin(Stdio::null());
+    }
+
     pub(crate) fn name(&self) -> String {
         let name = self.program.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
@@ -122,16 +145,10 @@ impl ServerProcess {
             .create(true)
             .append(true)
             .open(self.log_path())?;
-        let mut command = Command::new(&self.command.program);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("ETCD") {
-                command.env_remove(name);
-            }
-        }
-        let child = command
+        let child = self
+            .command
+            .command()
             .args(self.flags())
-            .args(&self.command.flags)
-            .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
@@ -236,7 +253,7 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
 const PORTS: std::ops::Range<u32> = 10_000..30_000;
 
 /// A loopback address that nobody uses; never the same twice.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     static TRIED: AtomicU32 = AtomicU32::new(0);
     // Tasks that run side by side begin far from each other.
     let first = std::process::id().wrapping_mul(257);

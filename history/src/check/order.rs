@@ -398,9 +398,9 @@ impl<'a> Search<'a> {
         let seen = self.sightings.earliest_of(revision);
         let seen = seen.map_or(Time::NEVER, |it| it.at);
         let acknowledged = self.made_or_after.get(&revision).into_iter().flatten();
-        let open = self.open.iter().take_while(|id| self.call(**id) <= seen);
-        let unused = open.filter(|id| !self.used.contains(id));
-        let ops: Vec<OpId> = acknowledged.chain(unused).copied().collect();
+        let unused = self.open.iter().filter(|id| !self.used.contains(id));
+        let ops = acknowledged.chain(unused).copied();
+        let ops: Vec<OpId> = ops.filter(|id| self.call(*id) <= seen).collect();
         let mut tried: BTreeSet<u64> = BTreeSet::new();
         let mut found = Vec::new();
         for id in ops {

@@ -257,6 +257,25 @@ fn the_oldest_that_waits_holds_the_lock() {
 }
 
 #[test]
+fn a_lock_that_is_given_up_takes_its_key_back_before_the_lease_is_revoked() {
+    let mut story = two_sessions();
+    lock(&mut story, 1, 10, (1, 2), 2);
+    let name = "l".into();
+    let lease = LeaseId(11);
+    story.call(2, 3, Request::Lock { name, lease });
+    let watch = story.watch_all();
+    let mut held = kv("l/b", "", (3, 3, 1));
+    held.lease = Some(lease);
+    let mut first = kv("l/a", "", (2, 2, 1));
+    first.lease = Some(LeaseId(10));
+    let puts = [first, held].map(|kv| put_event(kv, None));
+    story.events(watch, 5, puts.to_vec());
+    story.events(watch, 6, vec![delete_event("l/b", 4)]);
+    story.done(2, (7, 8), Request::LeaseRevoke(lease), (4, Response::Done));
+    story.passes();
+}
+
+#[test]
 fn nobody_holds_a_lock_before_his_turn() {
     let mut story = two_sessions();
     lock(&mut story, 1, 10, (1, 2), 2);

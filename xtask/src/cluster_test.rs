@@ -1,0 +1,324 @@
+//! `cargo xtask cluster-test`: a real cluster under load and in trouble, and a check of all that its
+//! clients saw.
+//!
+//! Clients read and write at all members, watchers watch, while members are killed, stopped, cut off
+//! and replaced. Then all is healed, every member is read, and the history is checked as
+//! `docs/TESTING.md` says. It runs any server that takes etcd's flags.
+
+mod call;
+mod cluster;
+mod doors;
+mod load;
+mod member;
+mod nemesis;
+mod network;
+mod recorder;
+mod watcher;
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use cairn_history::{
+    ClientId, History, KeyRange, Leadership, LeaseTimes, Limits, MemberId, RangeRequest, Request,
+    Revision, Term, WatchRequest, check,
+};
+use clap::Args;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use self::call::call;
+use self::cluster::{Cluster, status};
+use self::doors::Doors;
+use self::load::{Client, Trade};
+use self::nemesis::{Nemesis, Trouble};
+use self::network::Network;
+use self::recorder::Recorder;
+use self::watcher::Watcher;
+use crate::outcome::Outcome;
+use crate::server_process::ServerCommand;
+use crate::workspace::Workspace;
+
+/// Numbers of those who are no clients of the load.
+const AUDITOR: u32 = 1000;
+const OTHER_WATCHERS: u32 = 1001;
+const READER: u32 = 2000;
+
+/// How often members are asked who leads.
+const OBSERVE_EVERY: Duration = Duration::from_millis(300);
+/// How long watchers have to hear the last of it.
+const CATCH_UP_MAX: Duration = Duration::from_secs(30);
+/// A server's clock may run so much faster than ours over a lease's life, and answers of a second's
+/// resolution.
+const CLOCK_ERROR_NANOS: u64 = 50_000_000;
+
+/// What clients and watchers are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Read and write.
+    Load,
+    /// Hear all up to this revision.
+    Finish(Revision),
+    /// Go.
+    End,
+}
+
+/// Which cluster, how much load, and what trouble.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ClusterTest {
+    /// The server: a command line; this workspace's if not given.
+    #[arg(long, value_name = "COMMAND")]
+    server: Option<String>,
+    /// How many members.
+    #[arg(long, default_value_t = 3)]
+    members: u64,
+    /// How long the load lasts.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// How many runs, each of a new cluster and the next seed.
+    #[arg(long, default_value_t = 1)]
+    runs: u64,
+    /// Clients that read and write keys; those for leases, locks and compactions come with them.
+    #[arg(long, default_value_t = 10)]
+    clients: u32,
+    /// Watchers beside the one of everything.
+    #[arg(long, default_value_t = 4)]
+    watchers: u32,
+    /// Seed of the load and of the trouble; what the processes do with their time, it does not decide.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Kinds of trouble, with commas between them.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_values = ["kill", "kill-all", "pause", "partition", "move", "replace"]
+    )]
+    troubles: Vec<Trouble>,
+    /// Keep all members on the loopback even if network namespaces can be had.
+    #[arg(long)]
+    loopback: bool,
+    /// Where to write the history; without, only a bad one is written.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+}
+
+impl ClusterTest {
+    pub(crate) async fn run(&self, workspace: &Workspace) -> Result<Outcome> {
+        let server = match &self.server {
+            Some(line) => ServerCommand::parse(line)?,
+            None => ServerCommand::program(workspace.build_server()?),
+        };
+        for seed in self.seed..self.seed + self.runs {
+            let history = self.record(&server, seed).await?;
+            if self.verdict(workspace, &history, seed)? == Outcome::Failed {
+                return Ok(Outcome::Failed);
+            }
+        }
+        Ok(Outcome::Passed)
+    }
+
+    /// Checks a history, and writes it if it was asked for or is bad.
+    fn verdict(&self, workspace: &Workspace, history: &History, seed: u64) -> Result<Outcome> {
+        let limits = Limits {
+            leases: Some(LeaseTimes {
+                clock_error_nanos: CLOCK_ERROR_NANOS,
+                late_nanos_max: None,
+            }),
+            ..Limits::default()
+        };
+        let verdict = check(history, &limits);
+        println!("seed {seed}: {verdict}");
+        let bad = || workspace.root().join("target/cluster-test.jsonl");
+        let file = match &self.history {
+            Some(file) => Some(file.clone()),
+            None if verdict.is_clean() => None,
+            None => Some(bad()),
+        };
+        if let Some(path) = file {
+            let shown = path.display();
+            let file = File::create(&path).with_context(|| format!("creating {shown}"))?;
+            history.write(BufWriter::new(file))?;
+            println!("its history is in {shown}");
+        }
+        Ok(if verdict.is_clean() {
+            Outcome::Passed
+        } else {
+            Outcome::Failed
+        })
+    }
+
+    /// Runs a cluster, and writes down what its clients see.
+    async fn record(&self, server: &ServerCommand, seed: u64) -> Result<History> {
+        let home = tempfile::tempdir().context("making a folder for the servers' data")?;
+        let wants_cuts = !self.loopback && self.troubles.contains(&Trouble::Partition);
+        let (network, why_not) = Network::new(wants_cuts);
+        if let Some(why) = why_not {
+            println!("note: nobody will be cut off: {why}");
+        }
+        let recorder = Recorder::new();
+        let folder = home.path().to_path_buf();
+        let started = Cluster::start(self.members, network, server.clone(), folder, recorder);
+        let mut cluster = started.await?;
+        let mut troubles = self.troubles.clone();
+        troubles.retain(|trouble| *trouble != Trouble::Partition || cluster.can_cut());
+
+        let (phase, phases) = watch::channel(Phase::Load);
+        let (caught_up, mut catching_up) = mpsc::channel(16);
+        let mut clients = self.clients(&cluster, &phases, seed);
+        let mut watchers = self.watchers(&cluster, &phases, seed, &caught_up);
+        let observer = observe(cluster.doors.clone(), cluster.recorder.clone());
+        watchers.spawn(observer);
+
+        let mut nemesis = Nemesis::new(troubles, SmallRng::seed_from_u64(seed));
+        let load = Duration::from_secs(self.seconds);
+        if let Ok(ended) = tokio::time::timeout(load, nemesis.run(&mut cluster)).await {
+            ended?;
+        }
+        println!("seed {seed}: trouble {} times, now healing", nemesis.count);
+        cluster.heal().await?;
+        // Once clients see an end of trouble, they are done.
+        phase.send_replace(Phase::Finish(Revision(i64::MAX)));
+        while let Some(ended) = clients.join_next().await {
+            ended?;
+        }
+        let revision = cluster.wait_until_equal().await?;
+        phase.send_replace(Phase::Finish(revision));
+        let all = async {
+            for _ in 0..=self.watchers {
+                catching_up.recv().await;
+            }
+        };
+        if tokio::time::timeout(CATCH_UP_MAX, all).await.is_err() {
+            println!("seed {seed}: not every watcher heard all of it in time");
+        }
+        cluster.recorder.settled();
+        read_all(&cluster).await;
+        phase.send_replace(Phase::End);
+        watchers.abort_all();
+        Ok(cluster.recorder.history())
+    }
+
+    fn clients(
+        &self,
+        cluster: &Cluster,
+        phases: &watch::Receiver<Phase>,
+        seed: u64,
+    ) -> JoinSet<()> {
+        let keys = (0..self.clients).map(|_| Trade::Keys);
+        let others = [
+            Trade::Leases,
+            Trade::Leases,
+            Trade::Locks,
+            Trade::Locks,
+            Trade::Compactions,
+        ];
+        let mut clients = JoinSet::new();
+        for (number, trade) in (0..).zip(keys.chain(others)) {
+            let (doors, recorder) = (cluster.doors.clone(), cluster.recorder.clone());
+            let client = Client::new(number, seed, doors, recorder, phases.clone());
+            clients.spawn(client.run(trade));
+        }
+        clients
+    }
+
+    fn watchers(
+        &self,
+        cluster: &Cluster,
+        phases: &watch::Receiver<Phase>,
+        seed: u64,
+        caught_up: &mpsc::Sender<()>,
+    ) -> JoinSet<()> {
+        let everything = WatchRequest {
+            start: Some(Revision::FRESH),
+            prev_kv: true,
+            progress_notify: true,
+            fragment: true,
+            ..WatchRequest::new(KeyRange::all())
+        };
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let others = (0..self.watchers).map(|at| some_watch(&mut rng, at));
+        let others = (OTHER_WATCHERS..).zip(others);
+        let mut watchers = JoinSet::new();
+        for (number, request) in std::iter::once((AUDITOR, everything)).chain(others) {
+            let (doors, recorder) = (cluster.doors.clone(), cluster.recorder.clone());
+            let phases = phases.clone();
+            let watcher = Watcher::new(
+                (number, seed),
+                request,
+                doors,
+                recorder,
+                phases,
+                caught_up.clone(),
+            );
+            watchers.spawn(watcher.run());
+        }
+        watchers
+    }
+}
+
+fn some_watch(rng: &mut SmallRng, at: u32) -> WatchRequest {
+    let range = match at % 3 {
+        0 => KeyRange::prefix("a/"),
+        1 => KeyRange::prefix("b/"),
+        _ => KeyRange::One("a/04".into()),
+    };
+    WatchRequest {
+        prev_kv: rng.random_bool(0.5),
+        no_put: rng.random_bool(0.1),
+        no_delete: rng.random_bool(0.1),
+        progress_notify: rng.random_bool(0.5),
+        ..WatchRequest::new(range)
+    }
+}
+
+/// Asks all members for their names and terms, again and again.
+///
+/// Who leads they say too, but not of which term: etcd's term is that of the last entry applied, and
+/// its leader may be newer. So that a term has one leader is left to the simulator to check.
+async fn observe(doors: Doors, recorder: Recorder) {
+    loop {
+        for door in doors.all() {
+            let Ok(status) = status(&door).await else {
+                continue;
+            };
+            if let Some(header) = &status.header {
+                doors.learn(door.member, header.member_id);
+            }
+            recorder.leadership(Leadership {
+                at: recorder.now(),
+                member: door.member,
+                term: Term(status.raft_term),
+                leader: None,
+            });
+        }
+        tokio::time::sleep(OBSERVE_EVERY).await;
+    }
+}
+
+/// Reads everything from every member, as it has it and as all have it, and compares their hashes.
+async fn read_all(cluster: &Cluster) {
+    let ask = async |member: MemberId, channel: &tonic::transport::Channel, request: Request| {
+        let reader = ClientId(READER);
+        let op = cluster.recorder.call(reader, member, request.clone());
+        let outcome = call(channel, &request, &cluster.recorder).await;
+        cluster.recorder.end(op, outcome.clone());
+        outcome.answer().and_then(|answer| answer.revision)
+    };
+    let mut hash_at = None;
+    for door in cluster.doors.all() {
+        for serializable in [true, false] {
+            let mut read = RangeRequest::new(KeyRange::all());
+            read.serializable = serializable;
+            let revision = ask(door.member, &door.channel, Request::Range(read)).await;
+            hash_at = hash_at.or(revision);
+        }
+    }
+    for door in cluster.doors.all() {
+        ask(door.member, &door.channel, Request::HashKv(hash_at)).await;
+    }
+}
