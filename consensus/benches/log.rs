@@ -2,17 +2,20 @@
 //!
 //! `bare` is the disk alone; `append` is one write and one sync for so many 256-byte entries;
 //! `commit` is the same through a member of a cluster of one: proposed, written, synced, committed,
-//! handed out. Throughput is in entries. `start` is how long a new data directory takes.
+//! handed out. `apart` is `commit` with the log in a thread of its own, as a member with peers has
+//! it: the difference is what a sole voter is spared. Throughput is in entries. `start` is how long
+//! a new data directory takes.
 #![expect(clippy::expect_used, reason = "a benchmark stops at the first error")]
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use bytes::Bytes;
 use cairn_consensus::disk::{Disk, RealDisk};
 use cairn_consensus::wal::{LogWrite, Marker, Wal};
 use cairn_consensus::{
-    ClusterId, CompactionPolicy, EntryKind, FirstMember, Identity, LogIndex, MemberId, Node,
-    NodeOptions, Term,
+    ClusterId, CompactionPolicy, EntryKind, FirstMember, Identity, LogIndex, LogWork, MemberId,
+    Node, NodeOptions, Term,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use raft::eraftpb;
@@ -170,6 +173,50 @@ fn commit(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn apart(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("apart");
+    for batch in BATCHES {
+        let directory = directory();
+        let (mut driver, mut wal) = start(&directory).into_parts();
+        let (works, queue) = mpsc::channel::<LogWork>();
+        let (dones, done) = mpsc::channel();
+        let log = thread::spawn(move || {
+            while let Ok(mut work) = queue.recv() {
+                queue.try_iter().for_each(|later| work.join(later));
+                if dones.send(wal.perform(work).expect("a write")).is_err() {
+                    break;
+                }
+            }
+        });
+        group.throughput(Throughput::Elements(batch));
+        group.bench_function(batch.to_string(), |bencher| {
+            bencher.iter(|| {
+                for _ in 0..batch {
+                    let data = Bytes::from_static(&[7; ENTRY_BYTES]);
+                    driver.propose(data).expect("a proposal");
+                }
+                let mut committed = 0;
+                while committed < batch {
+                    let (turn, work) = driver.begin().expect("a turn");
+                    committed += turn.committed.len() as u64;
+                    if !work.is_empty() {
+                        works.send(work).expect("a log");
+                        driver.done(done.recv().expect("a log"));
+                    }
+                }
+                let policy = CompactionPolicy::default();
+                let last = driver.status().handed_out;
+                if policy.is_due(driver.extent(), last) {
+                    driver.compact(last, &policy);
+                }
+            });
+        });
+        drop(works);
+        log.join().expect("a log");
+    }
+    group.finish();
+}
+
 fn first_start(criterion: &mut Criterion) {
     criterion.bench_function("start", |bencher| {
         bencher.iter_batched(
@@ -183,5 +230,5 @@ fn first_start(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, bare, append, commit, first_start);
+criterion_group!(benches, bare, append, commit, apart, first_start);
 criterion_main!(benches);

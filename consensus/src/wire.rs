@@ -121,6 +121,7 @@ fn snapshot_from_wire(snapshot: raftpb::Snapshot) -> eraftpb::Snapshot {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use proptest::prelude::*;
     use prost::Message as _;
 
     use super::*;
@@ -171,6 +172,89 @@ mod tests {
             2
         );
         assert_eq!(message_from_wire(wire).unwrap(), message());
+    }
+
+    fn any_bytes() -> impl Strategy<Value = Bytes> {
+        prop::collection::vec(any::<u8>(), 0..9).prop_map(Bytes::from)
+    }
+
+    fn any_entry() -> impl Strategy<Value = eraftpb::Entry> {
+        (0..3_i32, any::<u64>(), any::<u64>(), any_bytes()).prop_map(
+            |(entry_type, term, index, data)| eraftpb::Entry {
+                entry_type,
+                term,
+                index,
+                data,
+                ..eraftpb::Entry::default()
+            },
+        )
+    }
+
+    fn any_snapshot() -> impl Strategy<Value = eraftpb::Snapshot> {
+        let members = || prop::collection::vec(any::<u64>(), 0..4);
+        let group = (members(), members(), members(), members(), any::<bool>()).prop_map(
+            |(voters, learners, voters_outgoing, learners_next, auto_leave)| eraftpb::ConfState {
+                voters,
+                learners,
+                voters_outgoing,
+                learners_next,
+                auto_leave,
+            },
+        );
+        let metadata = (prop::option::of(group), any::<u64>(), any::<u64>()).prop_map(
+            |(conf_state, index, term)| eraftpb::SnapshotMetadata {
+                conf_state,
+                index,
+                term,
+            },
+        );
+        (any_bytes(), prop::option::of(metadata))
+            .prop_map(|(data, metadata)| eraftpb::Snapshot { data, metadata })
+    }
+
+    /// Any message with the fields that etcd's has.
+    fn any_message() -> impl Strategy<Value = eraftpb::Message> {
+        let head = (0..19_i32, any::<u64>(), any::<u64>(), any::<u64>());
+        let place = (any::<u64>(), any::<u64>(), any::<u64>());
+        let answer = (any::<bool>(), any::<u64>(), any_bytes());
+        let entries = prop::collection::vec(any_entry(), 0..4);
+        (
+            head,
+            place,
+            answer,
+            entries,
+            prop::option::of(any_snapshot()),
+        )
+            .prop_map(
+                |(head, (log_term, index, commit), answer, entries, snapshot)| eraftpb::Message {
+                    msg_type: head.0,
+                    to: head.1,
+                    from: head.2,
+                    term: head.3,
+                    log_term,
+                    index,
+                    entries,
+                    commit,
+                    snapshot,
+                    reject: answer.0,
+                    reject_hint: answer.1,
+                    context: answer.2,
+                    ..eraftpb::Message::default()
+                },
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_on_the_way(message in any_message()) {
+            let wire = message_to_wire(message.clone());
+            let bytes = wire.encode_to_vec();
+            let arrived = raftpb::Message::decode(bytes.as_slice()).unwrap();
+            prop_assert_eq!(&arrived, &wire);
+            prop_assert_eq!(message_from_wire(arrived).unwrap(), message.clone());
+            // Who reads etcd's bytes as raft-rs does finds the same.
+            prop_assert_eq!(eraftpb::Message::decode(bytes.as_slice()).unwrap(), message);
+        }
     }
 
     #[test]

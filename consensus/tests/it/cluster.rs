@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_consensus::disk::{Disk, FaultDisk, Survival};
-use cairn_consensus::wal::Wal;
+use cairn_consensus::wal::{Wal, WalError};
 use cairn_consensus::{
     CompactionPolicy, ConfChange, ConfChangeKind, ConfState, Driver, Entry, EntryKind, LogIndex,
     LogWork, Node, NodeError, NodeOptions, ReadContext, Role, SnapshotPoint, Term, Turn,
@@ -385,10 +385,11 @@ impl Cluster {
         for later in running.queue.drain(..usize::try_from(count).unwrap()) {
             work.join(later);
         }
-        let Ok(done) = running.wal.perform(work) else {
+        let done = match running.wal.perform(work) {
+            Ok(done) => done,
             // Its power was cut.
-            self.crash(id);
-            return;
+            Err(WalError::Io { .. }) => return self.crash(id),
+            Err(error) => panic!("the log of member {id} refuses its work: {error}"),
         };
         let turn = running.driver.done(done);
         self.take(id, turn);

@@ -121,11 +121,11 @@ fn a_sole_voter_with_learners_survives_any_loss_of_what_it_had_not_written() {
             // It is elected while its disk stands still: its new term must not be seen abroad.
             cluster.crash(1);
             cluster.start(1);
-            let until = cluster.now + cluster.chance.below(6);
+            let until = cluster.now + cluster.chance.below(40);
             cluster.machines.get_mut(&1).unwrap().stalled_until = until;
             cluster.ticks(1);
             cluster.propose(1, &format!("{round} of {seed}"));
-            let steps = cluster.chance.below(8);
+            let steps = cluster.chance.below(24);
             (0..steps).for_each(|_| cluster.step());
         }
         cluster.heal();
