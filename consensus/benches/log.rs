@@ -180,14 +180,16 @@ fn apart(criterion: &mut Criterion) {
         let (mut driver, mut wal) = start(&directory).into_parts();
         let (works, queue) = mpsc::channel::<LogWork>();
         let (dones, done) = mpsc::channel();
-        let log = thread::spawn(move || {
+        let perform = move || {
             while let Ok(mut work) = queue.recv() {
                 queue.try_iter().for_each(|later| work.join(later));
                 if dones.send(wal.perform(work).expect("a write")).is_err() {
                     break;
                 }
             }
-        });
+        };
+        let log = thread::Builder::new().name("log".to_owned());
+        let log = log.spawn(perform).expect("a thread");
         group.throughput(Throughput::Elements(batch));
         group.bench_function(batch.to_string(), |bencher| {
             bencher.iter(|| {
