@@ -4,7 +4,9 @@
 
 mod member_probe;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -14,12 +16,12 @@ use hyper::body::Incoming;
 use tonic::service::Routes;
 use tower::Service;
 
-use crate::grpc::Services;
+use crate::grpc::{LeaderLoss, Services};
 use crate::http::{HttpParts, client_router, monitoring_router, no_pages};
 use crate::member::Member;
 use crate::metrics::{Counted, Metrics};
 use crate::peer::{self, PeerService};
-use crate::settings::HttpSettings;
+use crate::settings::{HttpSettings, Settings};
 
 pub use member_probe::MemberProbe;
 
@@ -38,6 +40,7 @@ pub struct Door {
     calls: Calls,
     pages: Router,
     metrics: Arc<Metrics>,
+    slow_request: Duration,
 }
 
 /// All that doors are made of.
@@ -45,20 +48,27 @@ pub struct DoorParts {
     grpc: Services,
     http: HttpParts,
     settings: HttpSettings,
+    slow_request: Duration,
 }
 
 impl DoorParts {
     /// The doors of `member`.
-    pub fn new(member: &Arc<Member>, metrics: Arc<Metrics>, settings: HttpSettings) -> Self {
+    pub fn new(
+        member: &Arc<Member>,
+        metrics: Arc<Metrics>,
+        settings: &Settings,
+        leader_loss: LeaderLoss,
+    ) -> Self {
         let http = HttpParts {
             probe: Arc::new(MemberProbe::new(Arc::clone(member))),
             metrics,
             request_timeout: member.limits().request_timeout,
         };
         Self {
-            grpc: Services::new(member),
+            grpc: Services::new(member, leader_loss),
             http,
-            settings,
+            settings: settings.http.clone(),
+            slow_request: settings.slow.unary_request,
         }
     }
 
@@ -98,15 +108,20 @@ impl DoorParts {
             calls,
             pages,
             metrics: Arc::clone(&self.http.metrics),
+            slow_request: self.slow_request,
         })
     }
 }
 
 impl Door {
-    /// Answers a request. Whatever is wrong with it is in the answer.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Counted<Body>> {
+    /// Answers a request from `remote`, if that is known. Whatever is wrong with it is in the answer.
+    pub async fn answer(
+        &self,
+        request: Request<Incoming>,
+        remote: Option<SocketAddr>,
+    ) -> Response<Counted<Body>> {
         match &self.calls {
-            Calls::Clients(grpc) if is_grpc(&request) => self.call(grpc, request).await,
+            Calls::Clients(grpc) if is_grpc(&request) => self.call(grpc, request, remote).await,
             Calls::Peers(grpc) if is_grpc(&request) => {
                 route(grpc.clone(), request).await.map(Counted::uncounted)
             }
@@ -116,7 +131,12 @@ impl Door {
         }
     }
 
-    async fn call(&self, grpc: &Services, request: Request<Incoming>) -> Response<Counted<Body>> {
+    async fn call(
+        &self,
+        grpc: &Services,
+        request: Request<Incoming>,
+        remote: Option<SocketAddr>,
+    ) -> Response<Counted<Body>> {
         let call = self
             .metrics
             .begin_call(request.uri().path(), request.headers());
@@ -124,10 +144,28 @@ impl Door {
             return grpc.answer(request).await.map(Counted::uncounted);
         };
         let request = request.map(|body| call.request(body));
+        let uri = request.uri().clone();
         let (head, body) = grpc.answer(request).await.into_parts();
+        // A stream has only begun by now, which is not slow unless the server is.
+        let took = call.elapsed();
+        if took > self.slow_request {
+            tell_of_slow(uri.path(), took, remote);
+        }
         let body = call.response(&head.headers, body);
         Response::from_parts(head, body)
     }
+}
+
+/// etcd's line for a slow request, as far as it is known when the answer begins.
+#[cold]
+fn tell_of_slow(path: &str, took: Duration, remote: Option<SocketAddr>) {
+    let remote = remote.map(|it| it.to_string());
+    tracing::warn!(
+        time_spent = ?took,
+        remote = remote.as_deref().unwrap_or("No remote client info."),
+        response_type = path,
+        "request stats"
+    );
 }
 
 async fn route<B>(mut router: Router, request: Request<B>) -> Response<Body>

@@ -5,8 +5,10 @@
 
 mod auth;
 mod cluster;
+mod deadline;
 mod health;
 mod kv;
+mod leader_required;
 mod maintenance;
 mod range;
 mod range_stream;
@@ -30,8 +32,20 @@ use tower::Service;
 use crate::auth::Caller;
 use crate::member::Member;
 
+pub use leader_required::LeaderLoss;
+
 /// What gRPC may add to a request of the largest size.
 const OVERHEAD_BYTES: usize = 512 << 10;
+
+/// The calls whose answers are streams.
+const STREAMS: [&str; 6] = [
+    "/etcdserverpb.Watch/Watch",
+    "/etcdserverpb.KV/RangeStream",
+    "/etcdserverpb.Lease/LeaseKeepAlive",
+    "/etcdserverpb.Maintenance/Snapshot",
+    "/v3electionpb.Election/Observe",
+    "/grpc.health.v1.Health/Watch",
+];
 
 /// All gRPC services of a member.
 #[derive(Clone)]
@@ -41,11 +55,12 @@ pub struct Services {
     range: range::RangeService,
     request_bytes_max: usize,
     rest: Router,
+    leader_loss: LeaderLoss,
 }
 
 impl Services {
     /// The services of `member`.
-    pub fn new(member: &Arc<Member>) -> Self {
+    pub fn new(member: &Arc<Member>, leader_loss: LeaderLoss) -> Self {
         let request_bytes_max = member.limits().request_bytes_max + OVERHEAD_BYTES;
         let kv = kv::KvService::new(Arc::clone(member));
         let range = range::RangeService::new(Arc::clone(member));
@@ -56,12 +71,39 @@ impl Services {
             range,
             request_bytes_max,
             rest,
+            leader_loss,
         }
     }
 
-    /// Answers a call; whatever is wrong with it is in the answer. The methods that carry the load
-    /// are called directly, all others through tonic.
+    /// Answers a call, if it can be answered as its client wants it: with a leader, and in time.
+    /// Whatever is wrong with it is in the answer.
     pub async fn answer<B>(&self, call: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<tonic::codegen::StdError>,
+    {
+        let needs_leader = leader_required::is_required(call.headers());
+        if needs_leader && self.member.progress().leader().is_none() {
+            return unary::refusal(leader_required::no_leader());
+        }
+        let is_stream = needs_leader && STREAMS.contains(&call.uri().path());
+        let answer = match deadline::of(call.headers()) {
+            Ok(None) => self.dispatch(call).await,
+            Ok(Some(time)) => match tokio::time::timeout(time, self.dispatch(call)).await {
+                Ok(answer) => answer,
+                Err(_) => return unary::refusal(deadline::exceeded()),
+            },
+            Err(malformed) => return unary::refusal(malformed),
+        };
+        if is_stream {
+            answer.map(|body| Body::new(self.leader_loss.ends(body)))
+        } else {
+            answer
+        }
+    }
+
+    /// The methods that carry the load are called directly, all others through tonic.
+    async fn dispatch<B>(&self, call: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<tonic::codegen::StdError>,

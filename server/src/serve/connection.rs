@@ -1,6 +1,7 @@
 //! One accepted connection, served until it ends.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ const FAULTY_STREAMS_MAX: usize = 1024;
 struct Opened {
     socket: Socket,
     opening: Opening,
+    /// Where the client is, if it came over TCP.
+    remote: Option<SocketAddr>,
     seal: Option<Seal>,
 }
 
@@ -73,13 +76,13 @@ pub(super) async fn serve(socket: Socket, entrance: Arc<Entrance>, limits: Conne
     let Some(opened) = open(socket, &entrance.guard).await else {
         return;
     };
-    let seal = opened.seal;
+    let (remote, seal) = (opened.remote, opened.seal);
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(seal) = &seal {
             seal.put_on(&mut request);
         }
         let entrance = Arc::clone(&entrance);
-        async move { Ok::<_, Infallible>(entrance.door.answer(request).await) }
+        async move { Ok::<_, Infallible>(entrance.door.answer(request, remote).await) }
     });
     let (opening, socket) = (opened.opening, opened.socket);
     let ended = match opening.protocol {
@@ -117,6 +120,7 @@ async fn open(mut socket: Socket, guard: &Guard) -> Option<Opened> {
                     secure(tls, opening.bytes, socket).await
                 }
                 _ => Some(Opened {
+                    remote: socket.remote(),
                     socket,
                     opening,
                     seal: None,
@@ -138,6 +142,7 @@ async fn secure(tls: &ServerTls, read: Vec<u8>, socket: Socket) -> Option<Opened
     Some(Opened {
         socket,
         opening,
+        remote,
         seal: Some(seal),
     })
 }

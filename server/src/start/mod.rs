@@ -29,6 +29,7 @@ use self::listeners::{open_doors, open_peer_doors, start_peer_worker};
 use self::places::Places;
 use crate::auth::{Auth, Caller, Passwords, Tokens};
 use crate::doors::DoorParts;
+use crate::grpc::LeaderLoss;
 use crate::member::{
     ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, Limits, Member, PeerActivity,
     Progress, Reconfiguration, ReplyDesks, Tasks,
@@ -215,7 +216,8 @@ impl Server {
         };
         threads.push(spawn("consensus", move || consensus_thread.run())?);
         threads.push(spawn("housekeeper", move || housekeeper.run())?);
-        let parts = DoorParts::new(&member, metrics, settings.http.clone());
+        let leader_loss = leader_loss(settings, &member, &peer_worker)?;
+        let parts = DoorParts::new(&member, metrics, settings, leader_loss);
         open_peer_doors(settings, &member, &parts, &peer_worker)?;
         let workers = open_doors(settings, &parts)?;
         for (worker, desk) in workers.handles().zip(desk_tasks) {
@@ -352,6 +354,21 @@ fn compaction_policy(settings: &Settings) -> CompactionPolicy {
         catchup_entries: settings.raft.catchup_entries,
         ..CompactionPolicy::default()
     }
+}
+
+/// Looks for a leader on behalf of streams that want one.
+fn leader_loss(
+    settings: &Settings,
+    member: &Arc<Member>,
+    peer_worker: &Workers,
+) -> Result<LeaderLoss, StartError> {
+    let runtime = peer_worker.handle().ok_or("there is no worker for peers")?;
+    let election_timeout = settings.raft.election_timeout;
+    Ok(LeaderLoss::watch(
+        Arc::clone(member),
+        election_timeout,
+        runtime,
+    ))
 }
 
 /// How this member reaches others, from the thread of `worker`.

@@ -67,7 +67,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// An HTTP/2 connection on which anything can be sent, and the end of it.
-async fn connect(
+pub(crate) async fn connect(
     server: &Server,
     builder: &h2::client::Builder,
 ) -> (
@@ -81,7 +81,7 @@ async fn connect(
     (requests, tokio::spawn(connection))
 }
 
-fn call(server: &Server, path: &str) -> Request<()> {
+pub(crate) fn call(server: &Server, path: &str) -> Request<()> {
     Request::post(format!("http://{}{path}", server.address()))
         .header("content-type", "application/grpc")
         .header("te", "trailers")

@@ -20,6 +20,7 @@ mod cluster_harness;
 mod compaction;
 mod harness;
 mod maintenance;
+mod metadata;
 mod quotas;
 mod ranges;
 mod raw_ranges;

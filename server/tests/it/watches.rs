@@ -13,7 +13,7 @@ use cairn_proto::mvccpb::event::EventType;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
+use tonic::{Request, Streaming};
 
 use crate::harness::{Clients, PATIENCE, Server};
 use crate::requests::*;
@@ -35,10 +35,22 @@ enum Answers {
 
 impl Watching {
     pub(crate) async fn open(clients: &Clients) -> Self {
+        Self::open_with(clients, &[]).await
+    }
+
+    /// A stream whose call has this metadata.
+    pub(crate) async fn open_with(
+        clients: &Clients,
+        metadata: &[(&'static str, &'static str)],
+    ) -> Self {
         let (requests, receiver) = mpsc::channel(64);
         let mut client = clients.watch.clone();
+        let mut call = Request::new(ReceiverStream::new(receiver));
+        for (name, value) in metadata {
+            call.metadata_mut().insert(*name, value.parse().unwrap());
+        }
         let opening = async move {
-            let answers = client.watch(ReceiverStream::new(receiver)).await;
+            let answers = client.watch(call).await;
             answers.unwrap().into_inner()
         };
         Self {
