@@ -24,6 +24,12 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// After all that can be.
+    pub(crate) const MAX: Self = Self {
+        index: u64::MAX,
+        term: u64::MAX,
+    };
+
     /// What a view stands for: the place before all, if nothing was ever applied.
     ///
     /// # Errors

@@ -24,7 +24,7 @@
 
 use std::io;
 use std::ops::{Bound, ControlFlow};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -107,6 +107,8 @@ struct Shared {
     poison: OnceLock<Poisoned>,
     total_bytes: AtomicU64,
     in_use_bytes: AtomicU64,
+    /// How many senders there are.
+    sending: Arc<AtomicUsize>,
     signal: Arc<Signal>,
 }
 
@@ -144,6 +146,7 @@ impl Backend {
             poison: OnceLock::new(),
             total_bytes: AtomicU64::new(size.total_bytes),
             in_use_bytes: AtomicU64::new(size.in_use_bytes),
+            sending: Arc::default(),
             signal: Arc::default(),
         };
         let backend = Self {
@@ -255,7 +258,14 @@ impl Backend {
     ///
     /// If the engine cannot be read, or no [`Applied`] was ever stored.
     pub fn send(&self) -> Result<SnapshotSender, SnapshotError> {
-        SnapshotSender::new(self.read()?, self.size_in_use())
+        SnapshotSender::new(self.read()?, self.size_in_use(), &self.shared.sending)
+    }
+
+    /// Whether the database is being sent to another member. Pages that are freed meanwhile are not
+    /// used again, so deleting much makes the file grow: that can wait.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        self.shared.sending.load(Ordering::Relaxed) > 0
     }
 
     /// Takes in the database of another member, beside this one.
@@ -328,6 +338,27 @@ impl Backend {
             writer,
             _committing: committing,
         })
+    }
+
+    /// Takes up at a start what a crash may have cut off. `log_begins_after` is where the log begins:
+    /// if that is ahead of the tables, what was received of it is installed, and given back. All else
+    /// that was received is deleted, as the log was never told of it.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::NotReceived`] if log and tables do not belong together: nothing leads from the
+    /// tables to where the log begins. Otherwise as [`Backend::begin_install`].
+    pub fn resume_install(
+        &self,
+        log_begins_after: Applied,
+    ) -> Result<Option<Applied>, InstallError> {
+        let ours = Applied::read(&self.read()?)?;
+        let behind = ours.index < log_begins_after.index;
+        if behind {
+            self.begin_install(log_begins_after)?.end();
+        }
+        self.discard_received(Applied::MAX)?;
+        Ok(behind.then_some(log_begins_after))
     }
 
     /// Gives free room back to the file system while reads and writes go on.

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -20,13 +22,32 @@ pub const CHUNK_BYTES: usize = 1024 * 1024;
 /// is freed meanwhile, and a map that must grow waits: whoever sends to a peer that does not take
 /// anything for long should drop it and begin again.
 ///
-/// Between chunks it holds nothing else but its place.
+/// Between chunks it holds nothing else but its place. [`crate::Backend::is_sending`] tells that it
+/// lives, so that what frees many pages can wait.
 pub struct SnapshotSender {
     view: ReadTx,
+    _sending: Sending,
     header: TransferHeader,
     checksum: Checksum,
     totals: Totals,
     next: Next,
+}
+
+/// Counted as long as it lives.
+#[derive(Debug)]
+struct Sending(Arc<AtomicUsize>);
+
+impl Sending {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What is to be sent next.
@@ -38,14 +59,19 @@ enum Next {
 }
 
 impl SnapshotSender {
-    /// Begins to send what `view` shows.
-    pub(crate) fn new(view: ReadTx, expected_bytes: u64) -> Result<Self, SnapshotError> {
+    /// Begins to send what `view` shows, and is counted in `sending`.
+    pub(crate) fn new(
+        view: ReadTx,
+        expected_bytes: u64,
+        sending: &Arc<AtomicUsize>,
+    ) -> Result<Self, SnapshotError> {
         let applied = Applied::read(&view)?;
         if applied.index == 0 {
             return Err(SnapshotError::NothingApplied);
         }
         Ok(Self {
             view,
+            _sending: Sending::new(sending),
             header: TransferHeader {
                 applied,
                 expected_bytes,

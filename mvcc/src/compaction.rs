@@ -57,6 +57,13 @@ pub enum Progress {
 }
 
 impl Store {
+    /// How far a compaction has deleted all that it had to: by steps of this store, or of the one whose
+    /// database was installed.
+    #[must_use]
+    pub fn compaction_finished(&self) -> Option<CompactionPoint> {
+        self.compaction().lock().finished
+    }
+
     /// Carries compaction on by one step that deletes at most `changes_max` changes. Between two
     /// steps writers have their turn.
     ///

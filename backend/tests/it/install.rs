@@ -78,6 +78,31 @@ fn an_installation_after_a_crash_is_as_one_without() {
     });
 }
 
+#[test]
+fn a_start_installs_what_the_log_begins_after_and_deletes_what_it_was_never_told_of() {
+    on_each_engine(|disk| {
+        let follower = disk.open();
+        write(&follower, 2, 100);
+        for leader in [leader(1..=5), leader(1..=9)] {
+            receive(&follower, &chunks(leader.send().unwrap())).unwrap();
+        }
+        follower.commit().unwrap();
+        drop(follower);
+
+        let follower = disk.open();
+        let error = follower.resume_install(applied(7)).unwrap_err();
+        assert!(matches!(error, InstallError::NotReceived { .. }), "{error}");
+        assert_eq!(follower.received(), [applied(5), applied(9)]);
+        assert_eq!(
+            follower.resume_install(applied(5)).unwrap(),
+            Some(applied(5))
+        );
+        assert_eq!(follower.hash().unwrap(), leader(1..=5).hash().unwrap());
+        assert_eq!(follower.received(), []);
+        assert_eq!(follower.resume_install(applied(5)).unwrap(), None);
+    });
+}
+
 /// P9 (etcd issue 17780): a store never goes back.
 #[test]
 fn p9_what_is_not_ahead_of_ours_is_not_installed() {

@@ -7,6 +7,7 @@ use cairn_backend::{
     Applied, Backend, CHUNK_BYTES, MemoryEngine, ReadTx, ReceiveError, SnapshotError,
     SnapshotSender, Table, TransferError,
 };
+use proptest::prelude::*;
 
 use crate::engines::{ALL, Disk, LmdbDisk, entries, on_each_engine, revision_key};
 
@@ -56,7 +57,9 @@ fn what_is_received_is_what_was_sent_with_all_that_was_buffered() {
             leader.commit().unwrap();
             write(&leader, 2, CHUNK_BYTES - 100);
             write(&leader, 3, 3 * CHUNK_BYTES);
+            assert!(!leader.is_sending());
             let sender = leader.send().unwrap();
+            assert!(leader.is_sending());
             let sent = everything(sender.view());
             assert_eq!(sender.applied(), applied(3));
             write(&leader, 4, 10);
@@ -64,6 +67,7 @@ fn what_is_received_is_what_was_sent_with_all_that_was_buffered() {
 
             let follower = to.open();
             let chunks = chunks(sender);
+            assert!(!leader.is_sending());
             assert_eq!(receive(&follower, &chunks).unwrap(), applied(3));
             assert_eq!(follower.received(), [applied(3)]);
             let received = follower.read_received(applied(3)).unwrap().unwrap();
@@ -209,4 +213,54 @@ fn what_was_received_whole_outlives_a_crash_until_it_is_overtaken() {
         drop(follower);
         assert_eq!(disk.open().received(), []);
     });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A peer may send anything, with a good checksum too: it is refused, or it is a database.
+    #[test]
+    fn whatever_comes_is_refused_or_received_as_it_is(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
+    ) {
+        let leader = MemoryEngine::new().open();
+        write(&leader, 1, 3);
+        let mut bodies: Vec<Vec<u8>> = chunks(leader.send().unwrap())
+            .iter()
+            .map(|chunk| chunk[4..].to_vec())
+            .collect();
+        for (at, byte) in &changes {
+            let lengths: usize = bodies.iter().map(Vec::len).sum();
+            let mut at = at.index(lengths);
+            for body in &mut bodies {
+                if let Some(slot) = body.get_mut(at) {
+                    *slot = *byte;
+                    break;
+                }
+                at -= body.len();
+            }
+        }
+        if let Some(cut) = cut {
+            let last = bodies.last_mut().unwrap();
+            last.truncate(cut.index(last.len()));
+        }
+        let mut checksum = 0;
+        let forged: Vec<Bytes> = bodies
+            .iter()
+            .map(|body| {
+                checksum = crc32c::crc32c_append(checksum, body);
+                [&checksum.to_be_bytes(), body.as_slice()].concat().into()
+            })
+            .collect();
+        let follower = MemoryEngine::new().open();
+        if let Ok(received) = receive(&follower, &forged) {
+            follower.begin_install(received).unwrap().end();
+            let view = follower.read().unwrap();
+            assert_eq!(Applied::read(&view).unwrap(), received);
+            assert_eq!(everything(&view).len(), 4);
+        } else {
+            assert_eq!(follower.received(), []);
+        }
+    }
 }

@@ -91,6 +91,13 @@ fn an_installation_tells_the_leases_of_live_keys_as_a_restore_does() {
     assert_eq!(leases, [(lease(7), "a".into()), (lease(9), "d".into())]);
     assert_eq!(installed.current, leader.store.current());
     assert_eq!(installed.applied.index, leader.applied);
+    assert_eq!(follower.store.compaction_finished(), None);
+
+    leader.compact(0);
+    leader.finish_compaction();
+    leader.store.send_to(&follower.store, &mut leader.applied);
+    assert_eq!(follower.store.compaction_finished(), leader.model.compacted);
+    assert_eq!(follower.store.compaction_step(1).unwrap(), Progress::Idle);
 }
 
 #[test]
@@ -333,7 +340,8 @@ fn a_crash_before_the_installation_leaves_the_database_to_be_installed_at_the_st
 
     let backend = crate::script::backend(&follower.engine);
     assert_eq!(backend.received(), [received]);
-    backend.begin_install(received).unwrap().end();
+    assert_eq!(backend.resume_install(received).unwrap(), Some(received));
+    assert_eq!(backend.resume_install(received).unwrap(), None);
     drop(backend);
     let store = open(&follower.engine);
     assert_eq!(store.current(), leader.store.current());

@@ -176,6 +176,11 @@ impl Housekeeper {
         let tasks = &self.tasks;
         let begun = Instant::now();
         loop {
+            if tasks.store.backend().is_sending() {
+                // Pages freed now could not be used again, and the file would grow: look again later.
+                self.notes.compact.store(true, Ordering::Release);
+                return Ok(());
+            }
             let step_begun = Instant::now();
             let progress = tasks
                 .store
@@ -184,7 +189,12 @@ impl Housekeeper {
                 tasks.metrics.compaction_step(step_begun.elapsed());
             }
             match progress {
-                CompactionProgress::Idle => return Ok(()),
+                CompactionProgress::Idle => {
+                    // An installed database may have brought more than was done here.
+                    self.compacted
+                        .send_replace(tasks.store.compaction_finished());
+                    return Ok(());
+                }
                 CompactionProgress::Working => thread::sleep(tasks.compaction.batch_rest),
                 CompactionProgress::Finished(point) => {
                     if tasks.alarms.load().is_on(Alarm::NoSpace) {
