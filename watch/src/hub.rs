@@ -297,7 +297,7 @@ impl<H: History, S: Sink> Hub<H, S> {
     /// Sends what a client did not ask for, if its sink has room.
     fn send(&mut self, stream: StreamKey, revision: Revision, kind: ReplyKind) -> Sent {
         let sent = self.stream_mut(stream).send(revision, kind);
-        if sent == Sent::Refused {
+        if self.stream(stream).blocked {
             self.blocked.insert(stream);
         }
         sent

@@ -79,11 +79,13 @@ impl<S: Sink> Stream<S> {
     }
 
     /// Sends what the client did not ask for. A sink that is full once is not tried again before it
-    /// has room: that keeps a watcher's place in one hand.
+    /// has room: that keeps a watcher's place in one hand. Progress that finds no room is given up
+    /// and blocks nothing, for nobody would be behind who had the stream looked at again.
     pub(crate) fn send(&mut self, revision: Revision, kind: ReplyKind) -> Sent {
         if self.blocked {
             return Sent::Refused;
         }
+        let owed = !matches!(kind, ReplyKind::Progress { .. });
         let reply = match &kind {
             ReplyKind::Events { events, .. } if self.shares_last(events) => {
                 WatchReply::sharing_events(revision, kind)
@@ -97,7 +99,7 @@ impl<S: Sink> Stream<S> {
         match self.sink.try_send(reply) {
             Ok(()) => Sent::Taken,
             Err(Full) => {
-                self.blocked = true;
+                self.blocked = owed;
                 self.last_events = None;
                 Sent::Refused
             }
@@ -183,11 +185,11 @@ mod tests {
             weights: Vec::new(),
             capacity: 1,
         });
-        let progress = || ReplyKind::Progress { watch: None };
-        assert_eq!(stream.send(Revision::FIRST, progress()), Sent::Taken);
-        assert_eq!(stream.send(Revision::FIRST, progress()), Sent::Refused);
+        let list = EventList::from([EncodedEvent(Bytes::new())]);
+        assert_eq!(stream.send(Revision::FIRST, events(&list)), Sent::Taken);
+        assert_eq!(stream.send(Revision::FIRST, events(&list)), Sent::Refused);
         stream.sink.capacity = 2;
-        assert_eq!(stream.send(Revision::FIRST, progress()), Sent::Refused);
+        assert_eq!(stream.send(Revision::FIRST, events(&list)), Sent::Refused);
         assert!(stream.has_room() && stream.blocked);
         // Answers pass by: the client asked for them.
         stream.answer(
@@ -197,5 +199,18 @@ mod tests {
             },
         );
         assert_eq!(stream.sink.weights.len(), 2);
+    }
+
+    #[test]
+    fn progress_that_finds_no_room_does_not_block_the_stream() {
+        let mut stream = Stream::new(Scales {
+            weights: Vec::new(),
+            capacity: 1,
+        });
+        let progress = || ReplyKind::Progress { watch: None };
+        assert_eq!(stream.send(Revision::FIRST, progress()), Sent::Taken);
+        assert_eq!(stream.send(Revision::FIRST, progress()), Sent::Refused);
+        stream.sink.capacity = 2;
+        assert_eq!(stream.send(Revision::FIRST, progress()), Sent::Taken);
     }
 }
