@@ -45,7 +45,7 @@ fn wrong(
         Outcome::Refused {
             why: Refusal::Compacted,
             at,
-        } => (!compactions.may_have_reached(needs, *at, op))
+        } => (!compactions.may_have_reached(needs, *at))
             .then(|| format!("was refused as compacted, but {lowest} was not")),
         Outcome::Refused {
             why: Refusal::FutureRevision,
@@ -127,11 +127,11 @@ impl Compactions {
         Self(all)
     }
 
-    /// Whether one at `revision` or above may have been done by a time, by another than `op`.
-    fn may_have_reached(&self, revision: Revision, by: Time, op: &Operation) -> bool {
+    /// Whether one at `revision` or above may have been done by a time.
+    fn may_have_reached(&self, revision: Revision, by: Time) -> bool {
         self.0
             .iter()
-            .any(|it| it.revision >= revision && it.call <= by && it.call != op.call)
+            .any(|it| it.revision >= revision && it.call <= by)
     }
 
     /// One at `revision` or above that was acknowledged before a time.
