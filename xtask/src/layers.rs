@@ -52,6 +52,19 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("cairn-history", &["cairn-proto"]),
+    (
+        "cairn-sim",
+        &[
+            "cairn-history",
+            "cairn-replica",
+            "cairn-proto",
+            "cairn-backend",
+            "cairn-index",
+            "cairn-mvcc",
+            "cairn-watch",
+            "cairn-consensus",
+        ],
+    ),
     ("cairn-bench", &["cairn-proto"]),
     ("xtask", &["cairn-proto", "cairn-bench", "cairn-history"]),
 ];

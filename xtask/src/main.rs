@@ -19,6 +19,7 @@ mod interruptible;
 mod layers;
 mod outcome;
 mod server_process;
+mod sim;
 mod tidy;
 mod verify;
 mod workspace;
@@ -37,6 +38,7 @@ use crate::differential::Differential;
 use crate::etcdctl::Etcdctl;
 use crate::interruptible::interruptible;
 use crate::outcome::Outcome;
+use crate::sim::Sim;
 use crate::verify::Verify;
 use crate::workspace::{Workspace, run};
 
@@ -61,6 +63,8 @@ enum Task {
     CheckHistory(CheckHistory),
     /// Calls Debian's etcdctl on Cairn and on a real etcd, and compares what it prints.
     Etcdctl(Etcdctl),
+    /// Plays simulated clusters from seeds, and checks what came of them.
+    Sim(Sim),
     /// Runs both servers side by side under load, and prints ratios.
     Compare(CompareArgs),
 }
@@ -75,6 +79,7 @@ impl Task {
             Self::ClusterTest(test) => interruptible(test.run(workspace)),
             Self::CheckHistory(histories) => histories.run(),
             Self::Etcdctl(etcdctl) => interruptible(etcdctl.run(workspace)),
+            Self::Sim(sim) => sim.run(workspace),
             Self::Compare(arguments) => compare(workspace, &arguments),
         }
     }

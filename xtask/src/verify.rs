@@ -14,6 +14,7 @@ use crate::differential::Differential;
 use crate::etcdctl::Etcdctl;
 use crate::interruptible::interruptible;
 use crate::outcome::Outcome;
+use crate::sim::Sim;
 use crate::workspace::{Workspace, run};
 use crate::{layers, tidy};
 
@@ -32,6 +33,8 @@ enum Section {
     Test,
     /// Documentation, with its links.
     Docs,
+    /// Simulated clusters.
+    Sim,
     /// `etcdctl` on Cairn and on a real etcd.
     Etcdctl,
     /// Random scripts against a real etcd.
@@ -101,6 +104,7 @@ impl Section {
                 run(docs.env("RUSTDOCFLAGS", flags))?;
                 Ok(Outcome::Passed)
             }
+            Self::Sim => Sim::run_short(workspace),
             Self::Etcdctl => interruptible(Etcdctl::default().run(workspace)),
             Self::Differential => interruptible(Differential::short().run(workspace)),
             Self::Crash => interruptible(Crash::short().run(workspace)),

@@ -107,6 +107,11 @@ impl FaultDisk {
         self.lock().script.insert(operation, fault);
     }
 
+    /// Lets nothing more go wrong.
+    pub fn clear_script(&self) {
+        self.lock().script.clear();
+    }
+
     /// The operations so far, in order.
     #[must_use]
     pub fn history(&self) -> Vec<Operation> {

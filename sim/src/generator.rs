@@ -1,0 +1,353 @@
+//! Schedules from seeds.
+
+use cairn_history::{
+    ClientId, Compare, Comparison, DeleteRequest, KeyRange, MemberId, Operand, PutRequest,
+    RangeRequest, Request, TxnOp, TxnRequest, WatchRequest,
+};
+
+use crate::chance::Chance;
+use crate::profile::{Asked, Fault, Profile};
+use crate::schedule::{
+    Action, Ask, Cluster, Direction, Leaves, Millis, Schedule, Step, WatchFrom, Whom,
+};
+
+/// When clients begin: an election may take that long.
+const FIRST_ASK: u64 = 500;
+/// When faults begin.
+const FIRST_FAULT: u64 = 1500;
+/// Watchers have numbers from here on.
+const FIRST_WATCHER: u32 = 500;
+
+/// The schedule of a scenario that follows from a seed.
+#[must_use]
+pub fn generate(profile: &Profile, seed: u64) -> Schedule {
+    let mut steps = Vec::new();
+    for client in 0..profile.clients {
+        asks(profile, seed, ClientId(client), &mut steps);
+    }
+    for watcher in 0..profile.watchers {
+        watches(profile, seed, ClientId(FIRST_WATCHER + watcher), &mut steps);
+    }
+    faults(profile, seed, &mut steps);
+    steps.sort_by_key(|step| step.at);
+    Schedule {
+        cluster: Cluster {
+            seed,
+            members: profile.members,
+            ends: Millis(profile.ends),
+        },
+        steps,
+    }
+}
+
+fn asks(profile: &Profile, seed: u64, client: ClientId, steps: &mut Vec<Step>) {
+    let mut chance = Chance::new(seed, &format!("asks of {client}"));
+    let mut writer = Writer {
+        chance: &mut chance,
+        keys: profile.keys,
+        client,
+        values: 0,
+    };
+    let mut at = FIRST_ASK;
+    loop {
+        at += writer.chance.between(profile.ask_gap.0, profile.ask_gap.1);
+        if at >= profile.ends {
+            return;
+        }
+        if let Some(asked) = writer.chance.weighted(profile.asks) {
+            let what = writer.ask(*asked);
+            steps.push(step(at, Action::Ask { client, what }));
+        }
+    }
+}
+
+fn watches(profile: &Profile, seed: u64, client: ClientId, steps: &mut Vec<Step>) {
+    let mut chance = Chance::new(seed, &format!("watches of {client}"));
+    let mut at = chance.below(profile.ends / 4);
+    let mut watches = false;
+    while at < profile.ends {
+        let action = match chance.below(10) {
+            0 => Action::Disconnect { client },
+            1..=5 if watches => Action::AskProgress { client },
+            _ => {
+                watches = true;
+                watch(&mut chance, profile.keys, client)
+            }
+        };
+        steps.push(step(at, action));
+        at += chance.between(200, profile.ends / 5);
+    }
+}
+
+fn watch(chance: &mut Chance, keys: u64, client: ClientId) -> Action {
+    let what = WatchRequest {
+        prev_kv: chance.percent(50),
+        no_put: chance.percent(8),
+        no_delete: chance.percent(12),
+        progress_notify: chance.percent(30),
+        fragment: chance.percent(40),
+        ..WatchRequest::new(range(chance, keys))
+    };
+    let from = match chance.below(10) {
+        0..=4 => WatchFrom::Now,
+        5..=8 => WatchFrom::Back(signed(chance.below(30))),
+        _ => WatchFrom::Ahead(signed(chance.between(1, 10))),
+    };
+    let slow = chance.percent(30);
+    let pace = Millis(if slow { chance.between(50, 1500) } else { 0 });
+    Action::Watch {
+        client,
+        what,
+        from,
+        pace,
+    }
+}
+
+fn faults(profile: &Profile, seed: u64, steps: &mut Vec<Step>) {
+    let mut chance = Chance::new(seed, "faults");
+    let mut at = FIRST_FAULT;
+    loop {
+        at += chance.between(profile.fault_gap.0, profile.fault_gap.1);
+        if at >= profile.ends {
+            return;
+        }
+        let Some(fault) = chance.weighted(profile.faults) else {
+            return;
+        };
+        if *fault == Fault::CrashAll {
+            for number in 1..=profile.members {
+                let action = Action::Crash {
+                    whom: Whom::member(number),
+                    leaves: leaves(&mut chance),
+                    down: Millis(chance.between(100, 2000)),
+                };
+                steps.push(step(at + chance.below(20), action));
+            }
+        } else {
+            let action = action(*fault, &mut chance, profile.members);
+            steps.push(step(at, action));
+        }
+    }
+}
+
+fn action(fault: Fault, chance: &mut Chance, members: u64) -> Action {
+    let whom = if chance.percent(40) {
+        Whom::Leader
+    } else {
+        Whom::member(chance.between(1, members))
+    };
+    let lasts = Millis(chance.between(100, 4000));
+    match fault {
+        Fault::Crash | Fault::CrashAll => Action::Crash {
+            whom,
+            leaves: leaves(chance),
+            down: lasts,
+        },
+        Fault::CrashAtWrite => Action::CrashAtWrite {
+            whom,
+            after: chance.below(12),
+            leaves: leaves(chance),
+            down: lasts,
+        },
+        Fault::DiskFails => Action::DiskFails {
+            whom,
+            after: chance.below(12),
+            down: lasts,
+        },
+        Fault::DiskStalls => Action::DiskStalls { whom, takes: lasts },
+        Fault::CommitFails => Action::CommitFails { whom },
+        Fault::LateCommits => Action::LateCommits { whom, lasts },
+        Fault::SlowApply => Action::SlowApply {
+            whom,
+            each: Millis(chance.between(1, 300)),
+            lasts,
+        },
+        Fault::Pause => Action::Pause { whom, lasts },
+        Fault::ClockBack => Action::ClockBack {
+            whom,
+            by: Millis(chance.between(100, 20_000)),
+        },
+        Fault::Ticks => Action::Ticks {
+            whom,
+            percent: chance.between(50, 200),
+        },
+        Fault::Isolate => Action::Isolate { whom, lasts },
+        Fault::OneWay => Action::OneWay {
+            whom,
+            lost: if chance.percent(50) {
+                Direction::In
+            } else {
+                Direction::Out
+            },
+            lasts,
+        },
+        Fault::Split => Action::Split { lasts },
+        Fault::Weather => Action::Weather {
+            lost: chance.below(30),
+            twice: chance.below(20),
+            delay: Millis(chance.between(1, 400)),
+            lasts,
+        },
+        Fault::Transfer => Action::Transfer {
+            to: MemberId(chance.between(1, members)),
+        },
+    }
+}
+
+fn leaves(chance: &mut Chance) -> Leaves {
+    match chance.below(8) {
+        0..=2 => Leaves::Nothing,
+        3 => Leaves::Everything,
+        4 => Leaves::First(usize::try_from(chance.below(6)).unwrap_or(0)),
+        _ => Leaves::Some,
+    }
+}
+
+/// Makes up requests of one client; no value is written twice.
+struct Writer<'a> {
+    chance: &'a mut Chance,
+    keys: u64,
+    client: ClientId,
+    values: u32,
+}
+
+impl Writer<'_> {
+    fn ask(&mut self, asked: Asked) -> Ask {
+        match asked {
+            Asked::Put => Ask::Plain(Request::Put(self.put())),
+            Asked::Get => Ask::Plain(Request::get(self.key())),
+            Asked::GetHere => {
+                let mut read = RangeRequest::new(KeyRange::One(self.key().into()));
+                read.serializable = true;
+                Ask::Plain(Request::Range(read))
+            }
+            Asked::Range => {
+                let mut read = RangeRequest::new(range(self.chance, self.keys));
+                let limit = usize::try_from(self.chance.below(4)).unwrap_or(0);
+                read.limit = (limit > 0).then_some(limit);
+                Ask::Plain(Request::Range(read))
+            }
+            Asked::Delete => Ask::Plain(Request::DeleteRange(self.delete(false))),
+            Asked::DeleteRange => Ask::Plain(Request::DeleteRange(self.delete(true))),
+            Asked::Swap => Ask::Swap {
+                key: self.key(),
+                value: self.value(),
+            },
+            Asked::Txn => Ask::Plain(Request::Txn(self.txn())),
+            Asked::ReadBack => Ask::ReadBack {
+                range: range(self.chance, self.keys),
+                by: signed(self.chance.below(15)),
+            },
+            Asked::WriteAndReadBack => Ask::WriteAndReadBack {
+                key: self.key(),
+                value: self.value(),
+                range: range(self.chance, self.keys),
+                by: signed(self.chance.below(15)),
+            },
+            Asked::Compact => Ask::Compact {
+                keep: signed(self.chance.below(12)),
+            },
+        }
+    }
+
+    fn key(&mut self) -> String {
+        key(self.chance.below(self.keys))
+    }
+
+    fn value(&mut self) -> String {
+        self.values += 1;
+        format!("{}.{}", self.client, self.values)
+    }
+
+    fn put(&mut self) -> PutRequest {
+        let mut put = PutRequest::new(self.key(), self.value());
+        put.prev_kv = self.chance.percent(25);
+        if self.chance.percent(4) {
+            put.ignore_value = true;
+            put.value = "".into();
+        }
+        put
+    }
+
+    fn delete(&mut self, many: bool) -> DeleteRequest {
+        let mut delete = DeleteRequest::new(if many {
+            range(self.chance, self.keys)
+        } else {
+            KeyRange::One(self.key().into())
+        });
+        delete.prev_kv = self.chance.percent(40);
+        delete
+    }
+
+    /// Compares one key; writes two others, or reads.
+    fn txn(&mut self) -> TxnRequest {
+        let of = self.key();
+        let operand = match self.chance.below(3) {
+            0 => Operand::Version(signed(self.chance.below(4))),
+            1 => Operand::Create(0),
+            _ => Operand::Value(of.as_str().into()),
+        };
+        let is = match self.chance.below(3) {
+            0 => Comparison::Equal,
+            1 => Comparison::Greater,
+            _ => Comparison::NotEqual,
+        };
+        let first = self.chance.below(self.keys);
+        let second = (first + 1) % self.keys;
+        let put = |writer: &mut Self, number| {
+            let mut put = PutRequest::new(key(number), writer.value());
+            put.prev_kv = writer.chance.percent(30);
+            TxnOp::Put(put)
+        };
+        let mut success = vec![put(self, first)];
+        if second != first {
+            success.push(if self.chance.percent(60) {
+                put(self, second)
+            } else {
+                let one = KeyRange::One(key(second).into());
+                TxnOp::DeleteRange(DeleteRequest::new(one))
+            });
+        }
+        let all = TxnOp::Range(RangeRequest::new(KeyRange::all()));
+        success.push(all.clone());
+        let failure = if self.chance.percent(50) {
+            vec![all]
+        } else {
+            vec![put(self, first)]
+        };
+        TxnRequest {
+            compares: vec![Compare {
+                range: KeyRange::One(of.into()),
+                is,
+                operand,
+            }],
+            success,
+            failure,
+        }
+    }
+}
+
+fn key(number: u64) -> String {
+    format!("k{number}")
+}
+
+fn range(chance: &mut Chance, keys: u64) -> KeyRange {
+    let first = chance.below(keys);
+    match chance.below(5) {
+        0 | 1 => KeyRange::One(key(first).into()),
+        2 => KeyRange::all(),
+        3 => KeyRange::From(key(first).into()),
+        _ => KeyRange::Span(key(first).into(), key(first + chance.between(1, 3)).into()),
+    }
+}
+
+const fn step(at: u64, action: Action) -> Step {
+    Step {
+        at: Millis(at),
+        action,
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

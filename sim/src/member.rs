@@ -1,0 +1,269 @@
+//! One member: what survives a crash, and the production code that runs on it until the next one.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use cairn_backend::{Backend, BackendOptions, MemoryEngine};
+use cairn_consensus::disk::{CrashOutcome, Disk, FaultDisk, Survival};
+use cairn_consensus::wal::WalOptions;
+use cairn_consensus::{ClusterId, Entry, FirstMember, Identity, LogIndex, Node, NodeOptions};
+use cairn_history::{ClientId, MemberId, OpId, Time};
+use cairn_mvcc::{Change, Store};
+use cairn_proto::raftpb;
+use cairn_replica::apply::{Applier, ConfChangeDone};
+use cairn_replica::consensus::{Consensus, Effects, Proposal, Waiter};
+use cairn_replica::membership;
+use cairn_replica::request_ids::{RequestId, RequestIds};
+use cairn_watch::{Hub, StreamId};
+
+use crate::planted::{self, Planted};
+use crate::schedule::Leaves;
+use crate::watching::{PastOf, Queue, QueueSink};
+
+/// Small segments, so that a run has many.
+const SEGMENT_BYTES: u64 = 64 << 10;
+
+/// When the simulated world began, in milliseconds since the epoch.
+const EPOCH_MILLIS: u64 = 1_700_000_000_000;
+
+/// A handle to a call that a member answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) op: OpId,
+    /// Set when the client has given up.
+    pub(crate) left: Rc<Cell<bool>>,
+}
+
+impl Waiter for Ticket {
+    fn has_left(&self) -> bool {
+        self.left.get()
+    }
+}
+
+/// What comes to the consensus loop.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Propose(RequestId, Proposal, Ticket),
+    Read(Ticket),
+    Message(Box<raftpb::Message>),
+    Answer(ConfChangeDone),
+    TransferTo(cairn_consensus::MemberId),
+    Tick,
+}
+
+/// What a turn hands to the apply loop.
+#[derive(Debug, Default)]
+pub(crate) struct Committed {
+    pub(crate) waiting: Vec<(RequestId, Ticket)>,
+    pub(crate) entries: VecDeque<Entry>,
+}
+
+/// A client's stream at a member.
+pub(crate) struct Stream {
+    pub(crate) client: ClientId,
+    /// Which of the client's streams it is.
+    pub(crate) streams: u64,
+    pub(crate) queue: Rc<RefCell<Queue>>,
+    /// How long the client takes over a message, in nanoseconds.
+    pub(crate) pace: u64,
+    /// The next message arrives no earlier: a stream keeps its order.
+    pub(crate) not_before: Time,
+    pub(crate) draining: bool,
+}
+
+/// The production code of a member, from a start to the next crash.
+pub(crate) struct Life {
+    pub(crate) consensus: Consensus<Ticket, Ticket>,
+    pub(crate) applier: Applier,
+    pub(crate) store: Store,
+    pub(crate) hub: Hub<PastOf, QueueSink>,
+    pub(crate) request_ids: Arc<RequestIds>,
+    pub(crate) inbox: Vec<Input>,
+    pub(crate) to_apply: VecDeque<Committed>,
+    pub(crate) waiting: HashMap<RequestId, Ticket>,
+    /// Reads that go on when an index is applied.
+    pub(crate) confirmed: Vec<(LogIndex, Vec<Ticket>)>,
+    pub(crate) changes: VecDeque<Vec<Change>>,
+    /// Changes were dropped since the hub last looked.
+    pub(crate) dropped: bool,
+    pub(crate) streams: BTreeMap<StreamId, Stream>,
+    /// When each loop is done with what it does.
+    pub(crate) free_at: BTreeMap<Loop, Time>,
+    /// Loops that will run.
+    pub(crate) woken: BTreeMap<Loop, Time>,
+}
+
+/// The loops that stand for a member's threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Loop {
+    Consensus,
+    Apply,
+    Watch,
+    House,
+    Commit,
+}
+
+/// A member.
+pub(crate) struct Member {
+    pub(crate) id: MemberId,
+    pub(crate) disk: FaultDisk,
+    pub(crate) engine: MemoryEngine,
+    /// Counts starts and crashes: what was meant for an earlier life is dropped.
+    pub(crate) lives: u64,
+    pub(crate) life: Option<Box<Life>>,
+    pub(crate) paused_until: Time,
+    /// Nanoseconds between two ticks.
+    pub(crate) tick: u64,
+    /// How far its wall clock is behind, in milliseconds.
+    pub(crate) clock_behind: u64,
+    /// What the next write takes beyond the usual, in nanoseconds.
+    pub(crate) stall: u64,
+    pub(crate) slow_apply: (u64, Time),
+    pub(crate) no_commits_before: Time,
+    /// What a power cut in the middle of an operation will leave, and for how long.
+    pub(crate) cut: Option<(Leaves, u64)>,
+}
+
+impl Member {
+    /// A member of a cluster of `members`, which has never run.
+    pub(crate) fn create(id: MemberId, members: u64, seed: u64) -> Result<Self> {
+        let disk = FaultDisk::new(seed ^ id.0.wrapping_mul(0x9E37_79B9));
+        let first: Vec<FirstMember> = (1..=members).map(first_member).collect::<Result<_>>()?;
+        let identity = Identity {
+            cluster: ClusterId::new(0xC1),
+            member: raft_id(id)?,
+        };
+        Node::create(Arc::new(disk.clone()), identity, &first, &options(0))?;
+        Ok(Self {
+            id,
+            disk,
+            engine: MemoryEngine::new(),
+            lives: 0,
+            life: None,
+            paused_until: Time(0),
+            tick: 100_000_000,
+            clock_behind: 0,
+            stall: 0,
+            slow_apply: (0, Time(0)),
+            no_commits_before: Time(0),
+            cut: None,
+        })
+    }
+
+    /// Starts it on what its disks hold.
+    pub(crate) fn start(&mut self, now: Time, seed: u64, planted: Option<Planted>) -> Result<()> {
+        self.lives += 1;
+        let backend = Backend::open(self.engine.clone(), BackendOptions::default())?;
+        let store = Store::restore(backend).context("restoring the store")?;
+        let applier = Applier::restore(store.clone()).context("restoring what was applied")?;
+        let members = applier.membership();
+        let options = NodeOptions {
+            applied: applier.applied(),
+            conf_state: members.load().conf_state(),
+            ..options(seed)
+        };
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let node = Node::open(planted::disk(planted, disk), &options).context("opening the log")?;
+        let millis = EPOCH_MILLIS + now.0 / 1_000_000 - self.clock_behind;
+        let request_ids = Arc::new(RequestIds::new(raft_id(self.id)?, millis));
+        let past = PastOf {
+            store: store.clone(),
+            planted,
+        };
+        self.life = Some(Box::new(Life {
+            consensus: Consensus::new(node, Arc::clone(&request_ids)),
+            applier,
+            hub: Hub::new(past, store.current()),
+            store,
+            request_ids,
+            inbox: Vec::new(),
+            to_apply: VecDeque::new(),
+            waiting: HashMap::new(),
+            confirmed: Vec::new(),
+            changes: VecDeque::new(),
+            dropped: false,
+            streams: BTreeMap::new(),
+            free_at: BTreeMap::new(),
+            woken: BTreeMap::new(),
+        }));
+        Ok(())
+    }
+
+    /// Ends its life as a power cut does.
+    pub(crate) fn crash(&mut self, leaves: Leaves) -> CrashOutcome {
+        self.lives += 1;
+        self.life = None;
+        self.stall = 0;
+        self.cut = None;
+        self.disk.crash(match leaves {
+            Leaves::Nothing => Survival::Nothing,
+            Leaves::Everything => Survival::Everything,
+            Leaves::First(count) => Survival::Prefix(count),
+            Leaves::Some => Survival::Random,
+        })
+    }
+}
+
+impl Life {
+    /// Runs the consensus loop once: takes all that waits, and turns until nothing is left to do.
+    pub(crate) fn turn(&mut self) -> Result<Vec<Effects<Ticket, Ticket>>> {
+        for input in std::mem::take(&mut self.inbox) {
+            match input {
+                Input::Propose(id, proposal, ticket) => {
+                    self.consensus.propose(id, proposal, ticket);
+                }
+                Input::Read(ticket) => {
+                    // One that is turned away hears nothing, and gives up.
+                    self.consensus.read(ticket);
+                }
+                Input::Message(message) => self.consensus.step(*message),
+                Input::Answer(done) => {
+                    // What raft refuses is not done.
+                    let _ = self.consensus.answer(done.index, done.accepted.as_ref());
+                }
+                Input::TransferTo(member) => self.consensus.transfer_leader(member),
+                Input::Tick => self.consensus.tick(),
+            }
+        }
+        let mut turns = Vec::new();
+        loop {
+            turns.push(self.consensus.turn()?);
+            if !self.consensus.has_work() {
+                return Ok(turns);
+            }
+        }
+    }
+}
+
+/// The number that raft knows a member by.
+pub(crate) fn raft_id(id: MemberId) -> Result<cairn_consensus::MemberId> {
+    cairn_consensus::MemberId::from_wire(id.0).context("members are numbered from 1")
+}
+
+fn first_member(number: u64) -> Result<FirstMember> {
+    let member = membership::Member {
+        id: number,
+        peer_urls: vec![format!("http://m{number}:2380")],
+        is_learner: false,
+        name: format!("m{number}"),
+        client_urls: Vec::new(),
+    };
+    Ok(FirstMember {
+        id: raft_id(MemberId(number))?,
+        context: member.to_json(),
+    })
+}
+
+fn options(seed: u64) -> NodeOptions {
+    NodeOptions {
+        wal: WalOptions {
+            segment_bytes: SEGMENT_BYTES,
+            ..WalOptions::default()
+        },
+        seed,
+        ..NodeOptions::default()
+    }
+}

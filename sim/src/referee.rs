@@ -1,0 +1,120 @@
+//! What must hold at every step of a run, whatever clients see.
+//!
+//! 1. A term has one leader.
+//! 2. A place in the log is committed once: whatever any member hands out for it, in any life, is
+//!    the same entry.
+//! 3. A revision is the same change on every member that applies it, in any life.
+//! 4. A request is answered the same by every member that applies it.
+
+use std::collections::BTreeMap;
+
+use cairn_consensus::{Entry, LogIndex, Role, Status};
+use cairn_history::MemberId;
+use cairn_mvcc::{Change, Revision};
+use cairn_replica::apply::Applied;
+
+use crate::trace::Digest;
+
+/// A broken rule, and how.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Violation(
+    /// In plain words.
+    pub String,
+);
+
+/// What the referee has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Referee {
+    leaders: BTreeMap<u64, MemberId>,
+    committed: BTreeMap<LogIndex, (u64, u64)>,
+    changes: BTreeMap<Revision, u64>,
+    replies: BTreeMap<u64, u64>,
+}
+
+impl Referee {
+    /// Sees where a member stands.
+    pub(crate) fn see_status(
+        &mut self,
+        member: MemberId,
+        status: &Status,
+    ) -> Result<(), Violation> {
+        if status.leadership.role != Role::Leader {
+            return Ok(());
+        }
+        let term = status.leadership.term.get();
+        let leader = *self.leaders.entry(term).or_insert(member);
+        if leader == member {
+            return Ok(());
+        }
+        Err(Violation(format!(
+            "term {term} has two leaders, {leader} and {member}"
+        )))
+    }
+
+    /// Sees entries that a member hands out as committed.
+    pub(crate) fn see_committed(
+        &mut self,
+        member: MemberId,
+        entries: &[Entry],
+    ) -> Result<(), Violation> {
+        for entry in entries {
+            let seen = (entry.term.get(), Digest::of(&entry.kind));
+            let first = *self.committed.entry(entry.index).or_insert(seen);
+            if first != seen {
+                return Err(Violation(format!(
+                    "entry {} was committed in term {}, and at {member} it is another one of term \
+                     {}: something committed was lost",
+                    entry.index, first.0, seen.0
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees what applying did at a member.
+    pub(crate) fn see_applied(
+        &mut self,
+        member: MemberId,
+        applied: &Applied,
+    ) -> Result<(), Violation> {
+        for changes in changes_by_revision(&applied.changes) {
+            let Some(revision) = changes.first().map(|change| change.at.main) else {
+                continue;
+            };
+            // What a change replaced is known no more once it is compacted.
+            let seen: Vec<_> = changes
+                .iter()
+                .map(|it| (it.kind, &it.key, &it.kv, it.at, it.created))
+                .collect();
+            let seen = Digest::of(&seen);
+            if *self.changes.entry(revision).or_insert(seen) != seen {
+                return Err(Violation(format!(
+                    "revision {revision:?} at {member} is not what it was at another member, or \
+                     before"
+                )));
+            }
+        }
+        for (id, reply) in &applied.replies {
+            let seen = Digest::of(reply);
+            if *self.replies.entry(id.to_wire()).or_insert(seen) != seen {
+                return Err(Violation(format!(
+                    "request {:x} is answered by {member} as by no other member: {reply:?}",
+                    id.to_wire()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The last entry that any member handed out as committed.
+    pub(crate) fn last_committed(&self) -> LogIndex {
+        self.committed
+            .last_key_value()
+            .map_or(LogIndex::ZERO, |(index, _)| *index)
+    }
+}
+
+fn changes_by_revision(changes: &[Change]) -> impl Iterator<Item = &[Change]> {
+    changes.chunk_by(|one, other| one.at.main == other.at.main)
+}
