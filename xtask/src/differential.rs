@@ -5,6 +5,7 @@
 //! with both answers.
 
 mod answer;
+mod auth;
 mod generator;
 mod known;
 mod player;
@@ -39,6 +40,9 @@ pub(crate) struct Differential {
     /// Start no further script after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<u64>,
+    /// Scripts of users, roles and tokens instead.
+    #[arg(long)]
+    auth: bool,
     /// End after so many differences.
     #[arg(long, default_value_t = 1, value_name = "COUNT")]
     differences: u64,
@@ -58,6 +62,7 @@ impl Differential {
             seed: 1,
             steps: 120,
             seconds: Some(60),
+            auth: false,
             differences: 1,
             etcd: None,
             server: None,
@@ -90,11 +95,13 @@ impl Differential {
             if longest.is_some_and(|longest| start.elapsed() >= longest) {
                 break;
             }
-            let script = generator::script(seed, self.steps, arena.real_version);
-            if let Some(difference) = arena.compare(&script).await? {
-                println!("seed {seed}: a difference; looking for the shortest script");
-                let (script, difference) = shrink::shrink(&arena, script, difference).await?;
-                println!("{}", difference.show(&arena, &script));
+            if self.auth {
+                if let Some(difference) = auth::compare(&arena, seed, self.steps).await? {
+                    println!("seed {seed}: a difference\n{}", difference.show());
+                    differences += 1;
+                }
+            } else if let Some(difference) = self.compare_kv(&arena, seed).await? {
+                println!("{difference}");
                 differences += 1;
             }
             played += 1;
@@ -112,6 +119,19 @@ impl Differential {
         } else {
             Outcome::Failed
         })
+    }
+}
+
+impl Differential {
+    /// Plays the script of a seed; a difference is told as text.
+    async fn compare_kv(&self, arena: &Arena, seed: u64) -> Result<Option<String>> {
+        let script = generator::script(seed, self.steps, arena.real_version);
+        let Some(difference) = arena.compare(&script).await? else {
+            return Ok(None);
+        };
+        println!("seed {seed}: a difference; looking for the shortest script");
+        let (script, difference) = shrink::shrink(arena, script, difference).await?;
+        Ok(Some(difference.show(arena, &script)))
     }
 }
 

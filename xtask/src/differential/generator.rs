@@ -48,11 +48,7 @@ const TOO_MANY_OPS: usize = 129;
 /// A script of so many steps for servers that stand for at least this version; the same seed gives
 /// the same script.
 pub(super) fn script(seed: u64, steps: usize, version: ApiVersion) -> Vec<Step> {
-    let mut generator = Generator {
-        rng: SmallRng::seed_from_u64(seed),
-        version,
-        steps_done: 0,
-    };
+    let mut generator = Generator::new(seed, version);
     let mut script: Vec<Step> = (0..steps).map(|_| generator.step()).collect();
     script.push(Step::Range(RangeRequest {
         key: vec![0].into(),
@@ -71,13 +67,25 @@ fn compacts_at_zero(step: &Step) -> bool {
     matches!(step, Step::Compact(compact) if compact.revision == 0)
 }
 
-struct Generator {
+pub(super) struct Generator {
     rng: SmallRng,
     version: ApiVersion,
     steps_done: i64,
 }
 
 impl Generator {
+    pub(super) fn new(seed: u64, version: ApiVersion) -> Self {
+        Self {
+            rng: SmallRng::seed_from_u64(seed),
+            version,
+            steps_done: 0,
+        }
+    }
+
+    pub(super) const fn rng(&mut self) -> &mut SmallRng {
+        &mut self.rng
+    }
+
     fn step(&mut self) -> Step {
         self.steps_done += 1;
         match self.rng.random_range(0..100) {
@@ -107,7 +115,7 @@ impl Generator {
     }
 
     /// True once in `of` times.
-    fn rarely(&mut self, of: u32) -> bool {
+    pub(super) fn rarely(&mut self, of: u32) -> bool {
         self.rng.random_ratio(1, of)
     }
 
@@ -150,7 +158,7 @@ impl Generator {
         }
     }
 
-    fn put(&mut self) -> PutRequest {
+    pub(super) fn put(&mut self) -> PutRequest {
         let ignore_value = self.rarely(12);
         let value_too = !ignore_value || self.rarely(4);
         PutRequest {
@@ -167,7 +175,7 @@ impl Generator {
         }
     }
 
-    fn delete(&mut self) -> DeleteRangeRequest {
+    pub(super) fn delete(&mut self) -> DeleteRangeRequest {
         DeleteRangeRequest {
             key: self.key(),
             range_end: self.range_end(),
@@ -185,7 +193,7 @@ impl Generator {
         delete
     }
 
-    fn range(&mut self) -> RangeRequest {
+    pub(super) fn range(&mut self) -> RangeRequest {
         let mut range = RangeRequest {
             key: self.key(),
             range_end: self.range_end(),
@@ -223,7 +231,7 @@ impl Generator {
         range
     }
 
-    fn txn(&mut self, nesting: u32) -> TxnRequest {
+    pub(super) fn txn(&mut self, nesting: u32) -> TxnRequest {
         let compares = self.rng.random_range(0..3);
         TxnRequest {
             compare: (0..compares).map(|_| self.compare()).collect(),
