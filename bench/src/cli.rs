@@ -12,6 +12,7 @@ use cairn_bench::scenario::{Consistency, Transfer};
 use cairn_bench::server_command::Ending;
 use cairn_bench::server_process::ServerProcess;
 use cairn_bench::tls::TlsArgs;
+use cairn_bench::user::UserArgs;
 use clap::{Args, Parser, Subcommand};
 
 /// How long is measured unless said otherwise.
@@ -47,6 +48,8 @@ pub(crate) struct Cli {
     pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
+    #[command(flatten)]
+    pub(crate) user: UserArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::endpoint::Endpoint;
 use crate::framing::{FrameError, Frames};
-use crate::tls;
+use crate::{tls, user};
 
 /// What one stream may send us before we read: a 100,000-key answer fits.
 const STREAM_WINDOW: u32 = 64 << 20;
@@ -42,6 +42,8 @@ pub enum Method {
     Watch,
     /// `Maintenance.Status`
     Status,
+    /// `Auth.Authenticate`
+    Authenticate,
 }
 
 impl Method {
@@ -53,6 +55,7 @@ impl Method {
             Self::Txn => "/etcdserverpb.KV/Txn",
             Self::Watch => "/etcdserverpb.Watch/Watch",
             Self::Status => "/etcdserverpb.Maintenance/Status",
+            Self::Authenticate => "/etcdserverpb.Auth/Authenticate",
         })
     }
 }
@@ -63,6 +66,8 @@ pub struct Connection {
     send: SendRequest<Bytes>,
     scheme: Scheme,
     authority: Authority,
+    /// What says who calls, if anybody does.
+    token: Option<HeaderValue>,
 }
 
 /// Begins HTTP/2, and drives it in a task.
@@ -88,7 +93,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`CallError::Connect`] or [`CallError::Transport`].
+    /// [`CallError::Connect`] or [`CallError::Transport`], or that the login is refused.
     pub async fn open(endpoint: Endpoint) -> Result<Self, CallError> {
         let connect = |source| CallError::Connect { endpoint, source };
         let socket = TcpStream::connect(endpoint.address())
@@ -105,11 +110,17 @@ impl Connection {
         } else {
             (speak(socket).await?, Scheme::HTTP)
         };
-        Ok(Self {
+        let mut connection = Self {
             send,
             scheme,
             authority,
-        })
+            token: None,
+        };
+        if let Some(login) = user::login() {
+            let answer = connection.fetch(Method::Authenticate, login).await?;
+            connection.token = user::token(&answer);
+        }
+        Ok(connection)
     }
 
     /// Makes a call whose answer only counts: returns the number of bytes in it.
@@ -186,9 +197,12 @@ impl Connection {
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
         let headers = request.headers_mut();
-        headers.reserve(2);
+        headers.reserve(3);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(TE, HeaderValue::from_static("trailers"));
+        if let Some(token) = &self.token {
+            headers.insert("token", token.clone());
+        }
         request
     }
 }

@@ -34,4 +34,5 @@ pub mod server_command;
 pub mod server_process;
 pub mod template;
 pub mod tls;
+pub mod user;
 pub mod wire;

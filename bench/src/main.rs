@@ -31,8 +31,10 @@ fn main() -> Result<()> {
         svg,
         quiet,
         tls,
+        user,
     } = Cli::parse();
     tls.apply()?;
+    user.apply();
     interrupt::end_servers_on_signal()?;
     let progress = if quiet {
         Progress::Quiet
