@@ -124,6 +124,9 @@ impl Probe for MemberProbe {
                 .compaction_point()
                 .map_or(-1, CompactionPoint::to_wire),
         );
+        metrics
+            .debugging_auth_revision
+            .set(number(member.auth.rules().revision().get()));
         metrics.debugging_mvcc_keys_total.set(count(store.keys()));
         metrics
             .server_quota_backend_bytes
