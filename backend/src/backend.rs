@@ -153,7 +153,7 @@ impl Backend {
             shared: Arc::new(shared),
         };
         let ours = backend.read().and_then(|view| Applied::read(&view));
-        backend.discard_received(ours.map_err(OpenError::Read)?)?;
+        backend.discard_all_received(ours.map_err(OpenError::Read)?)?;
         Ok(backend)
     }
 
@@ -295,11 +295,11 @@ impl Backend {
         Ok(snapshot.map(|snapshot| ReadTx::of(snapshot, engine)))
     }
 
-    /// Deletes the received databases up to `applied`, which nobody will install.
+    /// Deletes a received database, if it is there: for whoever finds that nobody will install it.
     ///
     /// # Errors
     ///
-    /// If files cannot be deleted.
+    /// If its file cannot be deleted.
     pub fn discard_received(&self, applied: Applied) -> Result<(), OpenError> {
         self.shared.engine().discard_received(applied)
     }
@@ -357,7 +357,7 @@ impl Backend {
         if behind {
             self.begin_install(log_begins_after)?.end();
         }
-        self.discard_received(Applied::MAX)?;
+        self.discard_all_received(Applied::MAX)?;
         Ok(behind.then_some(log_begins_after))
     }
 
@@ -436,6 +436,12 @@ impl Backend {
             shared.signal.due();
         }
         Ok(())
+    }
+
+    /// Deletes all received databases up to a place.
+    fn discard_all_received(&self, upto: Applied) -> Result<(), OpenError> {
+        let mut received = self.received().into_iter().filter(|it| *it <= upto);
+        received.try_for_each(|it| self.discard_received(it))
     }
 
     /// Shows readers another engine, and nothing buffered.

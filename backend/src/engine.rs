@@ -114,11 +114,11 @@ pub trait Engine: Send + Sync + 'static {
     /// before.
     fn install(&self, applied: Applied) -> Result<Arc<dyn Engine>, InstallError>;
 
-    /// Deletes the finished databases up to `applied`.
+    /// Deletes a finished database, if it is there.
     ///
     /// # Errors
     ///
-    /// If files cannot be deleted.
+    /// If its file cannot be deleted.
     fn discard_received(&self, applied: Applied) -> Result<(), OpenError>;
 }
 

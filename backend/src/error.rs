@@ -186,6 +186,9 @@ pub enum ReceiveError {
     /// The new file could not be written.
     #[error("cannot write the received database")]
     Write(#[from] CommitError),
+    /// Others were received and neither installed nor discarded.
+    #[error("too many received databases wait to be installed")]
+    TooMany,
 }
 
 /// Installing a received database. Except for [`InstallError::Poisoned`] and

@@ -17,6 +17,7 @@ use crate::engine::{
 use crate::error::{
     CommitError, DefragmentError, InstallError, OpenError, ReadError, ReceiveError, SnapshotError,
 };
+use crate::receiver::RECEIVED_MAX;
 use crate::table::{PerTable, Table};
 
 type Tables = PerTable<OrdMap<Bytes, Bytes>>;
@@ -186,10 +187,7 @@ impl Engine for MemoryEngine {
     }
 
     fn discard_received(&self, applied: Applied) -> Result<(), OpenError> {
-        self.disk
-            .lock()
-            .received
-            .retain(|other, _| *other > applied);
+        self.disk.lock().received.remove(&applied);
         Ok(())
     }
 }
@@ -211,7 +209,11 @@ impl Incoming for MemoryIncoming {
 
     fn finish(self: Box<Self>, applied: Applied) -> Result<(), ReceiveError> {
         let Self { disk, file } = *self;
-        disk.lock().received.insert(applied, file);
+        let mut disk = disk.lock();
+        if disk.received.len() >= RECEIVED_MAX && !disk.received.contains_key(&applied) {
+            return Err(ReceiveError::TooMany);
+        }
+        disk.received.insert(applied, file);
         Ok(())
     }
 }

@@ -7,6 +7,9 @@ use crate::error::{ReceiveError, TransferError};
 use crate::table::Table;
 use crate::transfer::{Checksum, Chunk, Totals, TransferHeader};
 
+/// How many received databases may wait to be installed: one is usual, and a second that overtakes it.
+pub(crate) const RECEIVED_MAX: usize = 4;
+
 /// Builds the database that a [`crate::SnapshotSender`] sends beside the one that is in use.
 ///
 /// Nothing of it is trusted before [`SnapshotReceiver::finish`]: dropped before, or after an error,
@@ -95,7 +98,8 @@ impl SnapshotReceiver {
     ///
     /// # Errors
     ///
-    /// If the last chunk has not come, or nothing can be made durable. All is then as before.
+    /// If the last chunk has not come, too many wait already, or nothing can be made durable. All is
+    /// then as before.
     pub fn finish(self) -> Result<Applied, ReceiveError> {
         let Stage::Ended(header) = self.stage else {
             return Err(TransferError::Incomplete.into());

@@ -42,7 +42,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`InstallError`] if there is none such, or it is damaged, or cannot come after this store.
+    /// [`InstallError`] if there is none such, or it is damaged, or cannot come after this store. If the
+    /// log was not told of it, the caller should discard it
+    /// ([`Backend::discard_received`](cairn_backend::Backend::discard_received)).
     pub fn prepare_install(&self, received: Applied) -> Result<Prepared, InstallError> {
         let view = self.backend().read_received(received)?;
         let view = view.ok_or(InstallError::NotReceived(received))?;

@@ -19,6 +19,7 @@ use crate::engine::{Entry, Incoming};
 use crate::error::{CommitError, InstallError, OpenError, ReceiveError};
 use crate::lmdb::env::Env;
 use crate::lmdb::{Directory, FILE_NAME, LmdbOptions};
+use crate::receiver::RECEIVED_MAX;
 use crate::table::Table;
 
 /// In the names of files that are being received.
@@ -123,20 +124,23 @@ impl Received {
         self.directory
             .sync()
             .map_err(|source| InstallError::Swap(CommitError::Swap(source)))?;
-        drop(files);
-        // What stays is removed at the next start.
-        let _ = self.discard(applied);
+        files.retain(|other, _| {
+            let stays = *other > applied;
+            if !stays {
+                // What cannot be removed now is at the next start.
+                let _ = self.directory.remove(&self.path(*other));
+            }
+            stays
+        });
         Ok(env)
     }
 
-    /// Removes those up to `applied`.
+    /// Removes one, if it is there.
     pub(super) fn discard(&self, applied: Applied) -> Result<(), OpenError> {
         let mut files = self.files.lock();
-        while let Some(first) = files.first_entry()
-            && *first.key() <= applied
-        {
-            self.directory.remove(&self.path(*first.key()))?;
-            first.remove();
+        if files.contains_key(&applied) {
+            self.directory.remove(&self.path(applied))?;
+            files.remove(&applied);
         }
         Ok(())
     }
@@ -198,6 +202,9 @@ impl Incoming for LmdbIncoming {
         let Self { received, env, .. } = &*self;
         let directory = &received.directory;
         let mut files = received.files.lock();
+        if files.len() >= RECEIVED_MAX && !files.contains_key(&applied) {
+            return Err(ReceiveError::TooMany);
+        }
         let name = received.path(applied);
         if let Some(path) = &self.path {
             fs::rename(path, &name).map_err(|source| directory.error(source))?;

@@ -215,6 +215,28 @@ fn what_was_received_whole_outlives_a_crash_until_it_is_overtaken() {
     });
 }
 
+#[test]
+fn what_is_received_and_never_installed_or_discarded_is_bounded() {
+    on_each_engine(|disk| {
+        let leader = MemoryEngine::new().open();
+        let follower = disk.open();
+        let next = |index| {
+            write(&leader, index, 10);
+            receive(&follower, &chunks(leader.send().unwrap()))
+        };
+        for index in 1..=4 {
+            next(index).unwrap();
+        }
+        let refused = next(5).unwrap_err();
+        assert!(matches!(refused, ReceiveError::TooMany), "{refused}");
+        follower.discard_received(applied(2)).unwrap();
+        next(6).unwrap();
+        assert_eq!(follower.received(), [1, 3, 4, 6].map(applied));
+        follower.begin_install(applied(4)).unwrap().end();
+        assert_eq!(follower.received(), [applied(6)]);
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
