@@ -28,13 +28,18 @@ enum Slot {
 impl Cluster {
     /// Starts a cluster of `size` members with further flags, and returns when all serve.
     pub(crate) fn start(size: usize, flags: &[&str]) -> Self {
+        Self::start_over("http", size, flags)
+    }
+
+    /// The same, with peer URLs of this scheme.
+    pub(crate) fn start_over(scheme: &str, size: usize, flags: &[&str]) -> Self {
         // Held all at once, so that they differ.
         let listeners: Vec<_> = (0..size)
             .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
             .collect();
         let urls: Vec<_> = listeners
             .iter()
-            .map(|listener| format!("http://{}", listener.local_addr().unwrap()))
+            .map(|listener| format!("{scheme}://{}", listener.local_addr().unwrap()))
             .collect();
         drop(listeners);
         let names = urls.iter().enumerate();

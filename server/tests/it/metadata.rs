@@ -2,12 +2,15 @@
 
 use cairn_proto::etcdserverpb::WatchCreateRequest;
 use http::HeaderValue;
-use tonic::Request;
+use tonic::{Code, Request};
 
 use crate::absurd_clients::{call, connect};
+use crate::cluster_harness::Cluster;
 use crate::harness::{Server, until};
-use crate::requests::{put, range};
+use crate::requests::{error, put, range};
 use crate::watches::Watching;
+
+const NO_LEADER: (Code, &str) = (Code::Unavailable, "etcdserver: no leader");
 
 #[tokio::test]
 async fn a_member_that_leads_answers_calls_that_ask_for_a_leader() {
@@ -26,6 +29,43 @@ async fn a_member_that_leads_answers_calls_that_ask_for_a_leader() {
     stream.create(request).await;
     assert!(stream.next().await.created);
     assert_eq!(stream.next().await.events.len(), 1);
+}
+
+#[tokio::test]
+async fn a_member_that_is_cut_off_refuses_calls_that_ask_for_a_leader_and_ends_their_streams() {
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.leader(&[0, 1, 2]).await;
+    let clients = cluster.clients(0).await;
+    let mut stream = Watching::open_with(&clients, &[("hasleader", "true")]).await;
+    let mut patient = Watching::open(&clients).await;
+    for stream in [&mut stream, &mut patient] {
+        let request = WatchCreateRequest {
+            key: "a".into(),
+            ..WatchCreateRequest::default()
+        };
+        stream.create(request).await;
+        assert!(stream.next().await.created);
+    }
+    cluster.kill(1);
+    cluster.kill(2);
+    assert_eq!(error(&stream.ended().await), NO_LEADER);
+    let asking = || {
+        let mut request = Request::new(range("a", ""));
+        let metadata = request.metadata_mut();
+        metadata.insert("hasleader", "true".parse().unwrap());
+        request.get_mut().serializable = true;
+        request
+    };
+    let mut kv = clients.kv.clone();
+    let refusal = kv.range(asking()).await.unwrap_err();
+    assert_eq!(error(&refusal), NO_LEADER);
+    let mut request = asking();
+    request.metadata_mut().remove("hasleader");
+    kv.range(request).await.unwrap();
+    cluster.start_all();
+    until("a leader", async || kv.range(asking()).await.is_ok()).await;
+    kv.put(put("a", "b")).await.unwrap();
+    assert_eq!(patient.next().await.events.len(), 1);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::certificates::{Authority, Issued, Wanted, write};
+use crate::cluster_harness::{self, Cluster};
 use crate::harness::{Place, Server, until};
 use crate::requests::{put, range};
 
@@ -212,16 +213,16 @@ async fn clients_are_let_in_by_their_certificates_alone() {
         let config = client(&ours.pem, own.as_ref(), BOTH);
         assert_eq!(is_served(server.address(), &config).await, served, "{what}");
     }
-    let log = server.log();
-    assert!(
-        log.contains("rejected connection on client endpoint"),
-        "{log}"
-    );
-    assert!(log.contains("\"remote-addr\":\"127.0.0.1:"), "{log}");
-    assert!(
-        log.contains("client certificate authentication failed"),
-        "{log}"
-    );
+    let lines = [
+        "rejected connection on client endpoint",
+        "\"remote-addr\":\"127.0.0.1:",
+        "client certificate authentication failed",
+    ];
+    until("the rejections", async || {
+        let log = server.log();
+        lines.iter().all(|line| log.contains(line))
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -382,9 +383,12 @@ async fn files_are_replaced_while_connections_go_on() {
     write(files.path(), "server.key", "no key");
     assert!(served(&after).await, "what was loaded stays");
     open.put(put("a", "c")).await.unwrap();
-    let log = server.log();
-    assert!(log.contains("changed TLS files cannot be used"), "{log}");
-    assert_eq!(log.matches("loaded changed TLS files").count(), 3, "{log}");
+    until("what the log says of it", async || {
+        let log = server.log();
+        log.contains("changed TLS files cannot be used")
+            && log.matches("loaded changed TLS files").count() == 3
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -445,6 +449,92 @@ async fn a_certificate_is_made_when_asked_for_and_kept() {
     let server = server.kill().start();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), certificate);
     assert!(is_served(server.address(), &config).await);
+}
+
+#[tokio::test]
+async fn members_go_on_while_their_authority_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
+    let certify = |authority: &Authority| {
+        let wanted = Wanted {
+            hosts: &["127.0.0.1"],
+            ..Wanted::default()
+        };
+        authority.issue(&wanted).write(directory.path(), "member");
+    };
+    certify(&old);
+    write(directory.path(), "ca.pem", &old.pem);
+    let flags = [
+        "--peer-cert-file={}/member.pem",
+        "--peer-key-file={}/member.key",
+        "--peer-trusted-ca-file={}/ca.pem",
+        "--peer-client-cert-auth",
+    ];
+    let flags = flags.map(|flag| flag.replace("{}", directory.path().to_str().unwrap()));
+    let mut cluster = Cluster::start_over("https", 3, &flags.each_ref().map(String::as_str));
+    let go_on = async |cluster: &mut Cluster, victim: usize, value: &str| {
+        // A member that comes back makes and takes all its connections anew.
+        cluster.kill(victim);
+        cluster.start_one(victim);
+        let everyone = cluster.running();
+        cluster.leader(&everyone).await;
+        for number in &everyone {
+            let mut clients = cluster.clients(*number).await;
+            until("a put", async || {
+                cluster_harness::put(&mut clients, "key", value)
+                    .await
+                    .is_ok()
+            })
+            .await;
+            let read = cluster_harness::get(&mut clients, "key").await.unwrap();
+            assert_eq!(read.as_deref(), Some(value));
+        }
+        cluster.settle().await;
+    };
+    go_on(&mut cluster, 0, "old").await;
+    write(
+        directory.path(),
+        "ca.pem",
+        [old.pem.clone(), new.pem.clone()].concat(),
+    );
+    go_on(&mut cluster, 1, "both").await;
+    certify(&new);
+    go_on(&mut cluster, 2, "certified anew").await;
+    write(directory.path(), "ca.pem", &new.pem);
+    go_on(&mut cluster, 0, "new").await;
+    // A caller without a certificate, and one of the old authority, are nobody's member.
+    let peer: SocketAddr = {
+        let url = cluster.peer_url(1);
+        url.strip_prefix("https://").unwrap().parse().unwrap()
+    };
+    let former = client_certificate(&old, 1);
+    for own in [None, Some(&former)] {
+        let mut config = Arc::unwrap_or_clone(client(&new.pem, own, BOTH));
+        config.alpn_protocols = Vec::new();
+        let page = match secure(peer, Arc::new(config)).await {
+            Ok(stream) => version_page(stream).await,
+            Err(_) => String::new(),
+        };
+        assert_eq!(page, "");
+    }
+    until("the rejections", async || {
+        let log = cluster.member(1).log();
+        log.contains("rejected connection on peer endpoint")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn members_that_make_their_own_certificates_form_a_cluster() {
+    let cluster = Cluster::start_over("https", 3, &["--peer-auto-tls"]);
+    let mut clients = cluster.clients(0).await;
+    until("a put", async || {
+        cluster_harness::put(&mut clients, "a", "b").await.is_ok()
+    })
+    .await;
+    cluster.settle().await;
+    let made = cluster.member(2).data_dir().join("fixtures/peer/cert.pem");
+    assert!(made.exists());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use cairn_proto::mvccpb::event::EventType;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Streaming};
+use tonic::{Request, Status, Streaming};
 
 use crate::harness::{Clients, PATIENCE, Server};
 use crate::requests::*;
@@ -86,14 +86,24 @@ impl Watching {
     }
 
     async fn message(&mut self) -> WatchResponse {
+        let answer = self.received().await.expect("no error");
+        answer.expect("the stream goes on")
+    }
+
+    /// The error that ends the stream, after which there is nothing.
+    pub(crate) async fn ended(&mut self) -> Status {
+        let ended = tokio::time::timeout(PATIENCE, self.received()).await;
+        ended.expect("an end in time").expect_err("an error")
+    }
+
+    async fn received(&mut self) -> Result<Option<WatchResponse>, Status> {
         if let Answers::Opening(answers) = &mut self.answers {
             self.answers = Answers::Open(Box::new(answers.await.unwrap()));
         }
         let Answers::Open(answers) = &mut self.answers else {
             panic!("it has just been opened");
         };
-        let answer = answers.message().await.expect("no error");
-        answer.expect("the stream goes on")
+        answers.message().await
     }
 
     async fn told(&mut self) -> String {
