@@ -14,6 +14,7 @@
 
 pub mod auth;
 pub mod auto_compaction;
+pub mod discovery;
 pub mod doors;
 pub mod error;
 pub mod fatal;
