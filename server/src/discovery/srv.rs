@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use hickory_resolver::TokioResolver;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use hickory_resolver::proto::rr::RData;
 
 use super::DiscoveryError;
@@ -24,7 +24,7 @@ pub struct SrvSettings {
 ///
 /// [`DiscoveryError::Dns`] if its settings cannot be read.
 pub fn system_resolver(settings: &SrvSettings) -> Result<TokioResolver, DiscoveryError> {
-    let built = TokioResolver::builder_tokio().and_then(|builder| builder.build());
+    let built = TokioResolver::builder_tokio().and_then(ResolverBuilder::build);
     built.map_err(|error| dns_error(settings, &error))
 }
 
