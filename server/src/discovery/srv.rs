@@ -3,8 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use hickory_resolver::{ResolverBuilder, TokioResolver};
 use hickory_resolver::proto::rr::RData;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 
 use super::DiscoveryError;
 use crate::settings::{Place, Protection, Url};

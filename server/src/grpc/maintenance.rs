@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cairn_consensus::MemberId;
 use cairn_index::Revision;
-use cairn_mvcc::{CompactionPoint, ReadAt};
+use cairn_mvcc::ReadAt;
 use cairn_proto::etcdserverpb::alarm_request::AlarmAction;
 use cairn_proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeInfo,
@@ -175,18 +175,7 @@ impl Maintenance for MaintenanceService {
         // Zero and less mean the current revision.
         let at = Revision::from_wire(request.into_inner().revision);
         let at = at.map_or(ReadAt::Latest, ReadAt::Revision);
-        let hash = self
-            .off_thread(move |member| {
-                let _timer = member.metrics.mvcc_hash_rev_duration_seconds.start_timer();
-                Ok(member.store().hash_kv(at)?)
-            })
-            .await?;
-        Ok(Response::new(HashKvResponse {
-            header: Some(self.member.header(Some(hash.current))),
-            hash: hash.hash,
-            compact_revision: hash.compacted.map_or(-1, CompactionPoint::to_wire),
-            hash_revision: hash.revision.to_wire(),
-        }))
+        Ok(Response::new(self.member.hash_kv(at).await?))
     }
 
     type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;

@@ -10,12 +10,14 @@
 mod access;
 mod apply_thread;
 mod consensus_thread;
+mod corruption;
 mod downgrade;
 mod housekeeping;
 mod peer_activity;
 mod progress;
 mod reconfiguration;
 mod reply;
+mod version_monitor;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,6 +34,7 @@ use tokio::sync::oneshot;
 
 pub use apply_thread::ApplyThread;
 pub use consensus_thread::{ConsensusInput, ConsensusThread, Matched, Request};
+pub use corruption::{CorruptionChecks, Inconsistent};
 pub use downgrade::MinorVersion;
 pub use housekeeping::{Gone, Housekeeper, Housekeeping, Tasks};
 pub use peer_activity::PeerActivity;

@@ -7,12 +7,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cairn_consensus::MemberId;
-use cairn_proto::etcdserverpb;
+use cairn_proto::etcdserverpb::{self, MemberPromoteRequest};
 use cairn_replica::apply::Outcome;
 use cairn_replica::consensus::Proposal;
 use cairn_replica::identity::member_added_at;
 use cairn_replica::membership::{self, MemberChange, MembershipError};
 use tokio::sync::oneshot;
+use tonic::{Code, Status};
 
 use super::{ConsensusInput, Member, Reply, Request};
 use crate::error::{Error, ProposeError, ReconfigurationError};
@@ -88,12 +89,44 @@ impl Member {
         self.change_members(&change).await
     }
 
-    /// Gives a learner a vote, once it is in sync: all members. Only the leader knows that.
+    /// Gives a learner a vote, once it is in sync: all members. Only the leader knows that, so it is
+    /// asked.
+    ///
+    /// # Errors
+    ///
+    /// What it says, as etcd's code and text.
+    pub async fn promote_member(&self, id: u64) -> Result<Members, Status> {
+        const RETRY: Duration = Duration::from_millis(50);
+
+        let asking = async {
+            loop {
+                match self.promote_here(id).await {
+                    Err(Error::Reconfiguration(ReconfigurationError::NotLeader)) => {}
+                    here => return here.map_err(Status::from),
+                }
+                let leader = self.progress.leader();
+                let client = leader.and_then(|leader| self.peers.client(leader).ok());
+                if let Some(mut client) = client {
+                    let asked = client.member_promote(MemberPromoteRequest { id }).await;
+                    match asked {
+                        Ok(answer) => return Ok(answer.into_inner().members),
+                        Err(status) if is_final(&status) => return Err(status),
+                        Err(status) => tracing::debug!(%status, "the leader does not answer"),
+                    }
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        };
+        let answer = tokio::time::timeout(self.limits.request_timeout, asking).await;
+        answer.unwrap_or_else(|_| Err(Status::from(Error::from(ProposeError::Timeout))))
+    }
+
+    /// Promotes a learner as the leader.
     ///
     /// # Errors
     ///
     /// As [`Member::add_member`]; [`ReconfigurationError::NotLeader`] if this member does not lead.
-    pub async fn promote_member(&self, id: u64) -> Result<Members, Error> {
+    pub async fn promote_here(&self, id: u64) -> Result<Members, Error> {
         let id = known_id(id)?;
         self.check_in_sync(id).await?;
         self.may_promote()?;
@@ -226,6 +259,16 @@ impl Voters {
         }
         voters
     }
+}
+
+/// Whether asking another leader would give the same answer.
+fn is_final(status: &Status) -> bool {
+    let not_leader = Status::from(Error::from(ReconfigurationError::NotLeader));
+    let is_refusal = matches!(
+        status.code(),
+        Code::FailedPrecondition | Code::NotFound | Code::InvalidArgument | Code::Unknown
+    );
+    is_refusal && status.message() != not_leader.message()
 }
 
 /// A member that has never started has told nobody its name.

@@ -4,6 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use cairn_index::Revision;
+use cairn_mvcc::ReadAt;
 use cairn_proto::cairnpb::{
     MembersRequest, MembersResponse, RaftEnd, RaftMessages, SnapshotChunk, SnapshotReceived,
     VersionRequest, VersionResponse,
@@ -164,7 +166,10 @@ impl Peer for PeerService {
         request: Request<MemberPromoteRequest>,
     ) -> Result<Response<MemberPromoteResponse>, Status> {
         self.admit(&request)?;
-        Err(Status::unimplemented("members cannot be promoted yet"))
+        // The member that was asked by a client has checked whether that one may.
+        let members = self.member.promote_here(request.into_inner().id).await?;
+        let header = Some(self.member.header(None));
+        Ok(Response::new(MemberPromoteResponse { header, members }))
     }
 
     async fn lease_keep_alive(
@@ -188,7 +193,9 @@ impl Peer for PeerService {
         request: Request<HashKvRequest>,
     ) -> Result<Response<HashKvResponse>, Status> {
         self.admit(&request)?;
-        Err(Status::unimplemented("hashes are not compared yet"))
+        let at = Revision::from_wire(request.into_inner().revision);
+        let at = at.map_or(ReadAt::Latest, ReadAt::Revision);
+        Ok(Response::new(self.member.hash_kv(at).await?))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::auth::auth_settings;
 use super::duration::FlagDuration;
 use super::error::SettingsError;
-use super::feature_gate::FeatureGates;
+use super::feature_gate::{FeatureGate, FeatureGates};
 use super::first_start::Bootstrap;
 use super::flag_table::{FLAGS, GivenFlags};
 use super::flag_value::UrlList;
@@ -22,6 +22,7 @@ use super::{
     KeepaliveSettings, ListenSettings, MetricsDetail, Quota, RaftSettings, RequestLimits,
     ServerPing, Settings, SlowThresholds, Source,
 };
+use crate::member::CorruptionChecks;
 
 const DEFAULT_NAME: &str = "default";
 const ELECTION_TIMEOUT_MS_MAX: u64 = 50_000;
@@ -50,7 +51,7 @@ pub(super) fn assemble(
     let advertise = advertise_settings(given, named, source)?;
     check_choices(given)?;
     let feature_gates = FeatureGates::parse(&given.feature_gates, &mut notices)?;
-    let raft = raft_settings(given)?;
+    let raft = raft_settings(given, &feature_gates)?;
     let bootstrap = Bootstrap::new(given)?;
     later::check_unsupported(given, &mut notices)?;
     add_advice(given, &listen, &mut notices);
@@ -189,7 +190,7 @@ fn check_choices(given: &GivenFlags) -> Result<(), SettingsError> {
     Ok(())
 }
 
-fn raft_settings(given: &GivenFlags) -> Result<RaftSettings, SettingsError> {
+fn raft_settings(given: &GivenFlags, gates: &FeatureGates) -> Result<RaftSettings, SettingsError> {
     let (heartbeat, election) = (given.heartbeat_interval, given.election_timeout);
     if heartbeat == 0 {
         return Err(SettingsError::unfit(
@@ -227,6 +228,15 @@ fn raft_settings(given: &GivenFlags) -> Result<RaftSettings, SettingsError> {
         syncs: !given.unsafe_no_fsync,
         strict_reconfig_check: given.strict_reconfig_check,
         learners_max: number("max-learners", given.max_learners)?,
+        corruption_checks: CorruptionChecks {
+            at_start: gates.is_open(FeatureGate::InitialCorruptCheck),
+            every: Some(span("corrupt-check-time", given.corrupt_check_time)?)
+                .filter(|every| !every.is_zero()),
+            compacted_every: gates
+                .is_open(FeatureGate::CompactHashCheck)
+                .then(|| span("compact-hash-check-time", given.compact_hash_check_time))
+                .transpose()?,
+        },
     })
 }
 
@@ -374,7 +384,7 @@ fn allowed(names: &BTreeSet<String>) -> Allowed {
     }
 }
 
-fn span(name: &str, duration: FlagDuration) -> Result<Duration, SettingsError> {
+pub(super) fn span(name: &str, duration: FlagDuration) -> Result<Duration, SettingsError> {
     duration.to_duration().ok_or_else(|| {
         SettingsError::unfit(format!("--{name} must not be negative (set to {duration})"))
     })

@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_consensus::{ClusterId, MemberId};
 
+use super::assembly::span;
 use super::error::SettingsError;
 use super::flag_table::GivenFlags;
 use super::flag_value::{ClusterState, parse_urls};
 use super::url::{Place, Url};
+use crate::discovery::registry::RegistrySettings;
+use crate::discovery::srv::SrvSettings;
 use cairn_replica::identity::{cluster_of_members, member_at_bootstrap};
 
 /// The members of `--initial-cluster`, by name, and what goes with them.
@@ -20,6 +23,18 @@ pub(super) struct Bootstrap {
     token: String,
     /// Empty: this member alone, under its advertised addresses.
     initial_cluster: String,
+    discovery: Discovery,
+}
+
+/// Who knows the members of a new cluster, if the settings do not.
+#[derive(Clone, Debug)]
+pub enum Discovery {
+    /// Nobody: the settings do.
+    None,
+    /// The DNS.
+    Srv(SrvSettings),
+    /// A discovery service.
+    Registry(RegistrySettings),
 }
 
 /// How a member without data begins.
@@ -83,7 +98,21 @@ impl Bootstrap {
             state: given.initial_cluster_state,
             token: given.initial_cluster_token.clone(),
             initial_cluster: given.initial_cluster.clone(),
+            discovery: discovery(given)?,
         })
+    }
+
+    /// Whom to ask for the members.
+    pub(super) const fn discovery(&self) -> &Discovery {
+        &self.discovery
+    }
+
+    /// The same with the members that were found.
+    pub(super) fn with_members(&self, initial_cluster: String) -> Self {
+        Self {
+            initial_cluster,
+            ..self.clone()
+        }
     }
 
     pub(super) fn first_start(
@@ -193,6 +222,48 @@ fn check_advertised(name: &str, own: &[Url], advertised: &[Url]) -> Result<(), S
         joined(own),
         joined(advertised)
     )))
+}
+
+fn discovery(given: &GivenFlags) -> Result<Discovery, SettingsError> {
+    if !given.discovery_srv.is_empty() {
+        return Ok(Discovery::Srv(SrvSettings {
+            domain: given.discovery_srv.clone(),
+            service_name: given.discovery_srv_name.clone(),
+        }));
+    }
+    if given.discovery_endpoints.0.is_empty() {
+        return Ok(Discovery::None);
+    }
+    // etcd takes both in one flag too.
+    let (name, password) = match given.discovery_user.split_once(':') {
+        Some((name, password)) if given.discovery_password.is_empty() => (name, password),
+        _ => (
+            given.discovery_user.as_str(),
+            given.discovery_password.as_str(),
+        ),
+    };
+    if !name.is_empty() && password.is_empty() {
+        return Err(SettingsError::unfit(
+            "--discovery-user has no password: give --discovery-password, or name:password",
+        ));
+    }
+    Ok(Discovery::Registry(RegistrySettings {
+        endpoints: given
+            .discovery_endpoints
+            .0
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        token: given.discovery_token.clone(),
+        dial_timeout: span("discovery-dial-timeout", given.discovery_dial_timeout)?,
+        request_timeout: span("discovery-request-timeout", given.discovery_request_timeout)?,
+        keepalive_time: span("discovery-keepalive-time", given.discovery_keepalive_time)?,
+        keepalive_timeout: span(
+            "discovery-keepalive-timeout",
+            given.discovery_keepalive_timeout,
+        )?,
+        user: (!name.is_empty()).then(|| (name.to_owned(), password.to_owned())),
+    }))
 }
 
 /// Whether two URLs may be one address; a host name may stand for any.

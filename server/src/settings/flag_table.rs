@@ -74,7 +74,7 @@ election_timeout "election-timeout": u64 = "1000", Works, Same,
     "Milliseconds without a leader until a member stands for election; at least five heartbeats, at most 50000.";
 initial_election_tick_advance "initial-election-tick-advance": bool = "true", Works, Same,
     "Shorten the wait for the first election after a start. A cluster of one never waits.";
-listen_peer_urls "listen-peer-urls": UrlList = "http://localhost:2380", LaterWarn, Same,
+listen_peer_urls "listen-peer-urls": UrlList = "http://localhost:2380", Works, Same,
     "Addresses to listen on for other members, comma separated.";
 listen_client_urls "listen-client-urls": UrlList = "http://localhost:2379", Works, Same,
     "Addresses to listen on for clients, comma separated; unix:///path works too.";
@@ -130,17 +130,17 @@ initial_cluster_token "initial-cluster-token": String = "etcd-cluster", Works, S
     "Text that tells this cluster's identity from that of another one at the same addresses.";
 advertise_client_urls "advertise-client-urls": UrlList = "http://localhost:2379", Works, Same,
     "Addresses at which clients reach this member, as member lists show them. Required with --listen-client-urls.";
-discovery_token "discovery-token": String = "", LaterRefuse, Path(&["discovery-config", "token"]),
+discovery_token "discovery-token": String = "", Works, Path(&["discovery-config", "token"]),
     "Token of the cluster to find through a discovery service.";
-discovery_endpoints "discovery-endpoints": NameSet = "", LaterRefuse, Path(&["discovery-config", "client", "endpoints"]),
+discovery_endpoints "discovery-endpoints": NameSet = "", Works, Path(&["discovery-config", "client", "endpoints"]),
     "Addresses of the discovery service.";
-discovery_dial_timeout "discovery-dial-timeout": FlagDuration = "2s", LaterWarn, Path(&["discovery-config", "client", "dial-timeout"]),
+discovery_dial_timeout "discovery-dial-timeout": FlagDuration = "2s", Works, Path(&["discovery-config", "client", "dial-timeout"]),
     "Time to connect to the discovery service.";
-discovery_request_timeout "discovery-request-timeout": FlagDuration = "5s", LaterWarn, Path(&["discovery-config", "client", "request-timeout"]),
+discovery_request_timeout "discovery-request-timeout": FlagDuration = "5s", Works, Path(&["discovery-config", "client", "request-timeout"]),
     "Time for one request to the discovery service.";
-discovery_keepalive_time "discovery-keepalive-time": FlagDuration = "2s", LaterWarn, Path(&["discovery-config", "client", "keepalive-time"]),
+discovery_keepalive_time "discovery-keepalive-time": FlagDuration = "2s", Works, Path(&["discovery-config", "client", "keepalive-time"]),
     "Time between pings to the discovery service.";
-discovery_keepalive_timeout "discovery-keepalive-timeout": FlagDuration = "6s", LaterWarn, Path(&["discovery-config", "client", "keepalive-timeout"]),
+discovery_keepalive_timeout "discovery-keepalive-timeout": FlagDuration = "6s", Works, Path(&["discovery-config", "client", "keepalive-timeout"]),
     "Time that such a ping may stay unanswered.";
 discovery_insecure_transport "discovery-insecure-transport": bool = "true", LaterWarn, Path(&["discovery-config", "client", "secure", "insecure-transport"]),
     "Speak to the discovery service without TLS.";
@@ -152,15 +152,15 @@ discovery_key "discovery-key": String = "", LaterRefuse, Path(&["discovery-confi
     "Key of that certificate.";
 discovery_cacert "discovery-cacert": String = "", LaterRefuse, Path(&["discovery-config", "client", "secure", "cacert"]),
     "Authorities that vouch for the discovery service.";
-discovery_user "discovery-user": String = "", LaterRefuse, Path(&["discovery-config", "client", "auth", "username"]),
+discovery_user "discovery-user": String = "", Works, Path(&["discovery-config", "client", "auth", "username"]),
     "User name for the discovery service, or name:password.";
-discovery_password "discovery-password": String = "", LaterRefuse, Path(&["discovery-config", "client", "auth", "password"]),
+discovery_password "discovery-password": String = "", Works, Path(&["discovery-config", "client", "auth", "password"]),
     "Password for the discovery service.";
 discovery_fallback "discovery-fallback": String = "exit", Works, Absent,
     "What to do when discovery fails; exit is the only choice.";
-discovery_srv "discovery-srv": String = "", LaterRefuse, Same,
+discovery_srv "discovery-srv": String = "", Works, Same,
     "Domain whose SRV records list the members.";
-discovery_srv_name "discovery-srv-name": String = "", LaterRefuse, Same,
+discovery_srv_name "discovery-srv-name": String = "", Works, Same,
     "Suffix of the SRV service name.";
 strict_reconfig_check "strict-reconfig-check": bool = "true", Works, Same,
     "Refuse changes of membership that would lose the quorum.";
@@ -274,9 +274,9 @@ distributed_tracing_sampling_rate "distributed-tracing-sampling-rate": i64 = "0"
     "Spans to send of each million.";
 }
 Features {
-corrupt_check_time "corrupt-check-time": FlagDuration = "0s", LaterWarn, Same,
+corrupt_check_time "corrupt-check-time": FlagDuration = "0s", Works, Same,
     "Time between comparisons of the members' data (0 disables).";
-compact_hash_check_time "compact-hash-check-time": FlagDuration = "1m0s", LaterWarn, Same,
+compact_hash_check_time "compact-hash-check-time": FlagDuration = "1m0s", Works, Same,
     "Time between comparisons of the members' hashes of compacted revisions.";
 compaction_batch_limit "compaction-batch-limit": i64 = "0", Works, Same,
     "Revisions that a compaction deletes in one go. 0 means 1000.";

@@ -35,10 +35,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::auth::{AuthSettings, TokenSettings};
+use cairn_consensus::MemberId;
+use cairn_replica::identity::member_at_bootstrap;
+
+use crate::member::CorruptionChecks;
+
 pub use self::duration::{FlagDuration, InvalidDuration};
 pub use self::error::SettingsError;
 pub use self::feature_gate::{FeatureGate, FeatureGates};
-pub use self::first_start::{FirstStart, InitialMember, JoinedCluster, NewCluster};
+pub use self::first_start::{Discovery, FirstStart, InitialMember, JoinedCluster, NewCluster};
 pub use self::flag_value::{ClusterState, InvalidValue};
 pub use self::log::{LogFormat, LogLevel, LogOutput, LogSettings};
 pub use self::notice::{Notice, Severity};
@@ -223,6 +228,34 @@ impl Settings {
         self.bootstrap
             .first_start(&self.name, &self.advertise.peers)
     }
+
+    /// Whom to ask for the members of a new cluster.
+    #[must_use]
+    pub const fn discovery(&self) -> &Discovery {
+        self.bootstrap.discovery()
+    }
+
+    /// What a member that has no data yet starts with, among members that were found: the text of
+    /// `--initial-cluster`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Settings::first_start`].
+    pub fn first_start_among(&self, members: String) -> Result<FirstStart, SettingsError> {
+        let bootstrap = self.bootstrap.with_members(members);
+        bootstrap.first_start(&self.name, &self.advertise.peers)
+    }
+
+    /// This member before the others are known: its number, and its entry in `--initial-cluster`.
+    #[must_use]
+    pub fn own_entry(&self, token: &str) -> (MemberId, String) {
+        let urls = &self.advertise.peers;
+        let entries: Vec<_> = urls
+            .iter()
+            .map(|url| format!("{}={url}", self.name))
+            .collect();
+        (member_at_bootstrap(urls, token), entries.join(","))
+    }
 }
 
 /// Where to listen, and how sockets are opened.
@@ -272,6 +305,8 @@ pub struct RaftSettings {
     pub strict_reconfig_check: bool,
     /// Learners that there may be at a time.
     pub learners_max: usize,
+    /// When members' data is compared.
+    pub corruption_checks: CorruptionChecks,
 }
 
 /// Commits to the database, and its limit.

@@ -10,8 +10,11 @@ use cairn_replica::apply::Applier;
 use cairn_replica::membership;
 
 use super::{StartError, millis_now};
+use crate::discovery;
 use crate::peer::{Connector, JoinError, Network, RemoteCluster, ask_for_members};
-use crate::settings::{FirstStart, InitialMember, JoinedCluster, NewCluster, Settings, Url};
+use crate::settings::{
+    Discovery, FirstStart, InitialMember, JoinedCluster, NewCluster, Settings, Url,
+};
 
 /// A member's log, and whom it was told of besides.
 pub(super) struct Opened {
@@ -31,7 +34,7 @@ pub(super) fn open_node(
     let options = node_options(settings, applier)?;
     let mut remotes = Vec::new();
     if !Node::exists(&*disk)? {
-        match settings.first_start()? {
+        match first_start(settings, network)? {
             FirstStart::New(cluster) => {
                 check_not_begun(&cluster, network)?;
                 begin_cluster(&cluster, Arc::clone(&disk), &options)?;
@@ -50,6 +53,26 @@ pub(super) fn open_node(
     }
     let node = Node::open(disk, &options)?;
     Ok(Opened { node, remotes })
+}
+
+/// The members that the settings name, or somebody whom they name.
+fn first_start(settings: &Settings, network: &Network) -> Result<FirstStart, StartError> {
+    let found = match settings.discovery() {
+        Discovery::None => return Ok(settings.first_start()?),
+        Discovery::Srv(srv) => {
+            let resolver = discovery::srv::system_resolver(srv)?;
+            let (name, advertised) = (&settings.name, &settings.advertise.peers);
+            let finding = discovery::srv::find(srv, &resolver, name, advertised);
+            network.runtime.block_on(finding)?
+        }
+        Discovery::Registry(registry) => {
+            let (own, entry) = settings.own_entry(&registry.token);
+            let own = own.to_string();
+            let joining = discovery::registry::join(registry, &own, &entry);
+            network.runtime.block_on(joining)?
+        }
+    };
+    Ok(settings.first_start_among(found)?)
 }
 
 fn node_options(settings: &Settings, applier: &Applier) -> Result<NodeOptions, StartError> {

@@ -223,6 +223,11 @@ impl Server {
         for (worker, desk) in workers.handles().zip(desk_tasks) {
             worker.spawn(desk);
         }
+        if let Some(worker) = workers.handle() {
+            let checks = settings.raft.corruption_checks;
+            worker.spawn(Arc::clone(&member).look_for_corruption(checks));
+            worker.spawn(Arc::clone(&member).keep_cluster_version());
+        }
         Ok(Self {
             member,
             workers,
@@ -240,6 +245,10 @@ impl Server {
     ///
     /// The log's.
     pub async fn publish(&self, settings: &Settings) -> Result<(), StartError> {
+        let checks = settings.raft.corruption_checks;
+        if checks.at_start {
+            self.member.check_at_start().await?;
+        }
         let client_urls = settings
             .advertise
             .clients
@@ -256,7 +265,7 @@ impl Server {
         };
         self.propose_until_done(LogRequest::ClusterMemberAttrSet(request))
             .await?;
-        if self.member.membership().version() != Some(CLUSTER_VERSION) {
+        if self.member.membership().version().is_none() {
             let request = ClusterVersionSetRequest {
                 ver: CLUSTER_VERSION.to_owned(),
             };
