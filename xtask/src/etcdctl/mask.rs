@@ -3,7 +3,7 @@
 use super::script::Sameness;
 
 /// A word that follows one of these is an id, an address, a time or a size.
-const BEFORE_MASKED: [&str; 17] = [
+const BEFORE_MASKED: [&str; 18] = [
     "127.0.0.1:",
     "\"cluster_id\":",
     "\"member_id\":",
@@ -22,6 +22,8 @@ const BEFORE_MASKED: [&str; 17] = [
     "\"member_id\" : ",
     "\"raft_term\" : ",
     "took: ",
+    // What a defragmentation took, as etcdctl 3.7 tells it.
+    "]. took ",
 ];
 
 /// Makes outputs equal that mean the same.
