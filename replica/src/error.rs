@@ -14,6 +14,15 @@ pub enum ApplyError {
     /// A put names a lease that does not exist.
     #[error("lease not found")]
     LeaseNotFound,
+    /// A lease is granted under an id that is taken.
+    #[error("lease exists")]
+    LeaseExists,
+    /// A lease is to live longer than any may.
+    #[error("time to live too large")]
+    LeaseTtlTooLarge,
+    /// The term in which a leader decided this has ended.
+    #[error("the term has ended")]
+    TermEnded,
     /// A range in a transaction, or a compaction, asks for a revision that is gone.
     #[error("the revision has been compacted")]
     Compacted,

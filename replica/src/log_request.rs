@@ -16,6 +16,7 @@ use prost::DecodeError;
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, message, skip_field};
 
+use crate::lease_request::LeaseRequest;
 use crate::request_ids::RequestId;
 
 /// A request in the log, of exactly one kind.
@@ -31,6 +32,8 @@ pub enum LogRequest {
     Compaction(CompactionRequest),
     /// Read, raise or end alarms.
     Alarm(AlarmRequest),
+    /// Anything about leases.
+    Lease(LeaseRequest),
     /// Anything about users, roles and logins.
     Auth(AuthRequest),
     /// Note the version that all members speak.
@@ -84,6 +87,7 @@ impl LogRequest {
             Self::Txn(request) => message::encode(field::TXN, request, &mut data),
             Self::Compaction(request) => message::encode(field::COMPACTION, request, &mut data),
             Self::Alarm(request) => message::encode(field::ALARM, request, &mut data),
+            Self::Lease(request) => request.encode_before_header(&mut data),
             Self::Auth(_)
             | Self::ClusterVersionSet(_)
             | Self::ClusterMemberAttrSet(_)
@@ -91,6 +95,7 @@ impl LogRequest {
         }
         message::encode(field::HEADER, &header, &mut data);
         match self {
+            Self::Lease(request) => request.encode_after_header(&mut data),
             Self::Auth(request) => request.encode(&mut data),
             Self::ClusterVersionSet(request) => {
                 message::encode(field::CLUSTER_VERSION_SET, request, &mut data);
@@ -113,6 +118,7 @@ impl LogRequest {
             Self::Txn(request) => message::encoded_len(field::TXN, request),
             Self::Compaction(request) => message::encoded_len(field::COMPACTION, request),
             Self::Alarm(request) => message::encoded_len(field::ALARM, request),
+            Self::Lease(request) => request.encoded_len(),
             Self::Auth(request) => request.encoded_len(),
             Self::ClusterVersionSet(request) => {
                 message::encoded_len(field::CLUSTER_VERSION_SET, request)
@@ -156,8 +162,8 @@ impl LogEntry {
                     entry.who = AuthInfo::from_wire(&header.username, header.auth_revision);
                     continue;
                 }
-                _ => match AuthRequest::decode(tag, wire_type, data)? {
-                    Some(request) => LogRequest::Auth(request),
+                _ => match other(tag, wire_type, data)? {
+                    Some(request) => request,
                     None => {
                         skip_field(wire_type, tag, data, DecodeContext::default())?;
                         continue;
@@ -169,6 +175,19 @@ impl LogEntry {
     }
 }
 
+/// Reads a field that is a request about leases or users.
+fn other(
+    tag: u32,
+    wire_type: WireType,
+    data: &mut Bytes,
+) -> Result<Option<LogRequest>, DecodeError> {
+    if let Some(request) = LeaseRequest::decode(tag, wire_type, data)? {
+        return Ok(Some(LogRequest::Lease(request)));
+    }
+    let request = AuthRequest::decode(tag, wire_type, data)?;
+    Ok(request.map(LogRequest::Auth))
+}
+
 fn read<M: Message + Default>(wire_type: WireType, data: &mut Bytes) -> Result<M, DecodeError> {
     let mut request = M::default();
     message::merge(wire_type, &mut request, data, DecodeContext::default())?;
@@ -178,7 +197,7 @@ fn read<M: Message + Default>(wire_type: WireType, data: &mut Bytes) -> Result<M
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cairn_proto::etcdserverpb::InternalRaftRequest;
+    use cairn_proto::etcdserverpb::{InternalRaftRequest, LeaseGrantRequest, LeaseRevokeRequest};
     use cairn_proto::membershippb::Attributes;
 
     fn id() -> RequestId {
@@ -233,7 +252,23 @@ mod tests {
             ver: "3.6.0".to_owned(),
         };
         let txn = TxnRequest::default();
+        let grant = LeaseGrantRequest { ttl: 5, id: 6 };
+        let revoke = LeaseRevokeRequest { id: 6 };
         vec![
+            (
+                LogRequest::Lease(LeaseRequest::Grant(grant)),
+                InternalRaftRequest {
+                    lease_grant: Some(grant),
+                    ..wire.clone()
+                },
+            ),
+            (
+                LogRequest::Lease(LeaseRequest::Revoke(revoke)),
+                InternalRaftRequest {
+                    lease_revoke: Some(revoke),
+                    ..wire.clone()
+                },
+            ),
             (
                 LogRequest::Put(put.clone()),
                 InternalRaftRequest {
@@ -319,9 +354,9 @@ mod tests {
 
     #[test]
     fn unknown_kinds_are_nothing_and_torn_bytes_are_an_error() {
-        let grant = cairn_proto::etcdserverpb::LeaseGrantRequest { ttl: 5, id: 6 };
+        let checkpoint = cairn_proto::etcdserverpb::LeaseCheckpointRequest::default();
         let wire = InternalRaftRequest {
-            lease_grant: Some(grant),
+            lease_checkpoint: Some(checkpoint),
             ..Default::default()
         };
         assert_eq!(

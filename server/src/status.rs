@@ -84,6 +84,9 @@ impl OnWire for ApplyError {
         match self {
             Self::KeyNotFound => KEY_NOT_FOUND,
             Self::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
+            Self::LeaseExists => (Code::FailedPrecondition, "etcdserver: lease already exists"),
+            Self::LeaseTtlTooLarge => (Code::OutOfRange, "etcdserver: too large lease TTL"),
+            Self::TermEnded => (Code::Unavailable, "etcdserver: leader changed"),
             Self::Compacted => COMPACTED,
             Self::Future => FUTURE,
             Self::NoSpace => NO_SPACE,

@@ -5,17 +5,22 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use cairn_auth::{AuthInfo, AuthRequest, AuthStore, TokenChange};
-use cairn_backend::{ReadError as StorageError, Table};
+use cairn_backend::Table;
 use cairn_consensus::{ConfChange, Entry, EntryKind, LogIndex, MemberId, Term};
-use cairn_mvcc::{Change, CompactError, CompactionPoint, LeaseId, Store, WriteBatch};
+use cairn_lease::{LeaseId, Leases, Renewal, RestoreError};
+use cairn_mvcc::{Change, CompactError, CompactionPoint, Restored, Store, WriteBatch, WriteTxn};
 use cairn_proto::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmType, CompactionRequest, alarm_request::AlarmAction,
 };
 
 use super::permission::Permission;
+use parking_lot::Mutex;
+
+use super::leases::{self, LeaseChanges, SharedLeases};
 use super::{Failure, FatalError, Outcome, txn};
 use crate::alarms::{Alarm, Alarms};
 use crate::error::ApplyError;
+use crate::lease_request::LeaseRequest;
 use crate::log_request::{LogEntry, LogRequest};
 use crate::membership::{Member, MemberChange, Membership};
 use crate::quota;
@@ -33,6 +38,7 @@ pub struct Applier {
     applied: LogIndex,
     alarms: Arc<ArcSwap<Alarms>>,
     membership: Arc<ArcSwap<Membership>>,
+    leases: SharedLeases,
     /// The rules as the entries applied so far have made them.
     rules: AuthStore,
     /// Whether they are other than those that doors see.
@@ -58,6 +64,8 @@ pub struct Applied {
     pub changes: Vec<Change>,
     /// What happens to the tokens that this member accepts, in order.
     pub tokens: Vec<TokenChange>,
+    /// What became of leases.
+    pub leases: LeaseChanges,
     /// Whether a compaction was scheduled.
     pub compaction: bool,
     /// Changes of the group, each to be answered to raft: done, or not.
@@ -77,8 +85,9 @@ impl Applier {
     ///
     /// # Errors
     ///
-    /// The backend's.
-    pub fn restore(store: Store) -> Result<Self, StorageError> {
+    /// [`RestoreError`]: storage failed, or a stored lease is damaged.
+    pub fn restore(restored: Restored) -> Result<Self, RestoreError> {
+        let Restored { store, leases } = restored;
         let tx = store.backend().read()?;
         let applied = tx.get(Table::Meta, APPLIED_INDEX_KEY)?;
         let applied = applied.and_then(|bytes| bytes.as_ref().try_into().ok());
@@ -87,6 +96,7 @@ impl Applier {
         });
         let alarms = Arc::new(ArcSwap::from_pointee(Alarms::restore(&tx)?));
         let membership = Arc::new(ArcSwap::from_pointee(Membership::restore(&tx)?));
+        let leases = Arc::new(Mutex::new(Leases::restore(&tx, leases)?));
         let rules = AuthStore::restore(&tx)?;
         let published_rules = Arc::new(ArcSwap::from_pointee(rules.clone()));
         Ok(Self {
@@ -94,6 +104,7 @@ impl Applier {
             applied,
             alarms,
             membership,
+            leases,
             rules,
             rules_changed: false,
             published_rules,
@@ -113,6 +124,11 @@ impl Applier {
     /// The members, as they change.
     pub fn membership(&self) -> Arc<ArcSwap<Membership>> {
         Arc::clone(&self.membership)
+    }
+
+    /// The leases, as they change.
+    pub fn leases(&self) -> SharedLeases {
+        Arc::clone(&self.leases)
     }
 
     /// Users, roles and permissions, as they change.
@@ -145,7 +161,9 @@ impl Applier {
             applied.last = Some((entry.index, entry.term));
             match entry.kind {
                 EntryKind::Empty => {}
-                EntryKind::Normal(data) => self.apply_request(data, &mut batch, &mut applied)?,
+                EntryKind::Normal(data) => {
+                    self.apply_request(data, entry.term, &mut batch, &mut applied)?;
+                }
                 EntryKind::ConfChange(change) => {
                     self.change_members(entry.index, change, &mut batch, &mut applied);
                 }
@@ -167,6 +185,7 @@ impl Applier {
     fn apply_request(
         &mut self,
         data: Bytes,
+        term: Term,
         batch: &mut WriteBatch<'_>,
         applied: &mut Applied,
     ) -> Result<(), FatalError> {
@@ -175,7 +194,7 @@ impl Applier {
             return Ok(());
         };
         let done = match request {
-            Some(request) => self.carry_out(request, who.as_ref(), batch, applied),
+            Some(request) => self.carry_out(request, who.as_ref(), term, batch, applied),
             None => Err(ApplyError::Unsupported.into()),
         };
         let reply = match done {
@@ -191,11 +210,13 @@ impl Applier {
         &mut self,
         request: LogRequest,
         who: Option<&AuthInfo>,
+        term: Term,
         batch: &mut WriteBatch<'_>,
         applied: &mut Applied,
     ) -> Result<Outcome, Failure> {
         let rules = &self.rules;
         let permission = Permission { rules, who };
+        let keys_of_lease = |lease| leases::keys(&self.leases, lease);
         match request {
             LogRequest::Put(put) => {
                 self.check_alarms(NeedsSpace::Yes)?;
@@ -211,7 +232,7 @@ impl Applier {
                 permission.delete_range(&delete).map_err(ApplyError::from)?;
                 let mut txn = batch.txn();
                 let response = txn::write_delete_range(&delete, &mut txn)?;
-                applied.changes.extend(txn.end().changes);
+                self.end(txn, applied)?;
                 Ok(Outcome::DeleteRange(response))
             }
             LogRequest::Txn(txn) => {
@@ -234,6 +255,7 @@ impl Applier {
                 Ok(outcome)
             }
             LogRequest::Alarm(alarm) => Ok(Outcome::Alarm(self.alarm(&alarm, batch))),
+            LogRequest::Lease(request) => self.lease(request, permission, term, batch, applied),
             LogRequest::Auth(request) => self.auth(&request, who, batch, applied),
             LogRequest::ClusterMemberAttrSet(attributes) => {
                 self.set_member_attributes(attributes, batch);
@@ -269,9 +291,9 @@ impl Applier {
         applied: &mut Applied,
     ) -> Result<cairn_proto::stored::PutResponse, Failure> {
         let mut txn = batch.txn();
-        txn::check_put(put, &txn, &lease_exists)?;
+        txn::check_put(put, &txn, &|lease| self.lease_exists(lease))?;
         let response = txn::write_put(put, &mut txn)?;
-        applied.changes.extend(txn.end().changes);
+        self.end(txn, applied)?;
         Ok(response)
     }
 
@@ -283,10 +305,57 @@ impl Applier {
     ) -> Result<cairn_proto::stored::TxnResponse, Failure> {
         let mut txn = batch.txn();
         let chosen = txn::choose(request, &txn)?;
-        chosen.check(&txn, &lease_exists)?;
+        chosen.check(&txn, &|lease| self.lease_exists(lease))?;
         let response = chosen.write(&mut txn)?;
-        applied.changes.extend(txn.end().changes);
+        self.end(txn, applied)?;
         Ok(response)
+    }
+
+    /// Ends a transaction: leases are told which keys it changed.
+    fn end(&self, txn: WriteTxn<'_, '_>, applied: &mut Applied) -> Result<(), FatalError> {
+        let changes = txn.end().changes;
+        leases::follow(&self.leases, &changes)?;
+        applied.changes.extend(changes);
+        Ok(())
+    }
+
+    fn lease_exists(&self, lease: LeaseId) -> bool {
+        self.leases.lock().contains(lease)
+    }
+
+    /// What ends leases also deletes keys, and is refused as that is while the cluster is corrupt.
+    fn lease(
+        &self,
+        request: LeaseRequest,
+        permission: Permission<'_>,
+        term: Term,
+        batch: &mut WriteBatch<'_>,
+        applied: &mut Applied,
+    ) -> Result<Outcome, Failure> {
+        match &request {
+            LeaseRequest::Grant(_) => self.check_alarms(NeedsSpace::Yes)?,
+            LeaseRequest::Revoke(revoke) => {
+                self.check_alarms(NeedsSpace::No)?;
+                let keys = |lease| leases::keys(&self.leases, lease);
+                if let Some(lease) = LeaseId::from_wire(revoke.id) {
+                    let allowed = permission.lease_writes(lease, &keys);
+                    allowed.map_err(ApplyError::from)?;
+                }
+            }
+            LeaseRequest::Expire(_) => self.check_alarms(NeedsSpace::No)?,
+            LeaseRequest::Checkpoint { .. } => {}
+        }
+        let place = leases::Place {
+            renewal: Renewal(self.applied.get()),
+            term,
+        };
+        let Applied {
+            changes,
+            leases: told,
+            ..
+        } = applied;
+        let mut leases = self.leases.lock();
+        leases::apply(request, place, &mut leases, batch, changes, told)
     }
 
     fn auth(
@@ -402,16 +471,6 @@ fn compact(revision: i64, batch: &mut WriteBatch<'_>) -> Result<Outcome, Failure
         Err(CompactError::Compacted { .. }) => Err(ApplyError::Compacted.into()),
         Err(CompactError::Future { .. }) => Err(ApplyError::Future.into()),
     }
-}
-
-/// No lease can be granted by this version, so none exists.
-const fn lease_exists(_: LeaseId) -> bool {
-    false
-}
-
-/// The keys attached to a lease.
-const fn keys_of_lease(_: LeaseId) -> Vec<Bytes> {
-    Vec::new()
 }
 
 fn alarm_record(alarm: Alarm, member: MemberId) -> AlarmMember {

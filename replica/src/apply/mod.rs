@@ -6,12 +6,14 @@
 //! of an entry nor apply one twice.
 
 mod applier;
+mod leases;
 mod outcome;
 pub mod permission;
 mod reader;
 pub mod txn;
 
 pub use applier::{Applied, Applier, ConfChangeDone};
+pub use leases::{LeaseChanges, SharedLeases};
 pub use outcome::Outcome;
 pub use reader::{Reader, SnapshotReader};
 

@@ -2,7 +2,7 @@
 
 use cairn_auth::AuthResponse;
 use cairn_mvcc::CompactionPoint;
-use cairn_proto::etcdserverpb::{self, AlarmMember};
+use cairn_proto::etcdserverpb::{self, AlarmMember, LeaseGrantResponse, LeaseRevokeResponse};
 use cairn_proto::stored;
 
 /// The answer to one kind of request. Headers carry the revision alone: the door knows the rest.
@@ -14,6 +14,10 @@ pub enum Outcome {
     DeleteRange(stored::DeleteRangeResponse),
     /// To a transaction.
     Txn(stored::TxnResponse),
+    /// To a grant of a lease.
+    LeaseGrant(LeaseGrantResponse),
+    /// To the end of a lease.
+    LeaseRevoke(LeaseRevokeResponse),
     /// To a compaction: it is scheduled at this revision.
     Compaction(CompactionPoint),
     /// To an alarm request: the alarms it names, or changed.

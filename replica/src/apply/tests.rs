@@ -7,7 +7,7 @@ mod requests;
 use bytes::Bytes;
 use cairn_backend::{Backend, BackendOptions, MemoryEngine};
 use cairn_consensus::{Entry, EntryKind, LogIndex, Term};
-use cairn_mvcc::{Progress, RangeQuery, ReadAt, Store};
+use cairn_mvcc::{Progress, RangeQuery, ReadAt, Restored, Store};
 use proptest::prelude::*;
 
 use super::*;
@@ -32,8 +32,9 @@ struct Machine {
 impl Machine {
     fn open(disk: &MemoryEngine) -> Self {
         let backend = Backend::open(disk.clone(), BackendOptions::default()).unwrap();
-        let store = Store::restore(backend).unwrap();
-        let applier = Applier::restore(store.clone()).unwrap();
+        let restored = Restored::read(backend).unwrap();
+        let store = restored.store.clone();
+        let applier = Applier::restore(restored).unwrap();
         Self {
             store,
             applier,
@@ -63,12 +64,17 @@ impl Machine {
     }
 }
 
+/// The term of an entry: an election every seven.
+fn term_of(number: u64) -> u64 {
+    1 + number / 7
+}
+
 fn entries(requests: &[LogRequest]) -> Vec<Entry> {
     let numbered = (1..).zip(requests);
     numbered
         .map(|(number, request)| Entry {
             index: LogIndex::new(number),
-            term: Term::new(1 + number / 7),
+            term: Term::new(term_of(number)),
             kind: EntryKind::Normal(request.encode(RequestId::from_wire(number).unwrap(), None)),
         })
         .collect()

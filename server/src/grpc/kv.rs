@@ -193,6 +193,6 @@ impl Kv for KvService {
 }
 
 /// An answer that does not belong to its request: a fault of ours, told to the one client.
-fn mismatch() -> Status {
+pub(super) fn mismatch() -> Status {
     Status::internal("the answer does not belong to the request")
 }

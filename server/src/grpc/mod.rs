@@ -9,6 +9,7 @@ mod deadline;
 mod health;
 mod kv;
 mod leader_required;
+mod lease;
 mod maintenance;
 mod range;
 mod range_stream;
@@ -24,6 +25,7 @@ use cairn_proto::stored::auth_server::AuthServer;
 use cairn_proto::stored::cluster_server::ClusterServer;
 use cairn_proto::stored::health::health_server::HealthServer;
 use cairn_proto::stored::kv_server::KvServer;
+use cairn_proto::stored::lease_server::LeaseServer;
 use cairn_proto::stored::maintenance_server::MaintenanceServer;
 use http::{Request, Response};
 use tonic::service::Routes;
@@ -129,6 +131,9 @@ impl Services {
                     Err(status) => Err(status),
                 }
             }
+            "/etcdserverpb.Lease/LeaseKeepAlive" => {
+                return lease::keep_alive(&self.member, call, caller.clone());
+            }
             "/etcdserverpb.Watch/Watch" => {
                 return watch::answer(&self.member, call, caller.clone()).await;
             }
@@ -157,6 +162,9 @@ fn router(member: &Arc<Member>, kv: kv::KvService, request_bytes_max: usize) -> 
         MaintenanceServer::new(maintenance::MaintenanceService::new(Arc::clone(member)));
     let cluster = ClusterServer::new(cluster::ClusterService::new(Arc::clone(member)));
     Routes::new(kv)
+        .add_service(LeaseServer::new(lease::LeaseService::new(Arc::clone(
+            member,
+        ))))
         .add_service(maintenance)
         .add_service(cluster)
         .add_service(AuthServer::new(auth::AuthService::new(Arc::clone(member))))

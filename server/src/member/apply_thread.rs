@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::consensus_thread::ConsensusInput;
 use super::housekeeping::Housekeeping;
+use super::lease_keeper::LeaseKeeping;
 use super::progress::Progress;
 use super::reply::{Reply, ReplyDesks};
 use crate::auth::Auth;
@@ -48,6 +49,8 @@ pub struct ApplyThread {
     pub consensus: Sender<ConsensusInput>,
     /// Whom to tell who the members are.
     pub peers: Peers,
+    /// Whom to tell that expiries came through.
+    pub leases: LeaseKeeping,
     /// Whom to tell of compactions and the log's length.
     pub housekeeping: Housekeeping,
 }
@@ -115,6 +118,9 @@ impl ApplyThread {
         }
         if !applied.changes.is_empty() {
             self.watches.publish(applied.changes);
+        }
+        if applied.leases.settled {
+            self.leases.applied();
         }
         if applied.compaction {
             self.housekeeping.compact();

@@ -13,6 +13,8 @@ mod consensus_thread;
 mod corruption;
 mod downgrade;
 mod housekeeping;
+mod lease_keeper;
+mod leases;
 mod peer_activity;
 mod progress;
 mod reconfiguration;
@@ -37,6 +39,8 @@ pub use consensus_thread::{ConsensusInput, ConsensusThread, Matched, Request};
 pub use corruption::{CorruptionChecks, Inconsistent};
 pub use downgrade::MinorVersion;
 pub use housekeeping::{Gone, Housekeeper, Housekeeping, Tasks};
+pub use lease_keeper::{LeaseKeeper, LeaseKeeping, LeaseTasks};
+pub use leases::{LeaderAnswer, LeaderQuestion};
 pub use peer_activity::PeerActivity;
 pub use progress::{Progress, Role};
 pub use reconfiguration::Reconfiguration;
@@ -102,6 +106,8 @@ pub struct Member {
     pub watches: WatchHandle,
     /// Compaction, and what else goes on behind.
     pub housekeeping: Housekeeping,
+    /// The leases, and their time.
+    pub leases: LeaseKeeping,
     /// What it allows.
     pub limits: Limits,
     /// Bytes of requests under way.

@@ -7,7 +7,7 @@ use cairn_proto::stored::TxnResponse;
 use cairn_proto::stored::response_op::Response;
 
 use super::{Metrics, Outcomes};
-use cairn_replica::apply::{Applied, Outcome};
+use cairn_replica::apply::{Applied, LeaseChanges, Outcome};
 
 /// The apply thread's counters.
 pub struct ApplyMetrics {
@@ -67,7 +67,14 @@ impl ApplyMetrics {
                     self.txns.observe(each, true);
                 }
                 Ok(Outcome::Compaction(_)) => self.compactions.observe(each, true),
-                Ok(Outcome::Alarm(_) | Outcome::Members(_) | Outcome::Auth(_) | Outcome::Done)
+                Ok(
+                    Outcome::LeaseGrant(_)
+                    | Outcome::LeaseRevoke(_)
+                    | Outcome::Alarm(_)
+                    | Outcome::Members(_)
+                    | Outcome::Auth(_)
+                    | Outcome::Done,
+                )
                 | Err(_) => {}
             }
         }
@@ -76,6 +83,7 @@ impl ApplyMetrics {
         metrics.mvcc_delete_total.inc_by(tally.deletes);
         metrics.mvcc_range_total.inc_by(tally.ranges);
         metrics.mvcc_txn_total.inc_by(tally.txns);
+        self.count_leases(&applied.leases);
         let put_bytes: usize = applied.changes.iter().map(|change| change.kv.len()).sum();
         metrics
             .debugging_mvcc_total_put_size_in_bytes
@@ -89,6 +97,21 @@ impl ApplyMetrics {
                 "apply request took too long"
             );
         }
+    }
+}
+
+impl ApplyMetrics {
+    fn count_leases(&self, leases: &LeaseChanges) {
+        let metrics = &self.metrics;
+        for ttl in &leases.granted {
+            let secs = ttl.duration().as_secs_f64();
+            metrics.debugging_lease_ttl_total.observe(secs);
+        }
+        let granted = leases.granted.len() as u64;
+        metrics.debugging_lease_granted_total.inc_by(granted);
+        metrics.debugging_lease_revoked_total.inc_by(leases.revoked);
+        let expired = &metrics.debugging_server_lease_expired_total;
+        expired.inc_by(leases.expired);
     }
 }
 

@@ -39,6 +39,11 @@ const HASH_SECONDS: Buckets = Buckets {
     start: 0.01,
     count: 15,
 };
+/// 1 s to 97 days.
+const LEASE_SECONDS: Buckets = Buckets {
+    start: 1.0,
+    count: 24,
+};
 const PAUSE_MILLIS: Buckets = Buckets {
     start: 1.0,
     count: 13,
@@ -160,6 +165,7 @@ disk_backend_defrag_duration_seconds "etcd_disk_backend_defrag_duration_seconds"
 disk_backend_snapshot_duration_seconds "etcd_disk_backend_snapshot_duration_seconds" SNAPSHOT_SECONDS "Time that sending a snapshot took.";
 mvcc_hash_duration_seconds "etcd_mvcc_hash_duration_seconds" HASH_SECONDS "Time that hashing the database took.";
 mvcc_hash_rev_duration_seconds "etcd_mvcc_hash_rev_duration_seconds" HASH_SECONDS "Time that hashing the store at a revision took.";
+debugging_lease_ttl_total "etcd_debugging_lease_ttl_total" LEASE_SECONDS "Times to live that were granted.";
 debugging_mvcc_db_compaction_pause_duration_milliseconds "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds" PAUSE_MILLIS "Time that one batch of a compaction took.";
 debugging_mvcc_db_compaction_total_duration_milliseconds "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds" COMPACTION_MILLIS "Time that a whole compaction took.";
 debugging_mvcc_index_compaction_pause_duration_milliseconds "etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds" INDEX_PAUSE_MILLIS "Time that a compaction held up the index.";

@@ -45,11 +45,10 @@ fn has(text: &str, line: &str) -> bool {
 }
 
 /// etcd's families that one member without proxy, v2 store and snapshot files has no use for.
-const LEFT_OUT: [&str; 12] = [
+const LEFT_OUT: [&str; 11] = [
     "etcd_debugging_disk_backend_commit_rebalance_duration_seconds",
     "etcd_debugging_disk_backend_commit_spill_duration_seconds",
     "etcd_debugging_disk_backend_commit_write_duration_seconds",
-    "etcd_debugging_lease_ttl_total",
     "etcd_debugging_server_watch_send_loop_control_stream_duration_seconds",
     "etcd_debugging_server_watch_send_loop_progress_duration_seconds",
     "etcd_debugging_server_watch_send_loop_watch_stream_duration_per_event_seconds",

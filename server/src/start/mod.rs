@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cairn_backend::{Backend, BackendOptions, CommitHook, Committer, LmdbEngine, LmdbOptions};
 use cairn_consensus::disk::RealDisk;
 use cairn_consensus::{CompactionPolicy, Identity, MemberId, Node};
-use cairn_mvcc::Store;
+use cairn_mvcc::{Restored, Store};
 use cairn_proto::membershippb::{
     Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest,
 };
@@ -31,8 +31,8 @@ use crate::auth::{Auth, Caller, Passwords, Tokens};
 use crate::doors::DoorParts;
 use crate::grpc::LeaderLoss;
 use crate::member::{
-    ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, Limits, Member, PeerActivity,
-    Progress, Reconfiguration, ReplyDesks, Tasks,
+    ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, LeaseKeeper, LeaseTasks, Limits,
+    Member, PeerActivity, Progress, Reconfiguration, ReplyDesks, Tasks,
 };
 use crate::metrics::{ApplyMetrics, GRPC_METHODS, Metrics, MetricsSource, TimedDisk};
 use crate::peer::{Connector, Network, Peers, PeersParts, inbox};
@@ -89,8 +89,9 @@ impl Server {
         };
         let backend = Backend::open(engine, options)?;
         let committer = backend.spawn_committer(settings.backend.batch_interval)?;
-        let store = Store::restore(backend)?;
-        let applier = Applier::restore(store.clone())?;
+        let restored = Restored::read(backend)?;
+        let store = restored.store.clone();
+        let applier = Applier::restore(restored)?;
         let disk = TimedDisk::new(RealDisk::open(&places.log)?, Arc::clone(&metrics));
         let peer_worker = start_peer_worker()?;
         let network = network(settings, &peer_worker)?;
@@ -168,6 +169,13 @@ impl Server {
             tokens: Tokens::new(&settings.auth.token)?,
             passwords: Passwords::start(worker_count(), settings.auth.bcrypt_cost)?,
         });
+        let (leases, lease_keeper) = LeaseKeeper::new(LeaseTasks {
+            leases: applier.leases(),
+            consensus: consensus.clone(),
+            progress: Arc::clone(&progress),
+            request_ids: Arc::clone(&request_ids),
+            election_timeout: settings.raft.election_timeout,
+        });
         let member = Arc::new(Member {
             identity,
             store,
@@ -180,6 +188,7 @@ impl Server {
             activity,
             watches: watches.clone(),
             housekeeping: housekeeping.clone(),
+            leases: leases.clone(),
             limits: limits(settings),
             in_flight: Arc::new(AtomicUsize::new(0)),
             peers: peers.clone(),
@@ -197,6 +206,7 @@ impl Server {
             progress: Arc::clone(&progress),
             watches,
             metrics: ApplyMetrics::new(Arc::clone(&metrics), settings.slow.apply)?,
+            leases,
             housekeeping: housekeeping.clone(),
         };
         threads.push(spawn("apply", move || apply_thread.run())?);
@@ -215,6 +225,7 @@ impl Server {
             heartbeat: settings.raft.heartbeat,
         };
         threads.push(spawn("consensus", move || consensus_thread.run())?);
+        threads.push(spawn("leases", move || lease_keeper.run())?);
         threads.push(spawn("housekeeper", move || housekeeper.run())?);
         let leader_loss = leader_loss(settings, &member, &peer_worker)?;
         let parts = DoorParts::new(&member, metrics, settings, leader_loss);

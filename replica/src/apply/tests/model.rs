@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use cairn_index::KeyRange;
+use cairn_lease::{LeaseId, Term, Ttl};
 use cairn_proto::etcdserverpb::compare::{CompareResult, TargetUnion};
 use cairn_proto::etcdserverpb::request_op::Request;
 use cairn_proto::etcdserverpb::{
@@ -17,6 +18,7 @@ use prost::Message;
 
 use super::super::Outcome;
 use crate::error::ApplyError;
+use crate::lease_request::LeaseRequest;
 use crate::log_request::LogRequest;
 
 type Keys = BTreeMap<Bytes, KeyValue>;
@@ -30,6 +32,10 @@ pub(super) struct Model {
     history: BTreeMap<i64, Keys>,
     /// Members that have raised the alarms of no space and of corruption.
     alarms: [Vec<u64>; 2],
+    /// How many requests were applied.
+    applied: u64,
+    /// Each lease with the number of the request that granted or renewed it.
+    leases: BTreeMap<i64, u64>,
 }
 
 /// An answer, short.
@@ -43,6 +49,8 @@ impl Default for Model {
             compacted: -1,
             history: BTreeMap::from([(1, Keys::new())]),
             alarms: [Vec::new(), Vec::new()],
+            applied: 0,
+            leases: BTreeMap::new(),
         }
     }
 }
@@ -55,7 +63,13 @@ impl Model {
     }
 
     pub(super) fn apply(&mut self, request: &LogRequest) -> Told {
+        self.applied += 1;
         let grows = match request {
+            LogRequest::Lease(LeaseRequest::Checkpoint { term, leases }) => {
+                return self.checkpoint(*term, leases);
+            }
+            LogRequest::Lease(LeaseRequest::Grant(_)) => true,
+            LogRequest::Lease(_) => false,
             LogRequest::Put(_) => true,
             LogRequest::Txn(txn) => [&txn.success, &txn.failure].into_iter().any(|it| puts(it)),
             LogRequest::DeleteRange(_) | LogRequest::Compaction(_) => false,
@@ -80,6 +94,7 @@ impl Model {
             LogRequest::DeleteRange(delete) => Request::RequestDeleteRange(delete.clone()),
             LogRequest::Txn(txn) => Request::RequestTxn(txn.clone()),
             LogRequest::Compaction(compaction) => return self.compact(compaction.revision),
+            LogRequest::Lease(request) => return self.lease(request),
             _ => panic!("answered above"),
         };
         let mut writing = Writing {
@@ -110,6 +125,65 @@ impl Model {
         }
         self.compacted = revision;
         Ok(format!("compacted {revision}"))
+    }
+
+    fn checkpoint(&mut self, term: Term, leases: &[(LeaseId, Option<Ttl>)]) -> Told {
+        if term.0 != super::term_of(self.applied) {
+            return Err(ApplyError::TermEnded);
+        }
+        for (id, remaining) in leases {
+            if let Some(renewal) = self.leases.get_mut(&id.to_wire())
+                && remaining.is_none()
+            {
+                *renewal = self.applied;
+            }
+        }
+        Ok("done".to_owned())
+    }
+
+    fn lease(&mut self, request: &LeaseRequest) -> Told {
+        match request {
+            LeaseRequest::Grant(grant) if grant.ttl > 9_000_000_000 => {
+                Err(ApplyError::LeaseTtlTooLarge)
+            }
+            LeaseRequest::Grant(grant) if self.leases.contains_key(&grant.id) => {
+                Err(ApplyError::LeaseExists)
+            }
+            LeaseRequest::Grant(grant) => {
+                self.leases.insert(grant.id, self.applied);
+                Ok(format!("granted {} {}", grant.id, grant.ttl))
+            }
+            LeaseRequest::Revoke(revoke) => {
+                let was_there = self.leases.remove(&revoke.id);
+                was_there.ok_or(ApplyError::LeaseNotFound)?;
+                self.delete_keys_of(revoke.id);
+                Ok(format!("revoked at {}", self.revision))
+            }
+            LeaseRequest::Expire(expiry) => {
+                if expiry.term.0 != super::term_of(self.applied) {
+                    return Err(ApplyError::TermEnded);
+                }
+                for expired in &expiry.leases {
+                    let id = expired.id.to_wire();
+                    if self.leases.get(&id) == Some(&expired.renewal.0) {
+                        self.leases.remove(&id);
+                        self.delete_keys_of(id);
+                    }
+                }
+                Ok("done".to_owned())
+            }
+            LeaseRequest::Checkpoint { .. } => panic!("answered above"),
+        }
+    }
+
+    fn delete_keys_of(&mut self, lease: i64) {
+        let mut keys = self.history[&self.revision].clone();
+        let before = keys.len();
+        keys.retain(|_, kv| kv.lease != lease);
+        if keys.len() < before {
+            self.revision += 1;
+            self.history.insert(self.revision, keys);
+        }
     }
 
     fn alarm(&mut self, action: i32, member: u64, alarm: i32) -> String {
@@ -185,7 +259,9 @@ impl Writing<'_> {
 
     fn check(&self, chosen: &Chosen<'_>) -> Result<(), ApplyError> {
         match chosen {
-            Chosen::Put(put) if put.lease != 0 => Err(ApplyError::LeaseNotFound),
+            Chosen::Put(put) if put.lease != 0 && !self.before.leases.contains_key(&put.lease) => {
+                Err(ApplyError::LeaseNotFound)
+            }
             Chosen::Put(put) => {
                 let must_exist = put.ignore_value || put.ignore_lease;
                 if must_exist && !self.keys.contains_key(&put.key) {
@@ -249,7 +325,10 @@ impl Writing<'_> {
             mod_revision: revision,
             version: previous.as_ref().map_or(0, |it| it.version) + 1,
             value,
-            lease: 0,
+            lease: match &previous {
+                Some(previous) if put.ignore_lease => previous.lease,
+                _ => put.lease,
+            },
         };
         self.keys.insert(put.key.clone(), kv);
         self.changed = true;
@@ -286,6 +365,10 @@ pub(super) fn told(reply: &Result<Outcome, ApplyError>) -> Told {
         Outcome::Put(put) => told_put(put),
         Outcome::DeleteRange(delete) => told_delete(delete),
         Outcome::Txn(txn) => told_txn(txn),
+        Outcome::LeaseGrant(grant) => format!("granted {} {}", grant.id, grant.ttl),
+        Outcome::LeaseRevoke(revoke) => {
+            format!("revoked at {}", revoke.header.unwrap().revision)
+        }
         Outcome::Compaction(point) => format!("compacted {}", point.to_wire()),
         Outcome::Alarm(alarms) => format!("{} alarms", alarms.len()),
         Outcome::Members(members) => format!("{} members", members.len()),

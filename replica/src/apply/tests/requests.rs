@@ -1,17 +1,19 @@
 //! Random log requests, of few keys so that they meet.
 
 use bytes::Bytes;
+use cairn_lease::{Expired, Expiry, LeaseId, Renewal, Term, Ttl};
 use cairn_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use cairn_proto::etcdserverpb::request_op::Request;
 use cairn_proto::etcdserverpb::{
-    AlarmRequest, CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest,
-    RequestOp, TxnRequest,
+    AlarmRequest, CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest,
+    LeaseRevokeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
 };
 use cairn_proto::membershippb::{
     Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest,
 };
 use proptest::prelude::*;
 
+use crate::lease_request::LeaseRequest;
 use crate::log_request::LogRequest;
 
 /// Requests, in the order of the log.
@@ -23,6 +25,7 @@ fn request() -> impl Strategy<Value = LogRequest> {
     prop_oneof![
         10 => put().prop_map(LogRequest::Put),
         4 => delete().prop_map(LogRequest::DeleteRange),
+        6 => lease().prop_map(LogRequest::Lease),
         8 => txn(2).prop_map(LogRequest::Txn),
         3 => (-1_i64..30).prop_map(|revision| LogRequest::Compaction(CompactionRequest {
             revision,
@@ -43,6 +46,25 @@ fn request() -> impl Strategy<Value = LogRequest> {
     ]
 }
 
+fn lease() -> impl Strategy<Value = LeaseRequest> {
+    let id = || (1..4_i64).prop_map(|id| LeaseId::from_wire(id).unwrap());
+    let term = || (1..5_u64).prop_map(Term);
+    let ttl = |secs| Ttl::from_wire(secs).ok();
+    let remaining = prop::option::of(1..600_i64).prop_map(move |secs| secs.and_then(ttl));
+    // Many renewals, so that some are those that were seen.
+    let expired = (id(), (1..40_u64).prop_map(Renewal));
+    let expired = expired.prop_map(|(id, renewal)| Expired { id, renewal });
+    prop_oneof![
+        6 => (1..4_i64, prop_oneof![9 => Just(600), 1 => Just(i64::MAX)])
+            .prop_map(|(id, ttl)| LeaseRequest::Grant(LeaseGrantRequest { ttl, id })),
+        2 => (1..4_i64).prop_map(|id| LeaseRequest::Revoke(LeaseRevokeRequest { id })),
+        2 => (term(), prop::collection::vec((id(), remaining), 0..3))
+            .prop_map(|(term, leases)| LeaseRequest::Checkpoint { term, leases }),
+        4 => (term(), prop::collection::vec(expired, 0..40))
+            .prop_map(|(term, leases)| LeaseRequest::Expire(Expiry { term, leases })),
+    ]
+}
+
 fn key() -> impl Strategy<Value = Bytes> {
     "[a-e]".prop_map(Bytes::from)
 }
@@ -59,14 +81,14 @@ fn put() -> impl Strategy<Value = PutRequest> {
         value,
         rare,
         rare,
-        prop::bool::weighted(0.05),
+        prop_oneof![5 => Just(0), 1 => 1..4_i64],
         any::<bool>(),
     )
         .prop_map(
-            |(key, value, ignore_value, ignore_lease, with_lease, prev_kv)| PutRequest {
+            |(key, value, ignore_value, ignore_lease, lease, prev_kv)| PutRequest {
                 key,
                 value: if ignore_value { Bytes::new() } else { value },
-                lease: i64::from(with_lease && !ignore_lease),
+                lease: if ignore_lease { 0 } else { lease },
                 prev_kv,
                 ignore_value,
                 ignore_lease,

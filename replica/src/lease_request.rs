@@ -1,0 +1,232 @@
+//! What the log carries about leases.
+//!
+//! A grant and a revocation are etcd's requests under etcd's numbers. What the leader does by itself is
+//! ours, under numbers that etcd will not use: a checkpoint and an expiry carry the term in which
+//! they were decided, and hold only there (`cairn_lease` says why).
+
+use bytes::{Bytes, BytesMut};
+use cairn_lease::{Checkpoint, Expired, Expiry, LeaseId, Renewal, Term, Ttl};
+use cairn_proto::etcdserverpb::{LeaseGrantRequest, LeaseRevokeRequest};
+use prost::encoding::{DecodeContext, WireType, message};
+use prost::{DecodeError, Message};
+
+/// A request about leases.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LeaseRequest {
+    /// Grant a lease. Its id is not zero and its time to live not below the member's shortest: both
+    /// were seen to at the door.
+    Grant(LeaseGrantRequest),
+    /// End a lease.
+    Revoke(LeaseRevokeRequest),
+    /// Note what is left of leases, or that they were renewed, if `term` has not ended.
+    Checkpoint {
+        /// The term in which the leader decided this.
+        term: Term,
+        /// Each lease with what is left; without it was renewed.
+        leases: Vec<(LeaseId, Option<Ttl>)>,
+    },
+    /// End leases that have expired, if the term has not ended.
+    Expire(Expiry),
+}
+
+/// Field numbers of `InternalRaftRequest`: stored, never to be changed.
+mod field {
+    pub(super) const GRANT: u32 = 8;
+    pub(super) const REVOKE: u32 = 9;
+    pub(super) const CHECKPOINT: u32 = 20_000;
+    pub(super) const EXPIRE: u32 = 20_001;
+}
+
+/// Leases with a number each, as decided in a term: the wire form of checkpoints and expiries.
+#[derive(Clone, PartialEq, Message)]
+struct InTerm {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(message, repeated, tag = "2")]
+    leases: Vec<Numbered>,
+}
+
+/// A lease, and what is left of it (0: it was renewed) or the index of its renewal.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct Numbered {
+    #[prost(int64, tag = "1")]
+    id: i64,
+    #[prost(uint64, tag = "2")]
+    number: u64,
+}
+
+impl LeaseRequest {
+    /// Notes of what is left.
+    #[must_use]
+    pub fn checkpoint(term: Term, checkpoints: &[Checkpoint]) -> Self {
+        let leases = checkpoints.iter();
+        let leases = leases.map(|it| (it.id, Some(it.remaining))).collect();
+        Self::Checkpoint { term, leases }
+    }
+
+    /// A renewal that undoes what was noted.
+    #[must_use]
+    pub fn renewal(term: Term, lease: LeaseId) -> Self {
+        Self::Checkpoint {
+            term,
+            leases: vec![(lease, None)],
+        }
+    }
+
+    /// Adds those requests whose field stands before the header's.
+    pub(crate) fn encode_before_header(&self, data: &mut BytesMut) {
+        match self {
+            Self::Grant(request) => message::encode(field::GRANT, request, data),
+            Self::Revoke(request) => message::encode(field::REVOKE, request, data),
+            Self::Checkpoint { .. } | Self::Expire(_) => {}
+        }
+    }
+
+    /// Adds those requests whose field stands after the header's.
+    pub(crate) fn encode_after_header(&self, data: &mut BytesMut) {
+        match self {
+            Self::Grant(_) | Self::Revoke(_) => {}
+            Self::Checkpoint { term, leases } => {
+                message::encode(field::CHECKPOINT, &checkpoint_to_wire(*term, leases), data);
+            }
+            Self::Expire(expiry) => message::encode(field::EXPIRE, &expiry_to_wire(expiry), data),
+        }
+    }
+
+    pub(crate) fn encoded_len(&self) -> usize {
+        match self {
+            Self::Grant(request) => message::encoded_len(field::GRANT, request),
+            Self::Revoke(request) => message::encoded_len(field::REVOKE, request),
+            Self::Checkpoint { term, leases } => {
+                message::encoded_len(field::CHECKPOINT, &checkpoint_to_wire(*term, leases))
+            }
+            Self::Expire(expiry) => message::encoded_len(field::EXPIRE, &expiry_to_wire(expiry)),
+        }
+    }
+
+    /// Reads a field, if it is one of these. `None` leaves `data` as it was.
+    pub(crate) fn decode(
+        tag: u32,
+        wire_type: WireType,
+        data: &mut Bytes,
+    ) -> Result<Option<Self>, DecodeError> {
+        Ok(Some(match tag {
+            field::GRANT => Self::Grant(read(wire_type, data)?),
+            field::REVOKE => Self::Revoke(read(wire_type, data)?),
+            field::CHECKPOINT => {
+                let wire: InTerm = read(wire_type, data)?;
+                let lease = |it: &Numbered| {
+                    let secs = i64::try_from(it.number).unwrap_or(i64::MAX);
+                    let remaining = (secs > 0).then(|| Ttl::from_wire(secs).unwrap_or(Ttl::MAX));
+                    Some((LeaseId::from_wire(it.id)?, remaining))
+                };
+                Self::Checkpoint {
+                    term: Term(wire.term),
+                    leases: wire.leases.iter().filter_map(lease).collect(),
+                }
+            }
+            field::EXPIRE => {
+                let wire: InTerm = read(wire_type, data)?;
+                let lease = |it: &Numbered| {
+                    Some(Expired {
+                        id: LeaseId::from_wire(it.id)?,
+                        renewal: Renewal(it.number),
+                    })
+                };
+                Self::Expire(Expiry {
+                    term: Term(wire.term),
+                    leases: wire.leases.iter().filter_map(lease).collect(),
+                })
+            }
+            _ => return Ok(None),
+        }))
+    }
+}
+
+fn checkpoint_to_wire(term: Term, leases: &[(LeaseId, Option<Ttl>)]) -> InTerm {
+    let numbered = |(id, remaining): &(LeaseId, Option<Ttl>)| Numbered {
+        id: id.to_wire(),
+        number: remaining.map_or(0, |ttl| ttl.duration().as_secs()),
+    };
+    InTerm {
+        term: term.0,
+        leases: leases.iter().map(numbered).collect(),
+    }
+}
+
+fn expiry_to_wire(expiry: &Expiry) -> InTerm {
+    let numbered = |expired: &Expired| Numbered {
+        id: expired.id.to_wire(),
+        number: expired.renewal.0,
+    };
+    InTerm {
+        term: expiry.term.0,
+        leases: expiry.leases.iter().map(numbered).collect(),
+    }
+}
+
+fn read<M: Message + Default>(wire_type: WireType, data: &mut Bytes) -> Result<M, DecodeError> {
+    let mut request = M::default();
+    message::merge(wire_type, &mut request, data, DecodeContext::default())?;
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after_header(request: &LeaseRequest) -> Bytes {
+        let mut data = BytesMut::new();
+        request.encode_before_header(&mut data);
+        assert!(data.is_empty());
+        request.encode_after_header(&mut data);
+        assert_eq!(data.len(), request.encoded_len());
+        data.freeze()
+    }
+
+    fn one_of_each() -> [(LeaseRequest, Vec<u8>); 2] {
+        let [a, b] = [3, -1].map(|id| LeaseId::from_wire(id).unwrap());
+        let left = Ttl::from_wire(300).ok();
+        let checkpoint = LeaseRequest::Checkpoint {
+            term: Term(7),
+            leases: vec![(a, left), (b, None)],
+        };
+        let expire = LeaseRequest::Expire(Expiry {
+            term: Term(7),
+            leases: vec![Expired {
+                id: a,
+                renewal: Renewal(9),
+            }],
+        });
+        let minus_one = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+        let mut checkpoint_bytes = vec![0x82, 0xe2, 0x09, 22, 8, 7, 0x12, 5, 8, 3, 16, 0xac, 2];
+        checkpoint_bytes.extend([0x12, 11, 8]);
+        checkpoint_bytes.extend(minus_one);
+        let expire_bytes = vec![0x8a, 0xe2, 0x09, 8, 8, 7, 0x12, 4, 8, 3, 16, 9];
+        [(checkpoint, checkpoint_bytes), (expire, expire_bytes)]
+    }
+
+    #[test]
+    fn what_is_ours_has_these_bytes_and_comes_back() {
+        for (request, bytes) in one_of_each() {
+            let mut data = after_header(&request);
+            assert_eq!(data, bytes);
+            let (tag, wire_type) = prost::encoding::decode_key(&mut data).unwrap();
+            let read = LeaseRequest::decode(tag, wire_type, &mut data).unwrap();
+            assert_eq!(read, Some(request));
+        }
+    }
+
+    #[test]
+    fn other_fields_are_left_alone_and_torn_ones_are_an_error() {
+        let mut data = Bytes::from_static(&[1, 2]);
+        let read = LeaseRequest::decode(11, WireType::LengthDelimited, &mut data);
+        assert_eq!((read.unwrap(), data.len()), (None, 2));
+        for (request, _) in one_of_each() {
+            let mut data = after_header(&request);
+            data.truncate(data.len() - 1);
+            let (tag, wire_type) = prost::encoding::decode_key(&mut data).unwrap();
+            assert!(LeaseRequest::decode(tag, wire_type, &mut data).is_err());
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The time of leases: a thread that looks, several times a second, which have expired.
+//!
+//! What it decides is `cairn_lease`'s; here are the clock, the log and who waits for what.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cairn_lease::{Checkpoint, Expiry, Moment, Term, Ttl};
+use cairn_replica::apply::{Outcome, SharedLeases};
+use cairn_replica::consensus::Proposal;
+use cairn_replica::lease_request::LeaseRequest;
+use cairn_replica::log_request::LogRequest;
+use cairn_replica::request_ids::RequestIds;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use tokio::sync::{Notify, futures::Notified, oneshot};
+
+use super::consensus_thread::{ConsensusInput, Request};
+use super::progress::Progress;
+use super::reply::Reply;
+use crate::error::{Error, ProposeError};
+
+/// How often the thread looks when nothing wakes it: by so much a lease may outlive its time.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The leases as doors and the apply thread see them.
+#[derive(Clone)]
+pub struct LeaseKeeping {
+    shared: Arc<Shared>,
+    wake: Sender<()>,
+}
+
+struct Shared {
+    leases: SharedLeases,
+    /// The start of leases' time.
+    started: Instant,
+    /// An expiry came through or failed, or this member began or ceased to lead.
+    settled: Notify,
+    ttl_min: Ttl,
+}
+
+impl LeaseKeeping {
+    /// The leases; whoever locks them waits for nothing meanwhile.
+    pub fn leases(&self) -> &SharedLeases {
+        &self.shared.leases
+    }
+
+    /// The present, in leases' time.
+    pub fn now(&self) -> Moment {
+        Moment::after_start(self.shared.started.elapsed())
+    }
+
+    /// The shortest time to live that is granted.
+    pub fn ttl_min(&self) -> Ttl {
+        self.shared.ttl_min
+    }
+
+    /// Ends when renewals that waited should try again. What happens after the call is not missed.
+    pub fn settled(&self) -> Notified<'_> {
+        self.shared.settled.notified()
+    }
+
+    /// Expiries or checkpoints were applied.
+    pub fn applied(&self) {
+        self.shared.settled.notify_waiters();
+        // A full channel means that the thread will wake anyway.
+        let _ = self.wake.try_send(());
+    }
+}
+
+/// The thread's end.
+pub struct LeaseKeeper {
+    shared: Arc<Shared>,
+    woken: Receiver<()>,
+    tasks: LeaseTasks,
+    under_way: Vec<UnderWay>,
+}
+
+/// What the thread works with.
+pub struct LeaseTasks {
+    /// The leases.
+    pub leases: SharedLeases,
+    /// The way into the log.
+    pub consensus: Sender<ConsensusInput>,
+    /// Whether this member leads.
+    pub progress: Arc<Progress>,
+    /// Numbers for its own requests.
+    pub request_ids: Arc<RequestIds>,
+    /// `--election-timeout`.
+    pub election_timeout: Duration,
+}
+
+/// What the thread proposed, until it knows what became of it.
+struct UnderWay {
+    decided: Decided,
+    answer: oneshot::Receiver<Result<Outcome, Error>>,
+}
+
+/// What the leader does about leases by itself.
+enum Decided {
+    Expiry(Expiry),
+    Checkpoints(Term, Vec<Checkpoint>),
+}
+
+impl LeaseKeeper {
+    /// Both ends.
+    pub fn new(tasks: LeaseTasks) -> (LeaseKeeping, Self) {
+        let shared = Arc::new(Shared {
+            leases: Arc::clone(&tasks.leases),
+            started: Instant::now(),
+            settled: Notify::new(),
+            ttl_min: Ttl::shortest_granted(tasks.election_timeout),
+        });
+        let (wake, woken) = bounded(1);
+        let keeping = LeaseKeeping {
+            shared: Arc::clone(&shared),
+            wake,
+        };
+        let keeper = Self {
+            shared,
+            woken,
+            tasks,
+            under_way: Vec::new(),
+        };
+        (keeping, keeper)
+    }
+
+    /// Keeps leases' time until every [`LeaseKeeping`] is gone.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn run(mut self) -> Result<(), std::convert::Infallible> {
+        loop {
+            self.follow_leadership();
+            self.collect_answers();
+            self.look();
+            match self.woken.recv_timeout(LOOK_INTERVAL) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment::after_start(self.shared.started.elapsed())
+    }
+
+    /// Promotes the leases once this member has applied an entry of the term that it leads in.
+    fn follow_leadership(&self) {
+        let progress = &self.tasks.progress;
+        // In this order: what is applied of a term was handed on after its leader was known.
+        let applied_term = progress.applied_term();
+        let term = progress.term();
+        let leads = progress.role().leads() && applied_term == term && progress.term() == term;
+        let term = Term(term.get());
+        let mut leases = self.shared.leases.lock();
+        match leases.leading() {
+            Some(led) if leads && led == term => return,
+            None if !leads => return,
+            _ if leads => leases.promote(term, self.now()),
+            _ => leases.demote(),
+        }
+        drop(leases);
+        self.shared.settled.notify_waiters();
+    }
+
+    /// Proposes what is due.
+    fn look(&mut self) {
+        let now = self.now();
+        let mut leases = self.shared.leases.lock();
+        let Some(term) = leases.leading() else {
+            return;
+        };
+        leases.tick(now);
+        let mut decided: Vec<Decided> = std::iter::from_fn(|| leases.take_expired(now))
+            .map(Decided::Expiry)
+            .collect();
+        let checkpoints = leases.take_checkpoints(now);
+        if !checkpoints.is_empty() {
+            decided.push(Decided::Checkpoints(term, checkpoints));
+        }
+        drop(leases);
+        for decided in decided {
+            self.propose(decided);
+        }
+    }
+
+    fn propose(&mut self, decided: Decided) {
+        let request = match &decided {
+            Decided::Expiry(expiry) => LeaseRequest::Expire(expiry.clone()),
+            Decided::Checkpoints(term, checkpoints) => LeaseRequest::checkpoint(*term, checkpoints),
+        };
+        let id = self.tasks.request_ids.next();
+        let data = LogRequest::Lease(request).encode(id, None);
+        let (reply, answer) = Reply::channel();
+        let request = Request {
+            id,
+            proposal: Proposal::Request(data),
+            reply,
+        };
+        let sent = self
+            .tasks
+            .consensus
+            .try_send(ConsensusInput::Propose(request));
+        if sent.is_ok() {
+            self.under_way.push(UnderWay { decided, answer });
+        } else {
+            self.failed(&decided);
+        }
+    }
+
+    /// Takes back what is known not to have been carried out. What nothing is known of stays as it is:
+    /// it is applied some time, or the term ends.
+    fn collect_answers(&mut self) {
+        let mut under_way = std::mem::take(&mut self.under_way);
+        under_way.retain_mut(|it| match it.answer.try_recv() {
+            Err(oneshot::error::TryRecvError::Empty) => true,
+            Ok(Err(error)) if was_not_carried_out(&error) => {
+                tracing::debug!(%error, "what was decided of leases was not carried out");
+                self.failed(&it.decided);
+                false
+            }
+            Ok(_) | Err(oneshot::error::TryRecvError::Closed) => false,
+        });
+        self.under_way = under_way;
+    }
+
+    fn failed(&self, decided: &Decided) {
+        let now = self.now();
+        let mut leases = self.shared.leases.lock();
+        match decided {
+            Decided::Expiry(expiry) => leases.expiry_failed(expiry, now),
+            Decided::Checkpoints(term, checkpoints) => {
+                leases.checkpoints_failed(*term, checkpoints);
+            }
+        }
+        drop(leases);
+        self.shared.settled.notify_waiters();
+    }
+}
+
+/// Whether it is certain that a request neither was nor will be carried out.
+const fn was_not_carried_out(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Apply(_) | Error::Propose(ProposeError::NoLeader | ProposeError::TooManyRequests)
+    )
+}

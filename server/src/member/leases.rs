@@ -1,0 +1,326 @@
+//! Leases, as a member's doors ask for them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cairn_auth::Access;
+use cairn_lease::{LeaseId, Renew, Term, Ttl};
+use cairn_proto::etcdserverpb::{
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse,
+};
+use cairn_replica::apply::Outcome;
+use cairn_replica::error::ApplyError;
+use cairn_replica::lease_request::LeaseRequest;
+use cairn_replica::log_request::LogRequest;
+use cairn_replica::quota;
+
+use super::{Member, Role};
+use crate::auth::{Caller, Permit};
+use crate::error::{Error, ProposeError};
+
+/// How long a member that has no leader waits before it looks again.
+const LEADER_WAIT: Duration = Duration::from_millis(50);
+
+/// What only the leader can answer.
+#[derive(Clone, Copy, Debug)]
+pub enum LeaderQuestion {
+    /// Renew a lease.
+    KeepAlive(LeaseKeepAliveRequest),
+    /// What is left of a lease.
+    TimeToLive(LeaseTimeToLiveRequest),
+}
+
+/// What the leader answered.
+#[derive(Clone, Debug)]
+pub enum LeaderAnswer {
+    /// To a renewal.
+    KeepAlive(LeaseKeepAliveResponse),
+    /// To what is left.
+    TimeToLive(LeaseTimeToLiveResponse),
+}
+
+impl Member {
+    /// Puts into a grant what the client left to the server: an id, and the shortest time to live.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError::NoSpace`].
+    pub fn complete_grant(&self, mut grant: LeaseGrantRequest) -> Result<LeaseGrantRequest, Error> {
+        self.check_space(quota::LEASE_BYTES)?;
+        while grant.id == 0 {
+            // Positive, as etcd's are.
+            grant.id = (self.request_ids.next().to_wire() & (u64::MAX >> 1)).cast_signed();
+        }
+        // One that is too long is refused when it is applied.
+        if let Ok(ttl) = Ttl::from_wire(grant.ttl) {
+            grant.ttl = ttl.max(self.leases.ttl_min()).to_wire();
+        }
+        Ok(grant)
+    }
+
+    /// Renews leases, here if this member leads and at the leader if not: their times to live, none
+    /// for a lease that there is not.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError`] if no leader answers in time, or what a forwarded renewal was told.
+    pub async fn renew_leases(
+        &self,
+        ids: &[i64],
+        caller: &Caller,
+    ) -> Result<Vec<Option<i64>>, Error> {
+        let allowed = self.permit_leases(ids, Access::Write, caller).await?;
+        self.confirm(allowed)?;
+        let now = self.leases.now();
+        let mut terms: Option<Term> = None;
+        let renewed: Vec<Option<Ttl>> = {
+            let mut leases = self.leases.leases().lock();
+            let renewed = ids
+                .iter()
+                .map(|id| match leases.renew(LeaseId::from_wire(*id)?, now) {
+                    Renew::Done(term, ttl) => {
+                        terms = Some(term);
+                        Some(ttl)
+                    }
+                    _ => None,
+                });
+            renewed.collect()
+        };
+        // One question to the group for all of them.
+        let confirmed = match terms {
+            Some(term) => self.still_leads(term).await?,
+            None => false,
+        };
+        let mut answers = Vec::with_capacity(ids.len());
+        for (id, ttl) in ids.iter().zip(renewed) {
+            answers.push(match ttl {
+                Some(ttl) if confirmed => {
+                    self.metrics.debugging_lease_renewed_total.inc();
+                    Some(ttl.to_wire())
+                }
+                _ => self.renew_lease(*id).await?,
+            });
+        }
+        Ok(answers)
+    }
+
+    /// The time to live of a renewed lease, if that is known without waiting.
+    pub fn renew_lease_at_once(&self, id: i64) -> Option<Ttl> {
+        if self.progress.role() != Role::SoleVoter || self.auth.rules().is_enabled() {
+            return None;
+        }
+        let id = LeaseId::from_wire(id)?;
+        let now = self.leases.now();
+        match self.leases.leases().lock().renew(id, now) {
+            Renew::Done(term, ttl) if self.progress.term().get() == term.0 => {
+                self.metrics.debugging_lease_renewed_total.inc();
+                Some(ttl)
+            }
+            _ => None,
+        }
+    }
+
+    async fn renew_lease(&self, id: i64) -> Result<Option<i64>, Error> {
+        let renewed = tokio::time::timeout(self.limits.request_timeout, self.try_renewing(id));
+        renewed.await.map_err(|_| ProposeError::Timeout)?
+    }
+
+    async fn try_renewing(&self, wire_id: i64) -> Result<Option<i64>, Error> {
+        let Some(id) = LeaseId::from_wire(wire_id) else {
+            return Ok(None);
+        };
+        let mut is_up_to_date = false;
+        loop {
+            let settled = self.leases.settled();
+            let now = self.leases.now();
+            let renew = self.leases.leases().lock().renew(id, now);
+            match renew {
+                Renew::Done(term, ttl) if self.still_leads(term).await? => {
+                    self.metrics.debugging_lease_renewed_total.inc();
+                    return Ok(Some(ttl.to_wire()));
+                }
+                Renew::Done(..) => {}
+                Renew::Unknown if is_up_to_date => return Ok(None),
+                Renew::Unknown => {
+                    self.linearizable().await?;
+                    is_up_to_date = true;
+                }
+                Renew::Expiring => settled.await,
+                Renew::ThroughLog(term) => self.renew_through_log(term, id).await?,
+                Renew::NotLeader => {
+                    let request = LeaseKeepAliveRequest { id: wire_id };
+                    match self.ask_leader(LeaderQuestion::KeepAlive(request)).await? {
+                        Some(LeaderAnswer::KeepAlive(answer)) => {
+                            return Ok((answer.ttl > 0).then_some(answer.ttl));
+                        }
+                        _ => {
+                            let _ = tokio::time::timeout(LEADER_WAIT, settled).await;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Undoes a checkpoint. If the term ends meanwhile, the renewal is tried again in the next one.
+    async fn renew_through_log(&self, term: Term, id: LeaseId) -> Result<(), Error> {
+        let renewal = LogRequest::Lease(LeaseRequest::renewal(term, id));
+        match self.propose(renewal, &Caller::MEMBER).await {
+            Ok(_) | Err(Error::Apply(ApplyError::TermEnded)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether this member was, at some time since the call, the leader of `term`.
+    async fn still_leads(&self, term: Term) -> Result<bool, Error> {
+        // Of others, a majority must say so: who was stalled does not know who leads meanwhile.
+        self.linearizable().await?;
+        Ok(self.progress.role().leads() && self.progress.term().get() == term.0)
+    }
+
+    /// What is left of a lease, from the leader: without a time to live of its own, and with -1 left,
+    /// if there is no such lease.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError`] if no leader answers in time, or what a forwarded question was told.
+    pub async fn lease_time_to_live(
+        &self,
+        request: LeaseTimeToLiveRequest,
+        caller: &Caller,
+    ) -> Result<LeaseTimeToLiveResponse, Error> {
+        let looked_at: &[i64] = if request.keys { &[request.id] } else { &[] };
+        let permit = self.permit_leases(looked_at, Access::Read, caller).await?;
+        let answered = async {
+            loop {
+                let settled = self.leases.settled();
+                if self.progress.role().leads() {
+                    self.linearizable().await?;
+                    if let Some(answer) = self.lease_time_left(request) {
+                        return Ok::<_, Error>(answer);
+                    }
+                }
+                match self.ask_leader(LeaderQuestion::TimeToLive(request)).await? {
+                    Some(LeaderAnswer::TimeToLive(answer)) => return Ok(answer),
+                    _ => {
+                        let _ = tokio::time::timeout(LEADER_WAIT, settled).await;
+                    }
+                }
+            }
+        };
+        let answered = tokio::time::timeout(self.limits.request_timeout, answered).await;
+        let answer = answered.map_err(|_| ProposeError::Timeout)??;
+        if request.keys {
+            self.confirm(permit)?;
+        }
+        Ok(answer)
+    }
+
+    /// What is left of a lease. None if this member does not lead.
+    fn lease_time_left(&self, request: LeaseTimeToLiveRequest) -> Option<LeaseTimeToLiveResponse> {
+        let header = Some(self.header(Some(self.store.current())));
+        let now = self.leases.now();
+        let leases = self.leases.leases().lock();
+        leases.leading()?;
+        let id = LeaseId::from_wire(request.id);
+        let found = id.and_then(|id| Some((id, leases.remaining(id, now)?)));
+        let Some((id, remaining)) = found else {
+            return Some(LeaseTimeToLiveResponse {
+                header,
+                id: request.id,
+                ttl: -1,
+                ..LeaseTimeToLiveResponse::default()
+            });
+        };
+        let keys = leases.keys(id).filter(|_| request.keys);
+        Some(LeaseTimeToLiveResponse {
+            header,
+            id: request.id,
+            ttl: i64::try_from(remaining.left.as_secs()).unwrap_or(i64::MAX),
+            granted_ttl: remaining.granted.to_wire(),
+            keys: keys.map(|key| Bytes::copy_from_slice(key)).collect(),
+        })
+    }
+
+    /// Asks the leader, if that is another member. None if nobody can be asked: ask again later.
+    async fn ask_leader(&self, question: LeaderQuestion) -> Result<Option<LeaderAnswer>, Error> {
+        match self.progress.leader() {
+            Some(leader) if leader != self.identity.member => {
+                self.forward_to_leader(leader, question).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes a question to the leader over the connection between members.
+    ///
+    /// There is none yet: a follower says that it has no leader to ask.
+    #[expect(
+        clippy::unused_async,
+        reason = "asking another member will wait for it"
+    )]
+    async fn forward_to_leader(
+        &self,
+        _leader: cairn_consensus::MemberId,
+        _question: LeaderQuestion,
+    ) -> Result<Option<LeaderAnswer>, Error> {
+        Err(ProposeError::NoLeader.into())
+    }
+
+    /// Takes a request about leases through the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`propose`](Self::propose).
+    pub async fn propose_lease(
+        &self,
+        request: LeaseRequest,
+        caller: &Caller,
+    ) -> Result<Outcome, Error> {
+        self.check_somebody(caller).await?;
+        self.propose(LogRequest::Lease(request), caller).await
+    }
+
+    /// The ids of all leases.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, if the caller may not read the keys of all of them.
+    pub async fn lease_ids(&self, caller: &Caller) -> Result<Vec<i64>, Error> {
+        let ids = || {
+            let leases = self.leases.leases().lock();
+            leases.ids().map(LeaseId::to_wire).collect::<Vec<_>>()
+        };
+        let listed = ids();
+        let permit = self.permit_leases(&listed, Access::Read, caller).await?;
+        self.confirm(permit)?;
+        Ok(listed)
+    }
+
+    /// Allows what needs the right to `access` all keys of leases, and that somebody asks.
+    async fn permit_leases(
+        &self,
+        ids: &[i64],
+        access: Access,
+        caller: &Caller,
+    ) -> Result<Permit, Error> {
+        let keys = |id| {
+            let leases = self.leases.leases().lock();
+            let keys = leases.keys(id);
+            keys.map(|key| Bytes::copy_from_slice(key)).collect()
+        };
+        self.permit(caller, |permission| {
+            permission.rules.check_somebody(permission.who)?;
+            let ids = ids.iter().filter_map(|id| LeaseId::from_wire(*id));
+            for id in ids.filter(|_| permission.rules.is_enabled()) {
+                match access {
+                    Access::Read => permission.lease_reads(id, &keys)?,
+                    Access::Write => permission.lease_writes(id, &keys)?,
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
