@@ -6,11 +6,14 @@
 mod auth;
 mod cluster;
 mod deadline;
+mod election;
 mod health;
 mod kv;
 mod leader_required;
 mod lease;
+mod lock;
 mod maintenance;
+mod queue;
 mod range;
 mod range_stream;
 mod unary;
@@ -27,6 +30,8 @@ use cairn_proto::stored::health::health_server::HealthServer;
 use cairn_proto::stored::kv_server::KvServer;
 use cairn_proto::stored::lease_server::LeaseServer;
 use cairn_proto::stored::maintenance_server::MaintenanceServer;
+use cairn_proto::stored::v3electionpb::election_server::ElectionServer;
+use cairn_proto::stored::v3lockpb::lock_server::LockServer;
 use http::{Request, Response};
 use tonic::service::Routes;
 use tower::Service;
@@ -165,6 +170,10 @@ fn router(member: &Arc<Member>, kv: kv::KvService, request_bytes_max: usize) -> 
         .add_service(LeaseServer::new(lease::LeaseService::new(Arc::clone(
             member,
         ))))
+        .add_service(LockServer::new(lock::LockService::new(Arc::clone(member))))
+        .add_service(ElectionServer::new(election::ElectionService::new(
+            Arc::clone(member),
+        )))
         .add_service(maintenance)
         .add_service(cluster)
         .add_service(AuthServer::new(auth::AuthService::new(Arc::clone(member))))

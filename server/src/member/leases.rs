@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_auth::Access;
+use cairn_consensus::MemberId;
 use cairn_lease::{LeaseId, Renew, Term, Ttl};
 use cairn_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseTimeToLiveRequest,
@@ -17,7 +18,7 @@ use cairn_replica::quota;
 
 use super::{Member, Role};
 use crate::auth::{Caller, Permit};
-use crate::error::{Error, ProposeError};
+use crate::error::{Error, MaintenanceError, ProposeError};
 
 /// How long a member that has no leader waits before it looks again.
 const LEADER_WAIT: Duration = Duration::from_millis(50);
@@ -150,7 +151,7 @@ impl Member {
                 Renew::ThroughLog(term) => self.renew_through_log(term, id).await?,
                 Renew::NotLeader => {
                     let request = LeaseKeepAliveRequest { id: wire_id };
-                    match self.ask_leader(LeaderQuestion::KeepAlive(request)).await? {
+                    match self.ask_leader(LeaderQuestion::KeepAlive(request)).await {
                         Some(LeaderAnswer::KeepAlive(answer)) => {
                             return Ok((answer.ttl > 0).then_some(answer.ttl));
                         }
@@ -201,7 +202,7 @@ impl Member {
                         return Ok::<_, Error>(answer);
                     }
                 }
-                match self.ask_leader(LeaderQuestion::TimeToLive(request)).await? {
+                match self.ask_leader(LeaderQuestion::TimeToLive(request)).await {
                     Some(LeaderAnswer::TimeToLive(answer)) => return Ok(answer),
                     _ => {
                         let _ = tokio::time::timeout(LEADER_WAIT, settled).await;
@@ -244,28 +245,58 @@ impl Member {
     }
 
     /// Asks the leader, if that is another member. None if nobody can be asked: ask again later.
-    async fn ask_leader(&self, question: LeaderQuestion) -> Result<Option<LeaderAnswer>, Error> {
-        match self.progress.leader() {
-            Some(leader) if leader != self.identity.member => {
-                self.forward_to_leader(leader, question).await
-            }
-            _ => Ok(None),
+    async fn ask_leader(&self, question: LeaderQuestion) -> Option<LeaderAnswer> {
+        let leader = self.progress.leader()?;
+        if leader == self.identity.member {
+            return None;
         }
+        self.forward_to_leader(leader, question).await
     }
 
-    /// Takes a question to the leader over the connection between members.
-    ///
-    /// There is none yet: a follower says that it has no leader to ask.
-    #[expect(
-        clippy::unused_async,
-        reason = "asking another member will wait for it"
-    )]
+    /// Takes a question to the leader over the connection between members. None if it did not answer:
+    /// it may lead no more.
     async fn forward_to_leader(
         &self,
-        _leader: cairn_consensus::MemberId,
-        _question: LeaderQuestion,
-    ) -> Result<Option<LeaderAnswer>, Error> {
-        Err(ProposeError::NoLeader.into())
+        leader: MemberId,
+        question: LeaderQuestion,
+    ) -> Option<LeaderAnswer> {
+        let mut client = self.peers.client(leader).ok()?;
+        let answer = match question {
+            LeaderQuestion::KeepAlive(request) => {
+                let answer = client.lease_keep_alive(request).await;
+                answer.map(|answer| LeaderAnswer::KeepAlive(answer.into_inner()))
+            }
+            LeaderQuestion::TimeToLive(request) => {
+                let answer = client.lease_time_to_live(request).await;
+                answer.map(|answer| LeaderAnswer::TimeToLive(answer.into_inner()))
+            }
+        };
+        answer
+            .inspect_err(|status| tracing::debug!(%leader, %status, "the leader did not answer"))
+            .ok()
+    }
+
+    /// Answers another member's client, whom that member has let in. It asks again if this member does
+    /// not lead.
+    ///
+    /// # Errors
+    ///
+    /// [`MaintenanceError::NotLeader`], or [`ProposeError`].
+    pub async fn answer_as_leader(&self, question: LeaderQuestion) -> Result<LeaderAnswer, Error> {
+        if !self.progress.role().leads() {
+            return Err(MaintenanceError::NotLeader.into());
+        }
+        let header = Some(self.header(Some(self.store.current())));
+        Ok(match question {
+            LeaderQuestion::KeepAlive(LeaseKeepAliveRequest { id }) => {
+                let ttl = self.renew_lease(id).await?.unwrap_or(0);
+                LeaderAnswer::KeepAlive(LeaseKeepAliveResponse { header, id, ttl })
+            }
+            LeaderQuestion::TimeToLive(request) => {
+                let answer = self.lease_time_to_live(request, &Caller::MEMBER).await?;
+                LeaderAnswer::TimeToLive(answer)
+            }
+        })
     }
 
     /// Takes a request about leases through the log.

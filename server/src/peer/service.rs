@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::caller::Caller;
 use super::lane::Frames;
 use super::peers::Peers;
-use crate::member::Member;
+use crate::member::{LeaderAnswer, LeaderQuestion, Member};
 use crate::settings::ETCD_VERSION;
 use cairn_replica::membership;
 
@@ -177,7 +177,11 @@ impl Peer for PeerService {
         request: Request<LeaseKeepAliveRequest>,
     ) -> Result<Response<LeaseKeepAliveResponse>, Status> {
         self.admit(&request)?;
-        Err(Status::unimplemented("there are no leases yet"))
+        let question = LeaderQuestion::KeepAlive(request.into_inner());
+        match self.member.answer_as_leader(question).await? {
+            LeaderAnswer::KeepAlive(answer) => Ok(Response::new(answer)),
+            LeaderAnswer::TimeToLive(_) => Err(Status::internal("another question's answer")),
+        }
     }
 
     async fn lease_time_to_live(
@@ -185,7 +189,11 @@ impl Peer for PeerService {
         request: Request<LeaseTimeToLiveRequest>,
     ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
         self.admit(&request)?;
-        Err(Status::unimplemented("there are no leases yet"))
+        let question = LeaderQuestion::TimeToLive(request.into_inner());
+        match self.member.answer_as_leader(question).await? {
+            LeaderAnswer::TimeToLive(answer) => Ok(Response::new(answer)),
+            LeaderAnswer::KeepAlive(_) => Err(Status::internal("another question's answer")),
+        }
     }
 
     async fn hash_kv(

@@ -19,6 +19,8 @@ mod cluster;
 mod cluster_harness;
 mod compaction;
 mod harness;
+mod leases;
+mod locks;
 mod maintenance;
 mod metadata;
 mod quotas;
