@@ -32,7 +32,7 @@ pub struct Installed {
     pub applied: Applied,
     /// The revision of the store, which watchers skip to.
     pub current: Revision,
-    /// The lease of every live key that has one, in no order.
+    /// The lease of every live key that has one, in order.
     pub leases: Vec<(LeaseId, Bytes)>,
 }
 

@@ -37,7 +37,7 @@ const CHUNKS_WAITING_MAX: usize = 4;
 pub struct Restored {
     /// The store.
     pub store: Store,
-    /// The lease of every live key that has one, in no order.
+    /// The lease of every live key that has one, in order.
     pub leases: Vec<(LeaseId, Bytes)>,
 }
 
@@ -92,12 +92,15 @@ impl Contents {
             .unwrap_or(Revision::FIRST);
         let leases = built.leases.into_iter();
         let leases = leases.map(|(key, lease)| (lease, Bytes::copy_from_slice(key.as_bytes())));
+        let mut leases: Vec<_> = leases.collect();
+        // No order of a hash map's is to show: a simulated member must do the same each time.
+        leases.sort_unstable();
         Ok(Self {
             current,
             compacted,
             finished,
             index: built.index,
-            leases: leases.collect(),
+            leases,
         })
     }
 }

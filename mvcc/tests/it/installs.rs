@@ -85,10 +85,11 @@ fn an_installation_tells_the_leases_of_live_keys_as_a_restore_does() {
     ]);
     let follower = Subject::new();
     let installed = leader.store.send_to(&follower.store, &mut leader.applied);
-    let mut leases = installed.leases;
-    leases.sort_unstable();
     let lease = |id| LeaseId::from_wire(id).unwrap();
-    assert_eq!(leases, [(lease(7), "a".into()), (lease(9), "d".into())]);
+    assert_eq!(
+        installed.leases,
+        [(lease(7), "a".into()), (lease(9), "d".into())]
+    );
     assert_eq!(installed.current, leader.store.current());
     assert_eq!(installed.applied.index, leader.applied);
     assert_eq!(follower.store.compaction_finished(), None);
