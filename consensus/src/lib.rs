@@ -3,7 +3,7 @@
 //! A member is a [`Node`]: a [`Driver`] (raft behind our own types: no disk, no clock, no chance)
 //! and a [`wal::Wal`] on a [`disk::Disk`]. Its owner proposes, passes messages on and lets time
 //! pass, then takes a [`Turn`]: what was committed, what to send, which reads may go on. The two
-//! may also live in different threads: [`LogWork`] goes from the driver to the log, [`LogDone`]
+//! may also run in different threads: [`LogWork`] goes from the driver to the log, [`LogDone`]
 //! comes back, and ticks never wait for the disk.
 //!
 //! What an entry means, how members reach one another and when time passes is not known here.
@@ -23,6 +23,7 @@ mod member_id;
 mod node;
 mod node_options;
 mod seeded;
+mod shared_log;
 mod status;
 mod term;
 mod turn;
@@ -40,6 +41,7 @@ pub use log_work::{LogDone, LogWork};
 pub use member_id::{ClusterId, Identity, MemberId};
 pub use node::{FirstMember, Node, NodeError};
 pub use node_options::NodeOptions;
+pub use shared_log::SharedLog;
 pub use status::{Leadership, Role, Status};
 pub use term::Term;
 pub use turn::{ReadContext, ReadReady, SnapshotPoint, Turn};

@@ -1,7 +1,7 @@
 //! Work for the log and what came of it: the seam between a state machine that never waits and a
 //! disk that takes its time.
 //!
-//! [`crate::Driver::begin`] gives work, [`crate::wal::Wal::perform`] does it, in whatever thread,
+//! [`crate::Driver::begin`] gives work, [`crate::SharedLog::perform`] does it, in whatever thread,
 //! and [`crate::Driver::done`] takes what came of it. Work is performed and reported in the order
 //! in which it was given. What waits may be [joined](LogWork::join) first: one write and one sync
 //! then serve all of it.

@@ -1,6 +1,6 @@
 //! A member: its state machine and its log, together or apart.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use bytes::Bytes;
 
@@ -11,6 +11,7 @@ use crate::log_index::LogIndex;
 use crate::log_store::LogStore;
 use crate::member_id::{Identity, MemberId};
 use crate::node_options::NodeOptions;
+use crate::shared_log::SharedLog;
 use crate::status::Status;
 use crate::turn::{SnapshotPoint, Turn};
 use crate::wal::{LogWrite, Marker, Wal, WalError};
@@ -52,6 +53,9 @@ pub enum NodeError {
         /// What must be installed.
         point: Box<SnapshotPoint>,
     },
+    /// Earlier work for the log has not come back, or has failed; later work must not overtake it.
+    #[error("earlier work for the log has not come back")]
+    WorkUnderWay,
     /// Entries between the marker and the log's first are not there.
     #[error("log lacks entries after {marker}")]
     Gap {
@@ -60,19 +64,22 @@ pub enum NodeError {
     },
 }
 
-/// A member of a cluster, in one thread.
+/// A member of a cluster: its state machine, and its log.
 ///
-/// Everything but [`Node::turn`] is in memory, and reached through [`Node::driver`]. Take what
-/// waits, propose it all, then turn once: what was proposed becomes one write and one sync.
+/// Everything but the log is in memory, and reached through [`Node::driver`]. There are two ways
+/// to get something done, and one may change over whenever no work is
+/// [under way](Driver::has_work_under_way):
 ///
-/// That is the least work for a member that is alone: nobody waits for it but those who wait for
-/// its disk. A member with peers is [taken apart](Node::into_parts), so that it can answer them
-/// while the disk is busy: [`Driver::begin`] gives work, another thread does it with
-/// [`Wal::perform`] (all that waits [at once](crate::LogWork::join)), [`Driver::done`] takes what
-/// came of it.
+/// - **In one thread:** take what waits, propose it all, then [`Node::turn`]: one write and one
+///   sync for what was proposed. That is the least work for a member that is alone: who waits for
+///   it waits for its disk.
+/// - **In two:** [`Driver::begin`] gives work, another thread does it with
+///   [`SharedLog::perform`], all that waits [at once](crate::LogWork::join), and
+///   [`Driver::done`] takes what came of it. So a member with peers answers them while its disk is
+///   busy.
 pub struct Node {
     driver: Driver,
-    wal: Wal,
+    log: SharedLog,
 }
 
 impl Node {
@@ -124,19 +131,8 @@ impl Node {
     pub fn open(disk: Arc<dyn Disk>, options: &NodeOptions) -> Result<Self, NodeError> {
         let (wal, log) = recover(disk, options)?;
         let driver = Driver::new(wal.identity().member, log, wal.entry_bytes_max(), options)?;
-        Ok(Self { driver, wal })
-    }
-
-    /// Puts together what [`Node::into_parts`] took apart.
-    #[must_use]
-    pub fn from_parts(driver: Driver, wal: Wal) -> Self {
-        Self { driver, wal }
-    }
-
-    /// The state machine and the log, to be run in threads of their own.
-    #[must_use]
-    pub fn into_parts(self) -> (Driver, Wal) {
-        (self.driver, self.wal)
+        let log = SharedLog::new(wal);
+        Ok(Self { driver, log })
     }
 
     /// Does what is to be done: one write and one sync for all that was proposed and received
@@ -147,6 +143,9 @@ impl Node {
     ///
     /// [`NodeError`], after which the member must stop: what is on disk is not known.
     pub fn turn(&mut self) -> Result<Turn, NodeError> {
+        if self.driver.has_work_under_way() {
+            return Err(NodeError::WorkUnderWay);
+        }
         let mut turn = self.work_once()?;
         // What became committed by that, or follows from it, and needs no other write.
         if self.driver.has_free_work() {
@@ -167,16 +166,21 @@ impl Node {
         self.driver.status()
     }
 
-    /// The log on disk.
+    /// The log, for whoever does its work.
     #[must_use]
-    pub fn wal(&self) -> &Wal {
-        &self.wal
+    pub fn log(&self) -> SharedLog {
+        self.log.clone()
+    }
+
+    /// The log on disk; while this is held, no work is done.
+    pub fn wal(&self) -> MutexGuard<'_, Wal> {
+        self.log.wal()
     }
 
     fn work_once(&mut self) -> Result<Turn, NodeError> {
         let (mut turn, work) = self.driver.begin()?;
         if !work.is_empty() {
-            let done = self.wal.perform(work)?;
+            let done = self.log.perform(work)?;
             turn.extend(self.driver.done(done));
         }
         Ok(turn)

@@ -116,6 +116,12 @@ impl Driver {
             || self.transferee != self.present_transferee()
     }
 
+    /// Whether work that was given has not come back.
+    #[must_use]
+    pub fn has_work_under_way(&self) -> bool {
+        !self.under_way.is_written() || !self.under_way.reads.is_empty()
+    }
+
     /// Whether the next [`Driver::begin`] gives effects without anything that must be durable
     /// first.
     pub(crate) fn has_free_work(&self) -> bool {
@@ -128,7 +134,7 @@ impl Driver {
     }
 
     /// Turns what has happened into what is to be done at once, and work for the log. Work is
-    /// done in the order in which it was given, by [`crate::wal::Wal::perform`], and what comes
+    /// done in the order in which it was given, by [`crate::SharedLog::perform`], and what comes
     /// of it goes to [`Driver::done`]; until then other work may be begun.
     ///
     /// # Errors

@@ -241,6 +241,7 @@ impl Wal {
         if write.is_empty() {
             return Ok(());
         }
+        self.poisoned = true;
         let result = self.write_frames(write);
         self.poisoned = result.is_err();
         result
@@ -257,6 +258,7 @@ impl Wal {
         }
         self.places.forget_before(self.marker.index.next());
         let needed = self.places.first_segment();
+        self.poisoned = true;
         let result = self.release_before(needed);
         self.poisoned = result.is_err();
         result

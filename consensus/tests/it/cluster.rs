@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_consensus::disk::{Disk, FaultDisk, Survival};
-use cairn_consensus::wal::{Wal, WalError};
+use cairn_consensus::wal::WalError;
 use cairn_consensus::{
     CompactionPolicy, ConfChange, ConfChangeKind, ConfState, Driver, Entry, EntryKind, LogIndex,
     LogWork, Node, NodeError, NodeOptions, ReadContext, Role, SnapshotPoint, Term, Turn,
@@ -106,8 +106,7 @@ pub(crate) struct Machine {
 }
 
 pub(crate) struct Running {
-    pub(crate) driver: Driver,
-    wal: Wal,
+    pub(crate) node: Node,
     queue: VecDeque<LogWork>,
     pub(crate) data: Data,
     /// Changes of the group that are still to be answered.
@@ -208,7 +207,7 @@ impl Cluster {
     pub(crate) fn start(&mut self, id: u64) {
         let machine = self.machines.get_mut(&id).unwrap();
         machine.lives += 1;
-        let (driver, wal) = loop {
+        let node = loop {
             let options = NodeOptions {
                 wal: short_segments(),
                 applied: machine.durable.applied,
@@ -217,7 +216,7 @@ impl Cluster {
                 ..NodeOptions::default()
             };
             match Node::open(Arc::new(machine.disk.clone()), &options) {
-                Ok(node) => break node.into_parts(),
+                Ok(node) => break node,
                 Err(NodeError::SnapshotNotInstalled { point, .. }) => {
                     let data = &machine.files[&point.index];
                     assert_eq!(data.point(), *point, "the snapshot that was received");
@@ -227,8 +226,7 @@ impl Cluster {
             }
         };
         machine.running = Some(Running {
-            driver,
-            wal,
+            node,
             queue: VecDeque::new(),
             data: machine.durable.clone(),
             answers: VecDeque::new(),
@@ -251,7 +249,7 @@ impl Cluster {
     }
 
     pub(crate) fn driver(&mut self, id: u64) -> &mut Driver {
-        &mut self.running(id).unwrap().driver
+        self.running(id).unwrap().node.driver()
     }
 
     pub(crate) fn data(&self, id: u64) -> &Data {
@@ -319,7 +317,7 @@ impl Cluster {
                 files.insert(data.applied, data);
             }
             if let Some(sender) = self.running(from) {
-                sender.driver.report_snapshot(member(to), !lost);
+                sender.node.driver().report_snapshot(member(to), !lost);
             }
         }
         if !lost {
@@ -338,10 +336,11 @@ impl Cluster {
             // A snapshot may have overtaken it.
             let _ = match accepted {
                 true => running
-                    .driver
+                    .node
+                    .driver()
                     .apply_conf_change(index, &change)
                     .map(|_state| ()),
-                false => running.driver.reject_conf_change(index),
+                false => running.node.driver().reject_conf_change(index),
             };
         }
     }
@@ -352,10 +351,10 @@ impl Cluster {
             let Some(running) = self.running(id) else {
                 return;
             };
-            if !running.driver.has_work() {
+            if !running.node.driver().has_work() {
                 return;
             }
-            let (turn, work) = running.driver.begin().unwrap();
+            let (turn, work) = running.node.driver().begin().unwrap();
             if !work.is_empty() {
                 running.queue.push_back(work);
             }
@@ -385,13 +384,13 @@ impl Cluster {
         for later in running.queue.drain(..usize::try_from(count).unwrap()) {
             work.join(later);
         }
-        let done = match running.wal.perform(work) {
+        let done = match running.node.log().perform(work) {
             Ok(done) => done,
             // Its power was cut.
             Err(WalError::Io { .. }) => return self.crash(id),
             Err(error) => panic!("the log of member {id} refuses its work: {error}"),
         };
-        let turn = running.driver.done(done);
+        let turn = running.node.driver().done(done);
         self.take(id, turn);
         self.work(id);
     }
@@ -431,7 +430,7 @@ impl Cluster {
             running
                 .copies
                 .insert(running.data.applied, running.data.clone());
-            running.driver.offer_snapshot(&running.data.point());
+            running.node.driver().offer_snapshot(&running.data.point());
         }
     }
 
@@ -526,7 +525,7 @@ impl Cluster {
         let running = self.running(id).unwrap();
         running.reads_asked += 1;
         let context = ReadContext(running.reads_asked);
-        let asked = running.driver.read_index(context).is_ok();
+        let asked = running.node.driver().read_index(context).is_ok();
         if asked {
             running.asked.insert(context, least);
         }
@@ -565,14 +564,17 @@ impl Cluster {
         let machine = self.machines.get_mut(&id).unwrap();
         let running = machine.running.as_mut().unwrap();
         machine.durable = running.data.clone();
-        running.driver.compact(machine.durable.applied, &policy);
+        running
+            .node
+            .driver()
+            .compact(machine.durable.applied, &policy);
     }
 
     /// Those who say that they lead.
     pub(crate) fn leaders(&self) -> Vec<u64> {
         let leads = |machine: &Machine| {
             let running = machine.running.as_ref();
-            running.is_some_and(|r| r.driver.status().leadership.role == Role::Leader)
+            running.is_some_and(|r| r.node.status().leadership.role == Role::Leader)
         };
         let leaders = self.machines.iter().filter(|(_, machine)| leads(machine));
         leaders.map(|(id, _)| *id).collect()
@@ -642,7 +644,7 @@ impl Cluster {
     }
 
     fn positions(&self) -> Vec<(u64, String)> {
-        let position = |running: &Running| format!("{:?}", running.driver.status());
+        let position = |running: &Running| format!("{:?}", running.node.status());
         let all = self.machines.iter();
         all.map(|(id, m)| (*id, m.running.as_ref().map_or(String::new(), position)))
             .collect()

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use cairn_consensus::disk::{Fault, FaultDisk, Operation, Survival};
 use cairn_consensus::wal::{WalError, WalOptions};
 use cairn_consensus::{
-    CompactionPolicy, ConfChange, ConfChangeError, ConfChangeKind, ConfState, LogIndex, Node,
-    NodeError, NodeOptions, ProposeError, ReadContext, ReadReady, Role, Status,
+    CompactionPolicy, ConfChange, ConfChangeError, ConfChangeKind, ConfState, LogIndex, LogWork,
+    Node, NodeError, NodeOptions, ProposeError, ReadContext, ReadReady, Role, Status,
 };
 
 use crate::application::{Application, member, settle, short_segments, start_alone};
@@ -212,10 +212,9 @@ fn a_failing_disk_stops_it_and_nothing_more_is_acknowledged() {
         Err(NodeError::Wal(WalError::Io { .. }))
     ));
     node.driver().propose(Bytes::from_static(b"b")).unwrap();
-    assert!(matches!(
-        node.turn(),
-        Err(NodeError::Wal(WalError::Poisoned))
-    ));
+    assert!(matches!(node.turn(), Err(NodeError::WorkUnderWay)));
+    let more = LogWork::default();
+    assert!(matches!(node.log().perform(more), Err(WalError::Poisoned)));
 }
 
 #[test]
