@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_consensus::{
-    CompactionPolicy, ConfChange, ConfChangeError, Entry, Leadership, LogExtent, LogIndex,
-    MemberId, Node, NodeError, ProposeError as Refusal, ReadContext, SnapshotPoint, Status,
+    CompactionPolicy, ConfChange, ConfChangeError, Entry, Leadership, LogDone, LogExtent, LogIndex,
+    LogWork, MemberId, Node, NodeError, ProposeError as Refusal, ReadContext, SharedLog,
+    SnapshotPoint, Status, Turn,
 };
 use cairn_proto::raftpb;
 
@@ -207,6 +208,41 @@ impl<P: Waiter, R: Waiter> Consensus<P, R> {
         self.propose_held();
         self.ask();
         let turn = self.node.turn()?;
+        Ok(self.effects(turn))
+    }
+
+    /// As [`Self::turn`], without waiting for the disk: what is to be done at once, and work for
+    /// [`Self::log`], whose outcome goes to [`Self::done`] in the order in which it was given. Only
+    /// while no such work is [under way](Self::has_work_under_way) may [`Self::turn`] be used.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`]: the member must stop.
+    pub fn begin(&mut self) -> Result<(Effects<P, R>, LogWork), NodeError> {
+        self.propose_held();
+        self.ask();
+        let (turn, work) = self.node.driver().begin()?;
+        Ok((self.effects(turn), work))
+    }
+
+    /// Takes what came of work for the log; what that allows.
+    pub fn done(&mut self, done: LogDone) -> Effects<P, R> {
+        let turn = self.node.driver().done(done);
+        self.effects(turn)
+    }
+
+    /// Whether work that [`Self::begin`] gave has not come back.
+    pub fn has_work_under_way(&mut self) -> bool {
+        self.node.driver().has_work_under_way()
+    }
+
+    /// The log, for a thread that does its work.
+    #[must_use]
+    pub fn log(&self) -> SharedLog {
+        self.node.log()
+    }
+
+    fn effects(&mut self, turn: Turn) -> Effects<P, R> {
         let mut effects = Effects {
             proposed: std::mem::take(&mut self.proposed),
             not_taken: std::mem::take(&mut self.not_taken),
@@ -229,7 +265,7 @@ impl<P: Waiter, R: Waiter> Consensus<P, R> {
             }
         }
         self.ask();
-        Ok(effects)
+        effects
     }
 
     /// Whether there is anything to be done without anything new.
