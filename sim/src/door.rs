@@ -126,6 +126,8 @@ pub(crate) fn answer(
             let current = store.current().to_wire();
             (Some(Revision(current)), Response::Done)
         }
+        apply::Outcome::LeaseGrant(granted) => (revision_of(granted.header), Response::Done),
+        apply::Outcome::LeaseRevoke(revoked) => (revision_of(revoked.header), Response::Done),
         apply::Outcome::Alarm(_)
         | apply::Outcome::Members(_)
         | apply::Outcome::Auth(_)

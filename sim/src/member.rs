@@ -11,7 +11,7 @@ use cairn_consensus::disk::{CrashOutcome, Disk, FaultDisk, Survival};
 use cairn_consensus::wal::WalOptions;
 use cairn_consensus::{ClusterId, Entry, FirstMember, Identity, LogIndex, Node, NodeOptions};
 use cairn_history::{ClientId, MemberId, OpId, Time};
-use cairn_mvcc::{Change, Store};
+use cairn_mvcc::{Change, Restored, Store};
 use cairn_proto::raftpb;
 use cairn_replica::apply::{Applier, ConfChangeDone};
 use cairn_replica::consensus::{Consensus, Effects, Proposal, Waiter};
@@ -157,8 +157,9 @@ impl Member {
     pub(crate) fn start(&mut self, now: Time, seed: u64, planted: Option<Planted>) -> Result<()> {
         self.lives += 1;
         let backend = Backend::open(self.engine.clone(), BackendOptions::default())?;
-        let store = Store::restore(backend).context("restoring the store")?;
-        let applier = Applier::restore(store.clone()).context("restoring what was applied")?;
+        let restored = Restored::read(backend).context("restoring the store")?;
+        let store = restored.store.clone();
+        let applier = Applier::restore(restored).context("restoring what was applied")?;
         let members = applier.membership();
         let options = NodeOptions {
             applied: applier.applied(),
