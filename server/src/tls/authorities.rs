@@ -11,12 +11,15 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::error::TlsError;
 use super::files::Contents;
 use super::key_pair;
+use super::pinned::Pinned;
 
 /// Trusted authorities and their names.
 pub(super) struct Authorities {
     pub(super) roots: Arc<RootCertStore>,
     /// Their subjects, in DER.
     pub(super) names: HashSet<Vec<u8>>,
+    /// They themselves, as long as they are valid.
+    pub(super) pinned: Pinned,
 }
 
 impl Authorities {
@@ -33,6 +36,7 @@ impl Authorities {
         let now = SystemTime::now();
         let mut roots = RootCertStore::empty();
         let mut names = HashSet::new();
+        let mut pinned = Pinned::default();
         for certificate in key_pair::certificates(path, pem)? {
             let malformed = |reason: String| TlsError::Malformed {
                 path: path.to_owned(),
@@ -49,6 +53,7 @@ impl Authorities {
                 );
                 continue;
             }
+            pinned.insert(&certificate);
             roots
                 .add(certificate.clone())
                 .map_err(|error| malformed(error.to_string()))?;
@@ -61,6 +66,7 @@ impl Authorities {
         Ok(Self {
             roots: Arc::new(roots),
             names,
+            pinned,
         })
     }
 
@@ -77,6 +83,7 @@ impl Authorities {
         Ok(Self {
             roots: Arc::new(roots),
             names: HashSet::new(),
+            pinned: Pinned::default(),
         })
     }
 }

@@ -9,9 +9,11 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::judge::Judge;
+use super::pinned::{Pinned, Purpose};
 
 pub(super) struct CallerVerifier {
     pub(super) signatures: Arc<dyn ClientCertVerifier>,
+    pub(super) pinned: Pinned,
     pub(super) judge: Judge,
 }
 
@@ -32,9 +34,11 @@ impl ClientCertVerifier for CallerVerifier {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.signatures.verify_client_cert(own, chain, now)?;
+        if !self.pinned.vouches(own, now, Purpose::Client) {
+            self.signatures.verify_client_cert(own, chain, now)?;
+        }
         self.judge.judge(own, chain)?;
-        Ok(verified)
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -16,6 +16,7 @@ use super::caller_verifier::CallerVerifier;
 use super::error::TlsError;
 use super::files::Contents;
 use super::judge::Judge;
+use super::pinned::Pinned;
 use super::revocation::Revocations;
 use super::server_verifier::ServerVerifier;
 use super::{generated, key_pair, protocol};
@@ -133,17 +134,18 @@ impl Endpoint {
         Ok(Some(Arc::new(CallerVerifier {
             signatures,
             judge: self.judge(&authorities, contents)?,
+            pinned: authorities.pinned,
         })))
     }
 
     fn server_verifier(&self, contents: &Contents) -> Result<ServerVerifier, TlsError> {
-        let (signatures, judge) = match &self.settings.identity {
+        let (signatures, judge, pinned) = match &self.settings.identity {
             TlsIdentity::Generated(_) => {
                 let judge = Judge {
                     allowed: self.settings.allowed.clone(),
                     revocations: Revocations::default(),
                 };
-                (None, judge)
+                (None, judge, Pinned::default())
             }
             TlsIdentity::Files(_) => {
                 let authorities = self.authorities(contents)?;
@@ -153,11 +155,13 @@ impl Endpoint {
                     WebPkiServerVerifier::builder_with_provider(roots, provider)
                         .build()
                         .map_err(no_protocol)?;
-                (Some(signatures), self.judge(&authorities, contents)?)
+                let judge = self.judge(&authorities, contents)?;
+                (Some(signatures), judge, authorities.pinned)
             }
         };
         Ok(ServerVerifier {
             signatures,
+            pinned,
             judge,
             provider: Arc::clone(&self.provider),
         })

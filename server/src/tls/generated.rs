@@ -131,6 +131,8 @@ mod tests {
     use std::num::NonZeroU32;
     use std::os::unix::fs::PermissionsExt;
 
+    use rustls::pki_types::ServerName;
+
     use super::*;
 
     #[test]
@@ -159,13 +161,14 @@ mod tests {
             end.duration_since(begin).unwrap().as_secs(),
             2 * 365 * 24 * 3600
         );
+        let is_for = |host: &str| {
+            let host = ServerName::try_from(host.to_owned()).unwrap();
+            super::super::judge::is_for(&certificates[0], &host)
+        };
         for host in ["127.0.0.1", "::1", "etcd-0.etcd"] {
-            assert!(
-                super::super::judge::is_for(&certificates[0], host),
-                "{host}"
-            );
+            assert!(is_for(host), "{host}");
         }
-        assert!(!super::super::judge::is_for(&certificates[0], "127.0.0.2"));
+        assert!(!is_for("127.0.0.2"));
         fs::write(&files.key, "no key").unwrap();
         key_pair(&wanted).unwrap();
         assert_ne!(fs::read(&files.certificate).unwrap(), first);

@@ -46,16 +46,15 @@ impl Judge {
             AllowedSubjects::Any => true,
             AllowedSubjects::CommonNames(names) => CommonName::of(own)
                 .is_some_and(|found| names.iter().any(|name| name == found.as_str())),
-            AllowedSubjects::Hostnames(names) => names.iter().any(|name| is_for(own, name)),
+            AllowedSubjects::Hostnames(names) => names.iter().any(|name| {
+                ServerName::try_from(name.as_str()).is_ok_and(|name| is_for(own, &name))
+            }),
         }
     }
 }
 
 /// Whether a certificate is for this host name or address.
-pub(super) fn is_for(certificate: &CertificateDer<'_>, host: &str) -> bool {
-    let Ok(host) = ServerName::try_from(host) else {
-        return false;
-    };
+pub(super) fn is_for(certificate: &CertificateDer<'_>, host: &ServerName<'_>) -> bool {
     EndEntityCert::try_from(certificate)
-        .is_ok_and(|parsed| parsed.verify_is_valid_for_subject_name(&host).is_ok())
+        .is_ok_and(|parsed| parsed.verify_is_valid_for_subject_name(host).is_ok())
 }

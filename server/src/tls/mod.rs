@@ -16,6 +16,7 @@ mod files;
 mod generated;
 mod judge;
 mod key_pair;
+mod pinned;
 mod protocol;
 mod rejections;
 mod revocation;

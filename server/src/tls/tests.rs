@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::ExtendedKeyUsagePurpose;
+use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use self::certificates::{Authority, Issued, Wanted, write};
+use self::certificates::{Authority, Issued, Wanted, params_of, write};
 use super::*;
 use crate::settings::{
     AllowedSubjects, Callers, GeneratedIdentity, KeyPairFiles, TlsEndpoint, TlsIdentity, TlsKind,
@@ -261,6 +261,46 @@ async fn members_that_made_their_certificates_themselves_meet_unseen() {
     };
     let met = meet(&member("a").server(), &member("b").client(), "x", HERE).await;
     assert!(met.accepted && met.connected);
+}
+
+#[tokio::test]
+async fn one_self_signed_authority_may_be_everybodys_certificate_at_once() {
+    let issue = |purposes: &'static [ExtendedKeyUsagePurpose], year_of_end| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = params_of(&Wanted {
+            hosts: &["member", "127.0.0.1"],
+            purposes,
+            year_of_end,
+            ..Wanted::default()
+        });
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Issued {
+            certificate: params.self_signed(&key).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
+    };
+    let for_servers = &[ExtendedKeyUsagePurpose::ServerAuth];
+    let everybodys = issue(&[], 2100);
+    let member = Member::new(&everybodys.certificate, &everybodys);
+    let servers = issue(for_servers, 2100);
+    let server = Member::new(&servers.certificate, &servers);
+    for (what, server, client, host, accepted, connected) in [
+        ("everybody's", &member, &member, "member", true, true),
+        ("for another host", &member, &member, "other", false, false),
+        ("another's", &member, &server, "member", false, false),
+        (
+            "for servers alone",
+            &server,
+            &server,
+            "member",
+            false,
+            false,
+        ),
+    ] {
+        let met = meet(&server.server(), &client.client(), host, HERE).await;
+        assert_eq!(met.accepted, accepted, "{what}");
+        assert_eq!(met.connected, connected, "{what}");
+    }
 }
 
 #[tokio::test]

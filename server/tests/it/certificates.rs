@@ -64,25 +64,10 @@ impl Authority {
     }
 
     pub(crate) fn issue(&self, wanted: &Wanted<'_>) -> Issued {
-        let mut params = CertificateParams::default();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, wanted.common_name);
-        let names = wanted
-            .hosts
-            .iter()
-            .map(|host| match host.parse::<IpAddr>() {
-                Ok(address) => SanType::IpAddress(address),
-                Err(_) => SanType::DnsName((*host).try_into().unwrap()),
-            });
-        params.subject_alt_names = names.collect();
-        params.serial_number = Some(SerialNumber::from(wanted.serial));
-        params.not_before = date_time_ymd(2001, 1, 1);
-        params.not_after = date_time_ymd(wanted.year_of_end, 1, 1);
-        params.extended_key_usages = wanted.purposes.to_vec();
         let key = KeyPair::generate().unwrap();
+        let certificate = params_of(wanted).signed_by(&key, &self.issuer).unwrap();
         Issued {
-            certificate: params.signed_by(&key, &self.issuer).unwrap().pem(),
+            certificate: certificate.pem(),
             key: key.serialize_pem(),
         }
     }
@@ -118,6 +103,27 @@ impl Authority {
         };
         encode(params.signed_by(&self.issuer).unwrap())
     }
+}
+
+/// What a certificate says, whoever signs it.
+pub(crate) fn params_of(wanted: &Wanted<'_>) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, wanted.common_name);
+    let names = wanted
+        .hosts
+        .iter()
+        .map(|host| match host.parse::<IpAddr>() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName((*host).try_into().unwrap()),
+        });
+    params.subject_alt_names = names.collect();
+    params.serial_number = Some(SerialNumber::from(wanted.serial));
+    params.not_before = date_time_ymd(2001, 1, 1);
+    params.not_after = date_time_ymd(wanted.year_of_end, 1, 1);
+    params.extended_key_usages = wanted.purposes.to_vec();
+    params
 }
 
 impl Issued {
