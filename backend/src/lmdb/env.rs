@@ -6,6 +6,7 @@
 
 mod snapshot;
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -95,6 +96,7 @@ impl Env {
             txn,
             _gate: gate,
             env: Arc::clone(self),
+            held: Cell::default(),
         })
     }
 

@@ -4,7 +4,8 @@ use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 
 use cairn_backend::{
-    Backend, BackendOptions, Engine, LmdbEngine, LmdbOptions, MemoryEngine, ReadTx, Table,
+    Backend, BackendOptions, Engine, LmdbEngine, LmdbOptions, MemoryEngine, OpenError, ReadTx,
+    Table,
 };
 use tempfile::TempDir;
 
@@ -53,7 +54,16 @@ impl LmdbDisk {
     }
 
     pub(crate) fn engine(&self) -> LmdbEngine {
-        LmdbEngine::open(self.path(), self.options.clone()).unwrap()
+        let open = || LmdbEngine::open(self.path(), self.options.clone());
+        // A process that another test is starting has for a moment all files that are open here, and
+        // so the lock of the engine before.
+        for _ in 0..100_000 {
+            match open() {
+                Err(OpenError::InUse { .. }) => std::thread::yield_now(),
+                opened => return opened.unwrap(),
+            }
+        }
+        open().unwrap()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod walk;
 
+use std::cell::Cell;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ pub(in crate::lmdb) struct LmdbSnapshot {
     pub(super) txn: RoTxn<'static, WithoutTls>,
     pub(super) _gate: Gate,
     pub(super) env: Arc<Env>,
+    /// What ended scans have read. A read in many short scans holds no more than one long one.
+    pub(super) held: Cell<Held>,
 }
 
 impl LmdbSnapshot {
@@ -58,7 +61,7 @@ impl LmdbSnapshot {
         // As above: there is nothing at the empty key, so a bound there is none below, all above.
         let bounds = match (low, high) {
             (_, Bound::Included([]) | Bound::Excluded([])) => {
-                return Ok(Range::None.into());
+                return Ok(Entries::new(Range::None, &self.held));
             }
             (Bound::Included([]) | Bound::Excluded([]), high) => (Bound::Unbounded, high),
             bounds => bounds,
@@ -68,7 +71,7 @@ impl LmdbSnapshot {
             Order::Ascending => Range::Ascending(table.range(&self.txn, &bounds)?),
             Order::Descending => Range::Descending(table.rev_range(&self.txn, &bounds)?),
         };
-        Ok(range.into())
+        Ok(Entries::new(range, &self.held))
     }
 }
 
@@ -108,6 +111,8 @@ impl EngineSnapshot for LmdbSnapshot {
 pub(in crate::lmdb) struct Entries<'a> {
     range: Range<'a>,
     held: Held,
+    /// Where what is held is noted at the end.
+    of_snapshot: &'a Cell<Held>,
 }
 
 enum Range<'a> {
@@ -116,12 +121,21 @@ enum Range<'a> {
     Descending(RoRevRange<'a, Bytes, Bytes>),
 }
 
-impl<'a> From<Range<'a>> for Entries<'a> {
-    fn from(range: Range<'a>) -> Self {
+impl<'a> Entries<'a> {
+    fn new(range: Range<'a>, of_snapshot: &'a Cell<Held>) -> Self {
         Self {
             range,
             held: Held::default(),
+            of_snapshot,
         }
+    }
+}
+
+impl Drop for Entries<'_> {
+    fn drop(&mut self) {
+        let mut held = self.of_snapshot.take();
+        held.join(&self.held);
+        self.of_snapshot.set(held);
     }
 }
 
@@ -141,21 +155,32 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// The part of the map that a scan has read since it last gave pages back.
+/// The part of the map that scans of one transaction have read since pages were last given back.
 #[derive(Default)]
-struct Held {
+pub(super) struct Held {
     bytes: usize,
-    /// The values at the lowest and at the highest address.
-    ends: Option<(*const u8, *const u8)>,
+    /// The lowest and the highest address of a value.
+    ends: Option<(usize, usize)>,
 }
 
 impl Held {
     /// Notes a value, which lies in the map; with enough of them, gives their pages back.
     fn note(&mut self, value: &[u8]) {
-        let at = value.as_ptr();
-        let (low, high) = self.ends.unwrap_or((at, at));
-        self.ends = Some((low.min(at), high.max(at)));
-        self.bytes += value.len();
+        let at = value.as_ptr().addr();
+        self.add(value.len(), (at, at));
+    }
+
+    /// Notes what another scan of the transaction holds.
+    fn join(&mut self, other: &Self) {
+        if let Some(ends) = other.ends {
+            self.add(other.bytes, ends);
+        }
+    }
+
+    fn add(&mut self, bytes: usize, ends: (usize, usize)) {
+        let (low, high) = self.ends.unwrap_or(ends);
+        self.ends = Some((low.min(ends.0), high.max(ends.1)));
+        self.bytes += bytes;
         if self.bytes >= SCAN_HELD_BYTES_MAX {
             self.release();
         }
@@ -168,15 +193,42 @@ impl Held {
         let Some((low, high)) = std::mem::take(self).ends else {
             return;
         };
-        let first = low.map_addr(|low| low.next_multiple_of(PAGE_BYTES));
-        let bytes = (high.addr() / PAGE_BYTES * PAGE_BYTES).saturating_sub(first.addr());
+        let first = low.next_multiple_of(PAGE_BYTES);
+        let bytes = (high / PAGE_BYTES * PAGE_BYTES).saturating_sub(first);
+        let first = std::ptr::without_provenance_mut(first);
         #[expect(unsafe_code, reason = "advice on memory that others read")]
         // SAFETY: both ends are values of one read transaction, so they and all between them lie
         // in the map, which does not move while the transaction's gate is held. The map is shared,
         // of a file, and only read: a page that is dropped is read back as it was, to the same
         // address, when someone next touches it. So no reader can tell.
-        let released = unsafe { rustix::mm::madvise(first.cast_mut().cast(), bytes, RELEASE) };
+        let released = unsafe { rustix::mm::madvise(first, bytes, RELEASE) };
         // Advice that is not taken costs memory and nothing else.
         let _ = released;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_short_scans_of_a_snapshot_hold_no_more_than_a_long_one() {
+        let value = vec![0; SCAN_HELD_BYTES_MAX / 4];
+        let of_snapshot = Cell::default();
+        let held_after = |scans: usize| {
+            for _ in 0..scans {
+                let mut entries = Entries::new(Range::None, &of_snapshot);
+                // Nothing is noted to be released, so that no memory is: the bytes alone count.
+                entries.held.bytes = value.len();
+                entries.held.ends = Some((0, 0));
+            }
+            let held = of_snapshot.take();
+            let bytes = held.bytes;
+            of_snapshot.set(held);
+            bytes
+        };
+        assert_eq!(held_after(3), 3 * value.len());
+        assert_eq!(held_after(1), 0);
+        assert_eq!(held_after(2), 2 * value.len());
     }
 }
