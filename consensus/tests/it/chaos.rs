@@ -2,7 +2,8 @@
 
 use cairn_consensus::ConfChangeKind;
 
-use crate::cluster::{Cluster, Weather};
+use crate::application::member;
+use crate::cluster::{Cluster, PACE, Weather};
 
 /// What may happen to a cluster in a run.
 #[derive(Clone, Copy)]
@@ -12,6 +13,7 @@ struct Trouble {
     pauses: bool,
     cuts: bool,
     stalls: bool,
+    clocks: bool,
     changes: bool,
 }
 
@@ -28,78 +30,97 @@ const ALL: Trouble = Trouble {
     pauses: true,
     cuts: true,
     stalls: true,
+    clocks: true,
     changes: true,
 };
 
-/// Makes trouble for a while, then ends it: what came of it.
+/// Uses and troubles a cluster for a while, then ends the trouble: what came of it.
 fn run(seed: u64, size: u64, ticks: u64, trouble: Trouble) -> Cluster {
     let ids: Vec<_> = (1..=size).collect();
     let mut cluster = Cluster::new(seed, &ids);
     cluster.weather = trouble.weather;
     let mut proposed = 0;
-    let mut next_id = size + 1;
+    let mut last_id = size;
     for _ in 0..ticks {
         cluster.tick();
-        let ids: Vec<_> = cluster.machines.keys().copied().collect();
-        let count = ids.len() as u64;
-        let any = ids[usize::try_from(cluster.chance.below(count)).unwrap()];
-        let other = ids[usize::try_from(cluster.chance.below(count)).unwrap()];
-        let runs = cluster.running(any).is_some();
-        if runs {
-            for _ in 0..cluster.chance.below(4) {
-                proposed += 1;
-                cluster.propose(any, &format!("{proposed} {}", "x".repeat(proposed % 200)));
-            }
-            cluster.read(any);
-            if cluster.chance.one_in(4) {
-                cluster.keep(any);
-            }
-            if cluster.chance.one_in(40) {
-                let to = crate::application::member(other);
-                cluster.driver(any).transfer_leader(to);
+        let (any, other) = (some_member(&mut cluster), some_member(&mut cluster));
+        if cluster.running(any).is_some() {
+            use_member(&mut cluster, any, other, &mut proposed);
+            if trouble.changes && cluster.chance.one_in(20) {
+                change_group(&mut cluster, any, other, &mut last_id);
             }
         }
-        if trouble.crashes && cluster.chance.one_in(25) {
-            match runs {
-                true => cluster.crash(any),
-                false => cluster.start(any),
-            }
-        }
-        cluster.crash_at_install = trouble.crashes && cluster.chance.one_in(3);
-        let now = cluster.now;
-        if trouble.pauses && cluster.chance.one_in(40) {
-            let until = now + cluster.chance.below(200);
-            cluster.machines.get_mut(&other).unwrap().paused_until = until;
-        }
-        if trouble.stalls && cluster.chance.one_in(40) {
-            let until = now + cluster.chance.below(250);
-            cluster.machines.get_mut(&other).unwrap().stalled_until = until;
-        }
-        if trouble.cuts && cluster.chance.one_in(15) {
-            match cluster.chance.one_in(2) {
-                true => cluster.cut.clear(),
-                false => drop(cluster.cut.insert((any, other))),
-            }
-        }
-        let runs = cluster.running(any).is_some();
-        if trouble.changes && runs && cluster.chance.one_in(20) {
-            let kind = match cluster.chance.below(5) {
-                0 if count < 8 => ConfChangeKind::AddLearner,
-                1 => ConfChangeKind::Update,
-                2 => ConfChangeKind::Remove,
-                _ => ConfChangeKind::AddVoter,
-            };
-            if kind == ConfChangeKind::AddLearner {
-                cluster.change(any, kind, next_id);
-                next_id += 1;
-            } else {
-                cluster.change(any, kind, other);
-            }
-        }
+        upset(&mut cluster, trouble, any, other);
     }
     cluster.heal();
     cluster.converge();
     cluster
+}
+
+fn some_member(cluster: &mut Cluster) -> u64 {
+    let count = cluster.machines.len() as u64;
+    let at = cluster.chance.below(count);
+    let mut ids = cluster.machines.keys();
+    *ids.nth(usize::try_from(at).unwrap()).unwrap()
+}
+
+fn use_member(cluster: &mut Cluster, any: u64, other: u64, proposed: &mut usize) {
+    for _ in 0..cluster.chance.below(4) {
+        *proposed += 1;
+        cluster.propose(any, &format!("{proposed} {}", "x".repeat(*proposed % 200)));
+    }
+    cluster.read(any);
+    if cluster.chance.one_in(4) {
+        cluster.keep(any);
+    }
+    if cluster.chance.one_in(40) {
+        cluster.driver(any).transfer_leader(member(other));
+    }
+}
+
+fn change_group(cluster: &mut Cluster, any: u64, other: u64, last_id: &mut u64) {
+    let room = cluster.machines.len() < 8;
+    let (kind, of) = match cluster.chance.below(5) {
+        0 if room => {
+            *last_id += 1;
+            (ConfChangeKind::AddLearner, *last_id)
+        }
+        1 => (ConfChangeKind::Update, other),
+        2 => (ConfChangeKind::Remove, other),
+        _ => (ConfChangeKind::AddVoter, other),
+    };
+    cluster.change(any, kind, of);
+}
+
+/// What goes wrong in a tick.
+fn upset(cluster: &mut Cluster, trouble: Trouble, any: u64, other: u64) {
+    if trouble.crashes && cluster.chance.one_in(25) {
+        match cluster.running(any).is_some() {
+            true => cluster.crash(any),
+            false => cluster.start(any),
+        }
+    }
+    cluster.crash_at_install = trouble.crashes && cluster.chance.one_in(3);
+    let now = cluster.now;
+    if trouble.pauses && cluster.chance.one_in(40) {
+        let until = now + cluster.chance.below(200);
+        cluster.machines.get_mut(&other).unwrap().paused_until = until;
+    }
+    if trouble.stalls && cluster.chance.one_in(40) {
+        let until = now + cluster.chance.below(250);
+        cluster.machines.get_mut(&other).unwrap().stalled_until = until;
+    }
+    if trouble.clocks && cluster.chance.one_in(30) {
+        // From a quarter as fast to twice as fast.
+        let pace = 1 + cluster.chance.below(2 * PACE);
+        cluster.machines.get_mut(&other).unwrap().pace = pace;
+    }
+    if trouble.cuts && cluster.chance.one_in(15) {
+        match cluster.chance.one_in(2) {
+            true => cluster.cut.clear(),
+            false => drop(cluster.cut.insert((any, other))),
+        }
+    }
 }
 
 /// Runs as many seeds as `CONSENSUS_SEEDS` says, or so many, from `CONSENSUS_SEED` on.
@@ -140,6 +161,7 @@ fn three_members_agree_whatever_the_network_does() {
         crashes: false,
         pauses: false,
         stalls: false,
+        clocks: false,
         changes: false,
         ..ALL
     };

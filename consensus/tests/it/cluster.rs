@@ -91,6 +91,9 @@ impl Data {
     }
 }
 
+/// The pace of a good clock.
+pub(crate) const PACE: u64 = 4;
+
 pub(crate) struct Machine {
     pub(crate) disk: FaultDisk,
     pub(crate) running: Option<Running>,
@@ -102,6 +105,10 @@ pub(crate) struct Machine {
     pub(crate) paused_until: u64,
     /// Its disk does nothing until then.
     pub(crate) stalled_until: u64,
+    /// How fast its clock goes; that of a good clock is `PACE`.
+    pub(crate) pace: u64,
+    /// What has passed of its next tick.
+    clock: u64,
     lives: u64,
 }
 
@@ -198,6 +205,8 @@ impl Cluster {
             files: BTreeMap::new(),
             paused_until: 0,
             stalled_until: 0,
+            pace: PACE,
+            clock: 0,
             lives: 0,
         };
         self.machines.insert(id, machine);
@@ -260,9 +269,14 @@ impl Cluster {
     pub(crate) fn tick(&mut self) {
         let ids: Vec<_> = self.machines.keys().copied().collect();
         for id in &ids {
-            if self.is_awake(*id) {
-                self.driver(*id).tick();
+            if !self.is_awake(*id) {
+                continue;
             }
+            let machine = self.machines.get_mut(id).unwrap();
+            machine.clock += machine.pace;
+            let ticks = machine.clock / PACE;
+            machine.clock %= PACE;
+            (0..ticks).for_each(|_| self.driver(*id).tick());
         }
         for _ in 0..4 {
             self.step();
@@ -614,6 +628,7 @@ impl Cluster {
             let machine = self.machines.get_mut(&id).unwrap();
             machine.paused_until = 0;
             machine.stalled_until = 0;
+            machine.pace = PACE;
             if machine.running.is_none() {
                 self.start(id);
             }
