@@ -105,17 +105,46 @@ pub(crate) struct ClusterTest {
     /// Where to write the history; without, only a bad one is written.
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
+    /// Where the members' data and logs stay; without, they go.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
 }
 
+/// What our own members keep of their log: little, so that who was away needs a snapshot.
+const SHORT_LOG: [&str; 2] = ["--snapshot-count=300", "--snapshot-catchup-entries=100"];
+
 impl ClusterTest {
+    /// What every change is checked with.
+    pub(crate) fn short() -> Self {
+        Self {
+            server: None,
+            members: 3,
+            seconds: 12,
+            runs: 1,
+            clients: 6,
+            watchers: 3,
+            seed: 1,
+            troubles: vec![Trouble::Kill, Trouble::Pause, Trouble::Partition],
+            loopback: false,
+            history: None,
+            keep: None,
+        }
+    }
+
     pub(crate) async fn run(&self, workspace: &Workspace) -> Result<Outcome> {
         let server = match &self.server {
             Some(line) => ServerCommand::parse(line)?,
-            None => ServerCommand::program(workspace.build_server()?),
+            None => {
+                let server = ServerCommand::program(workspace.build_server()?);
+                SHORT_LOG.into_iter().fold(server, ServerCommand::flag)
+            }
         };
         for seed in self.seed..self.seed + self.runs {
-            let history = self.record(&server, seed).await?;
-            if self.verdict(workspace, &history, seed)? == Outcome::Failed {
+            let (history, ended) = self.record(&server, seed).await?;
+            // A cluster that does not recover may have shown why before.
+            let verdict = self.verdict(workspace, &history, seed, ended.is_ok());
+            ended?;
+            if verdict? == Outcome::Failed {
                 return Ok(Outcome::Failed);
             }
         }
@@ -123,7 +152,13 @@ impl ClusterTest {
     }
 
     /// Checks a history, and writes it if it was asked for or is bad.
-    fn verdict(&self, workspace: &Workspace, history: &History, seed: u64) -> Result<Outcome> {
+    fn verdict(
+        &self,
+        workspace: &Workspace,
+        history: &History,
+        seed: u64,
+        is_healed: bool,
+    ) -> Result<Outcome> {
         let limits = Limits {
             leases: Some(LeaseTimes {
                 clock_error_nanos: CLOCK_ERROR_NANOS,
@@ -136,7 +171,7 @@ impl ClusterTest {
         let bad = || workspace.root().join("target/cluster-test.jsonl");
         let file = match &self.history {
             Some(file) => Some(file.clone()),
-            None if verdict.is_clean() => None,
+            None if verdict.is_clean() && is_healed => None,
             None => Some(bad()),
         };
         if let Some(path) = file {
@@ -152,31 +187,38 @@ impl ClusterTest {
         })
     }
 
-    /// Runs a cluster, and writes down what its clients see.
-    async fn record(&self, server: &ServerCommand, seed: u64) -> Result<History> {
+    /// Runs a cluster, and writes down what its clients see; also whether it recovered.
+    async fn record(&self, server: &ServerCommand, seed: u64) -> Result<(History, Result<()>)> {
         let home = tempfile::tempdir().context("making a folder for the servers' data")?;
+        let folder = match &self.keep {
+            Some(folder) => folder.join(format!("seed-{seed}")),
+            None => home.path().to_path_buf(),
+        };
         let wants_cuts = !self.loopback && self.troubles.contains(&Trouble::Partition);
         let (network, why_not) = Network::new(wants_cuts);
         if let Some(why) = why_not {
             println!("note: nobody will be cut off: {why}");
         }
         let recorder = Recorder::new();
-        let folder = home.path().to_path_buf();
         let started = Cluster::start(self.members, network, server.clone(), folder, recorder);
         let mut cluster = started.await?;
+        let ended = self.play(&mut cluster, seed).await;
+        Ok((cluster.recorder.history(), ended))
+    }
+
+    /// Load and trouble, then peace, then a look at everything.
+    async fn play(&self, cluster: &mut Cluster, seed: u64) -> Result<()> {
         let mut troubles = self.troubles.clone();
         troubles.retain(|trouble| *trouble != Trouble::Partition || cluster.can_cut());
-
         let (phase, phases) = watch::channel(Phase::Load);
         let (caught_up, mut catching_up) = mpsc::channel(16);
-        let mut clients = self.clients(&cluster, &phases, seed);
-        let mut watchers = self.watchers(&cluster, &phases, seed, &caught_up);
-        let observer = observe(cluster.doors.clone(), cluster.recorder.clone());
-        watchers.spawn(observer);
+        let mut clients = self.clients(cluster, &phases, seed);
+        let mut watchers = self.watchers(cluster, &phases, seed, &caught_up);
+        watchers.spawn(observe(cluster.doors.clone(), cluster.recorder.clone()));
 
         let mut nemesis = Nemesis::new(troubles, SmallRng::seed_from_u64(seed));
         let load = Duration::from_secs(self.seconds);
-        if let Ok(ended) = tokio::time::timeout(load, nemesis.run(&mut cluster)).await {
+        if let Ok(ended) = tokio::time::timeout(load, nemesis.run(cluster)).await {
             ended?;
         }
         println!("seed {seed}: trouble {} times, now healing", nemesis.count);
@@ -197,10 +239,10 @@ impl ClusterTest {
             println!("seed {seed}: not every watcher heard all of it in time");
         }
         cluster.recorder.settled();
-        read_all(&cluster).await;
+        read_all(cluster).await;
         phase.send_replace(Phase::End);
         watchers.abort_all();
-        Ok(cluster.recorder.history())
+        Ok(())
     }
 
     fn clients(

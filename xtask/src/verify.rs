@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::cluster_test::ClusterTest;
 use crate::crash::Crash;
 use crate::differential::Differential;
 use crate::etcdctl::Etcdctl;
@@ -41,6 +42,8 @@ enum Section {
     Differential,
     /// Killing the server under load.
     Crash,
+    /// A cluster in trouble.
+    Cluster,
 }
 
 /// Which sections to run.
@@ -108,6 +111,7 @@ impl Section {
             Self::Etcdctl => interruptible(Etcdctl::default().run(workspace)),
             Self::Differential => interruptible(Differential::short().run(workspace)),
             Self::Crash => interruptible(Crash::short().run(workspace)),
+            Self::Cluster => interruptible(ClusterTest::short().run(workspace)),
         }
     }
 }
