@@ -41,7 +41,6 @@ impl<'a> Evidence<'a> {
             }
             evidence.hear(watch);
         }
-        evidence.read_previous(history);
         evidence
     }
 
@@ -98,22 +97,6 @@ impl<'a> Evidence<'a> {
             let heard = known.and_then(|known| known.heard.last_mut());
             if let Some((_, events)) = heard.filter(|(other, _)| std::ptr::eq(*other, watch)) {
                 events.push(event);
-            }
-        }
-    }
-
-    /// What watchers were told of versions before, where nothing better is known: it is to be
-    /// checked itself.
-    fn read_previous(&mut self, history: &'a History) {
-        for (_, event) in history.watches.iter().flat_map(Watch::events) {
-            if let Some(kv) = &event.prev_kv
-                && let Some(known) = self.of.get_mut(&kv.mod_revision)
-                && !known
-                    .heard
-                    .iter()
-                    .any(|(other, _)| other.request.range.contains(&kv.key))
-            {
-                known.written.entry(&kv.key).or_insert(kv);
             }
         }
     }
