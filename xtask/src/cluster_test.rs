@@ -110,9 +110,6 @@ pub(crate) struct ClusterTest {
     keep: Option<PathBuf>,
 }
 
-/// What our own members keep of their log: little, so that who was away needs a snapshot.
-const SHORT_LOG: [&str; 2] = ["--snapshot-count=300", "--snapshot-catchup-entries=100"];
-
 impl ClusterTest {
     /// What every change is checked with.
     pub(crate) fn short() -> Self {
@@ -134,10 +131,7 @@ impl ClusterTest {
     pub(crate) async fn run(&self, workspace: &Workspace) -> Result<Outcome> {
         let server = match &self.server {
             Some(line) => ServerCommand::parse(line)?,
-            None => {
-                let server = ServerCommand::program(workspace.build_server()?);
-                SHORT_LOG.into_iter().fold(server, ServerCommand::flag)
-            }
+            None => ServerCommand::program(workspace.build_server()?),
         };
         for seed in self.seed..self.seed + self.runs {
             let (history, ended) = self.record(&server, seed).await?;
