@@ -90,11 +90,16 @@ fn measure(directory: &Path, keys: u64) -> Result<(), Error> {
         follower.hash_kv(ReadAt::Latest)?.hash
     );
 
-    let copy = directory.join("copy");
-    std::fs::create_dir_all(&copy)?;
-    let copying = timed(|| {
+    let copying = copy_file(&leader, &directory.join("copy"))?;
+    println!("  LMDB's copy, read and written: {copying:?}");
+    Ok(())
+}
+
+/// Writes LMDB's copy of the file durably to another place.
+fn copy_file(leader: &Store, to: &Path) -> Result<Duration, Error> {
+    timed(|| {
         let mut file = leader.backend().snapshot()?;
-        let mut to = File::create(copy.join("db"))?;
+        let mut to = File::create(to)?;
         let mut piece = vec![0; 1 << 20];
         loop {
             let length = file.read(&mut piece)?;
@@ -104,9 +109,7 @@ fn measure(directory: &Path, keys: u64) -> Result<(), Error> {
             to.write_all(piece.get(..length).unwrap_or_default())?;
         }
         Ok(to.sync_all()?)
-    })?;
-    println!("  LMDB's copy, read and written: {copying:?}");
-    Ok(())
+    })
 }
 
 fn open(directory: &Path) -> Result<Store, Error> {

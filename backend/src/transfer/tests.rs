@@ -1,3 +1,5 @@
+//! The bytes of a stream, and what is none.
+
 use super::*;
 
 const HEADER: TransferHeader = TransferHeader {
