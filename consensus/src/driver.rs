@@ -190,7 +190,7 @@ impl Driver {
         let mut driver = Self {
             raw,
             member,
-            chance: Seeded::new(options.seed ^ member.get()),
+            chance: Seeded::of_member(options.seed, member.get()),
             election_ticks: options.election_ticks,
             election_spread: 0,
             now: 0,

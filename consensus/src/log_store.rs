@@ -44,6 +44,8 @@ pub(crate) struct Fetch {
 /// 4. `tail` are the last entries of the log, or all, without gaps.
 pub(crate) struct LogStore {
     initial: RaftState,
+    /// The last marker that was recovered.
+    recovered_marker: (u64, u64),
     marker: (u64, u64),
     last: u64,
     terms: VecDeque<(u64, u64)>,
@@ -70,6 +72,7 @@ impl LogStore {
     pub(crate) fn new() -> Self {
         Self {
             initial: RaftState::default(),
+            recovered_marker: (0, 0),
             marker: (0, 0),
             last: 0,
             terms: VecDeque::new(),
@@ -85,20 +88,27 @@ impl LogStore {
     }
 
     /// Takes a record of the write-ahead log, in the order of writing.
+    ///
+    /// The log's older segments may be gone, and the first that is left may begin with entries
+    /// that were replaced later on: so an entry may leave a gap, and a later one may go back to
+    /// before it. A marker that is still to come covers the gap, or the log lacks entries.
     pub(crate) fn recover(&mut self, record: Record) {
         match record {
-            Record::Entry(entry) if entry.index <= self.marker.0 => {}
+            Record::Entry(entry) if entry.index <= self.recovered_marker.0 => {}
             Record::Entry(entry) => {
-                // The log's older segments are gone: what is before a gap is covered by a marker
-                // that is still to come, or `check_complete` finds that it is not.
-                if entry.index > self.last + 1 {
-                    self.clear(entry.index - 1, 0);
+                if entry.index <= self.marker.0 || entry.index > self.last + 1 {
+                    let before = entry.index - 1;
+                    let (marker, term) = self.recovered_marker;
+                    self.clear(before, if before == marker { term } else { 0 });
                 }
                 self.append(vec![entry]);
                 self.trim(u64::MAX);
             }
             Record::HardState(state) => self.initial.hard_state = state,
-            Record::Marker(marker) => self.mark(&marker),
+            Record::Marker(marker) => {
+                self.recovered_marker = (marker.index.get(), marker.term.get());
+                self.mark(&marker);
+            }
         }
     }
 

@@ -12,6 +12,12 @@ impl Seeded {
         Self { state: seed }
     }
 
+    /// The generator of one among several that may have seeds alike: two that drew the same numbers
+    /// would stand for election in the same moments, for ever.
+    pub(crate) fn of_member(seed: u64, member: u64) -> Self {
+        Self::new(Self::new(seed).next() ^ member)
+    }
+
     /// The next number, evenly from all.
     pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -35,5 +41,14 @@ mod tests {
         let mut chance = Seeded::new(0);
         assert_eq!(chance.next(), 0xE220_A839_7B1D_CDAF);
         assert_eq!(chance.next(), 0x6E78_9E6A_A1B9_65F4);
+    }
+
+    #[test]
+    fn members_with_seeds_alike_draw_different_numbers() {
+        let drawn: std::collections::BTreeSet<_> = (0..8)
+            .flat_map(|seed| (1..8).map(move |member| (seed, member)))
+            .map(|(seed, member)| Seeded::of_member(seed, member).next())
+            .collect();
+        assert_eq!(drawn.len(), 56);
     }
 }

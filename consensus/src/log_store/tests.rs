@@ -195,3 +195,29 @@ fn a_log_whose_first_segments_are_gone_begins_at_the_marker_that_comes_later() {
         assert_eq!(log.term_of(at), Some(Term::new(2)));
     }
 }
+
+#[test]
+fn entries_of_the_first_segment_left_that_were_replaced_leave_no_trace() {
+    // Segments with entries 4 to 6 are gone, since entry 6 was covered; 7 to 9 had been replaced.
+    for (from, covered) in [(4, 6), (5, 6), (6, 6), (7, 8), (4, 3)] {
+        let mut log = LogStore::new();
+        log.recover(Record::Marker(marker(3, 1, MarkerOrigin::Compaction)));
+        for index in 7..=9 {
+            log.recover(Record::Entry(entry(index, 2, 1)));
+        }
+        for index in from..=8 {
+            log.recover(Record::Entry(entry(index, 3, 1)));
+        }
+        let term = if covered < from { 1 } else { 3 };
+        log.recover(Record::Marker(marker(
+            covered,
+            term,
+            MarkerOrigin::Compaction,
+        )));
+        assert_eq!((log.first(), log.last()), (covered + 1, 8), "from {from}");
+        assert_eq!(log.term_of(covered), Some(Term::new(term)));
+        for index in covered + 1..=8 {
+            assert_eq!(log.term_of(index), Some(Term::new(3)));
+        }
+    }
+}

@@ -604,7 +604,7 @@ impl Cluster {
             }
             self.tick();
         }
-        panic!("nobody was elected");
+        panic!("nobody was elected: {:?}", self.positions());
     }
 
     /// Somebody else than `id`.
