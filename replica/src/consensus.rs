@@ -25,6 +25,9 @@ const READS_MAX: usize = 16 * 1024;
 const HELD_MAX: usize = 4096;
 /// Their bytes.
 const HELD_BYTES_MAX: usize = 64 << 20;
+/// Ticks for which requests that do not reach a leader are kept: about as long as a client of default
+/// settings waits.
+const RETURNED_TICKS: u32 = 50;
 /// Ticks after which a read is asked for once more: the question or its answer may be lost.
 const ASK_AGAIN_TICKS: u32 = 5;
 
@@ -122,6 +125,10 @@ pub struct Consensus<P, R> {
     /// Requests that wait for a leader.
     held: VecDeque<(RequestId, Proposal, P)>,
     held_bytes: usize,
+    /// Requests that did not reach the leader, and for how many ticks there have been any.
+    returned: Vec<Bytes>,
+    returned_ticks: u32,
+    returned_bytes: usize,
     not_taken: Vec<(P, NotTaken)>,
     /// Reads that nobody has been asked about yet.
     reads: Vec<R>,
@@ -138,6 +145,9 @@ impl<P: Waiter, R: Waiter> Consensus<P, R> {
             proposed: Vec::new(),
             held: VecDeque::new(),
             held_bytes: 0,
+            returned: Vec::new(),
+            returned_ticks: 0,
+            returned_bytes: 0,
             not_taken: Vec::new(),
             reads: Vec::new(),
             asked: BTreeMap::new(),
@@ -173,6 +183,7 @@ impl<P: Waiter, R: Waiter> Consensus<P, R> {
     /// Lets a unit of time pass.
     pub fn tick(&mut self) {
         self.node.driver().tick();
+        self.propose_returned();
         for asked in self.asked.values_mut() {
             asked.ticks += 1;
         }
@@ -301,6 +312,48 @@ impl<P: Waiter, R: Waiter> Consensus<P, R> {
     /// Says how sending a snapshot ended.
     pub fn report_snapshot(&mut self, to: MemberId, sent: bool) {
         self.node.driver().report_snapshot(to, sent);
+    }
+
+    /// Says that a message has not left. A request that was on its way to the leader in it is passed
+    /// on again later: nobody can have it.
+    pub fn not_sent(&mut self, message: raftpb::Message) {
+        if let Some(to) = MemberId::from_wire(message.to.unwrap_or_default()) {
+            self.report_unreachable(to);
+        }
+        if message.r#type() != raftpb::MessageType::MsgProp {
+            return;
+        }
+        for entry in message.entries {
+            let is_request = entry.r#type() == raftpb::EntryType::EntryNormal;
+            let data = entry.data.unwrap_or_default();
+            let has_room = self.returned_bytes + data.len() <= HELD_BYTES_MAX;
+            // A change of the group is rare, and asked for again by hand.
+            if is_request && has_room {
+                self.returned_bytes += data.len();
+                self.returned.push(data);
+            }
+        }
+    }
+
+    /// Passes on what has come back, once a tick, as long as somebody may wait for it.
+    fn propose_returned(&mut self) {
+        if self.returned.is_empty() {
+            self.returned_ticks = 0;
+            return;
+        }
+        self.returned_ticks += 1;
+        let has_leader = self.node.status().leadership.leader.is_some();
+        if !has_leader && self.returned_ticks <= RETURNED_TICKS {
+            return;
+        }
+        self.returned_bytes = 0;
+        let returned = std::mem::take(&mut self.returned);
+        if self.returned_ticks <= RETURNED_TICKS {
+            for data in returned {
+                // What cannot be taken now is lost, as a message would be.
+                let _ = self.node.driver().propose(data);
+            }
+        }
     }
 
     /// Says that messages to a member are lost at the moment.

@@ -56,6 +56,12 @@ pub enum ProposeError {
     /// No answer in time: it may or may not be applied.
     #[error("the request timed out")]
     Timeout,
+    /// As [`Self::Timeout`], and a leader failed meanwhile.
+    #[error("the request timed out, perhaps for a leader that failed")]
+    TimeoutLeaderFailed,
+    /// As [`Self::Timeout`], and those that are needed for an answer were not connected.
+    #[error("the request timed out, perhaps for a lost connection")]
+    TimeoutConnectionLost,
     /// Applying is too far behind the log to take more.
     #[error("too many requests wait to be applied")]
     TooManyRequests,
@@ -104,6 +110,9 @@ pub enum DowngradeError {
 /// A maintenance call that fails.
 #[derive(Debug, thiserror::Error)]
 pub enum MaintenanceError {
+    /// The new leader did not begin to lead in time.
+    #[error("the leader transfer took too long")]
+    LeaderTransferTimeout,
     /// The target of a leader transfer is no voting member.
     #[error("not a member that can lead")]
     BadLeaderTransferee,

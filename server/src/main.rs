@@ -87,15 +87,26 @@ fn run(settings: &Settings) -> Result<Ending, StartError> {
         tokio::select! {
             published = server.publish(settings) => published?,
             ending = asked_to_stop(&mut terminate, &mut interrupt) => return Ok(ending),
+            () = server.removed() => return Ok(Ending::Removed),
         }
         let urls = settings.listen.clients.iter();
         let listeners: BTreeMap<_, _> = urls.map(|url| (url.address(), url.url())).collect();
         for url in listeners.values() {
             tracing::info!(url = url.as_str(), "ready to serve client requests");
         }
-        Ok::<_, StartError>(asked_to_stop(&mut terminate, &mut interrupt).await)
+        let ending = tokio::select! {
+            ending = asked_to_stop(&mut terminate, &mut interrupt) => ending,
+            () = server.removed() => return Ok(Ending::Removed),
+        };
+        tracing::info!(signal = ending.name(), "received signal; shutting down");
+        server.hand_over().await;
+        Ok::<_, StartError>(ending)
     })?;
-    tracing::info!(signal = ending.name(), "received signal; shutting down");
+    if matches!(ending, Ending::Removed) {
+        let error = "the member has been permanently removed from the cluster";
+        tracing::error!(error, "server error");
+        tracing::warn!("data-dir used by this member must be removed");
+    }
     server.stop();
     Ok(ending)
 }
@@ -115,11 +126,13 @@ async fn stay_on_hangup(mut hangup: Signal) {
     }
 }
 
-/// Which signal ended the process.
+/// What ended the process.
 #[derive(Clone, Copy)]
 enum Ending {
     Terminated,
     Interrupted,
+    /// No signal: the cluster has removed this member.
+    Removed,
 }
 
 impl Ending {
@@ -127,6 +140,7 @@ impl Ending {
         match self {
             Self::Terminated => "terminated",
             Self::Interrupted => "interrupt",
+            Self::Removed => "removed",
         }
     }
 
@@ -136,6 +150,7 @@ impl Ending {
         match self {
             Self::Terminated => 143,
             Self::Interrupted => 130,
+            Self::Removed => 0,
         }
     }
 }

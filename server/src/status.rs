@@ -73,6 +73,14 @@ impl OnWire for ProposeError {
             Self::LeaderChanged => (Code::Unavailable, "etcdserver: leader changed"),
             Self::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
             Self::Timeout => (Code::Unavailable, "etcdserver: request timed out"),
+            Self::TimeoutLeaderFailed => (
+                Code::Unavailable,
+                "etcdserver: request timed out, possibly due to previous leader failure",
+            ),
+            Self::TimeoutConnectionLost => (
+                Code::Unavailable,
+                "etcdserver: request timed out, possibly due to connection lost",
+            ),
             Self::TooManyRequests => TOO_MANY_REQUESTS,
             Self::NoSpace => NO_SPACE,
         }
@@ -235,6 +243,10 @@ impl From<Error> for Status {
                 | ReadError::InvalidKey(_)
                 | ReadError::Backend(_)),
             ) => return Self::new(Code::Unknown, error.to_string()),
+            Error::Maintenance(MaintenanceError::LeaderTransferTimeout) => (
+                Code::Unavailable,
+                "etcdserver: request timed out, leader transfer took too long",
+            ),
             Error::Maintenance(MaintenanceError::BadLeaderTransferee) => (
                 Code::FailedPrecondition,
                 "etcdserver: bad leader transferee",

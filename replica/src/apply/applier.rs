@@ -111,6 +111,27 @@ impl Applier {
         })
     }
 
+    /// Reads everything again: the store has become another member's, with these `leases` of keys.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::restore`]; doors then see what they saw before.
+    pub fn reload(&mut self, leases: Vec<(LeaseId, Bytes)>) -> Result<(), RestoreError> {
+        let fresh = Self::restore(Restored {
+            store: self.store.clone(),
+            leases,
+        })?;
+        std::mem::swap(&mut *self.leases.lock(), &mut *fresh.leases.lock());
+        self.applied = fresh.applied;
+        self.alarms.store(fresh.alarms.load_full());
+        self.membership.store(fresh.membership.load_full());
+        self.published_rules
+            .store(fresh.published_rules.load_full());
+        self.rules = fresh.rules;
+        self.rules_changed = false;
+        Ok(())
+    }
+
     /// The last entry whose effects are in the store.
     pub const fn applied(&self) -> LogIndex {
         self.applied

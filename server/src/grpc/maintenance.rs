@@ -202,7 +202,7 @@ impl Maintenance for MaintenanceService {
     ) -> Result<Response<MoveLeaderResponse>, Status> {
         self.check_admin(&request).await?;
         let target = MemberId::from_wire(request.into_inner().target_id);
-        self.member.move_leader(target)?;
+        self.member.move_leader(target).await?;
         Ok(Response::new(MoveLeaderResponse::default()))
     }
 

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cairn_consensus::Entry;
+use cairn_backend::Applied as Place;
+use cairn_consensus::{Entry, LogIndex, Term};
+use cairn_lease::RestoreError;
+use cairn_mvcc::{InstallError, Prepared, Store};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::consensus_thread::ConsensusInput;
@@ -21,16 +24,36 @@ use cairn_replica::apply::{Applier, FatalError};
 use cairn_replica::request_ids::RequestId;
 
 /// What one turn of consensus hands on.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Committed {
+    /// Another member's database, to take the place of this one's before all else.
+    pub install: Option<Box<Prepared>>,
+    /// Databases that nobody will install. They are deleted after what is to be installed before.
+    pub useless: Vec<Prepared>,
     /// Requests that were proposed here and wait for their entry.
     pub waiting: Vec<(RequestId, Reply)>,
     /// Entries to apply.
     pub entries: Vec<Entry>,
 }
 
+/// Why the apply thread cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyFailure {
+    /// An entry could not be applied.
+    #[error(transparent)]
+    Apply(#[from] FatalError),
+    /// What was installed could not be read.
+    #[error("the installed database cannot be read: {0}")]
+    Reload(#[from] RestoreError),
+    /// The log begins after a database that cannot be installed.
+    #[error("the database of another member cannot be installed: {0}")]
+    Install(#[from] InstallError),
+}
+
 /// The apply thread's state.
 pub struct ApplyThread {
+    /// The store.
+    pub store: Store,
     /// The store's write side.
     pub applier: Applier,
     /// Where committed entries come from.
@@ -66,10 +89,16 @@ impl ApplyThread {
     ///
     /// # Errors
     ///
-    /// [`FatalError`]: the process must stop.
-    pub fn run(mut self) -> Result<(), FatalError> {
+    /// [`ApplyFailure`]: the process must stop.
+    pub fn run(mut self) -> Result<(), ApplyFailure> {
         let mut waiting: HashMap<RequestId, Reply> = HashMap::new();
         while let Ok(turn) = self.committed.recv() {
+            if let Some(prepared) = turn.install {
+                self.install(*prepared)?;
+            }
+            for prepared in turn.useless {
+                self.discard(prepared);
+            }
             waiting.extend(turn.waiting);
             let mut entries = turn.entries.into_iter().peekable();
             while entries.peek().is_some() {
@@ -80,6 +109,39 @@ impl ApplyThread {
             }
         }
         Ok(())
+    }
+
+    /// Makes this member's data another's.
+    fn install(&mut self, prepared: Prepared) -> Result<(), ApplyFailure> {
+        let begun = Instant::now();
+        let installed = self.store.install(prepared)?;
+        self.applier.reload(installed.leases)?;
+        let Place { index, term } = installed.applied;
+        self.progress
+            .set_applied(LogIndex::new(index), Term::new(term));
+        self.tell_members();
+        self.leases.applied();
+        self.watches.skip();
+        let revision = installed.current.to_wire();
+        let took = begun.elapsed();
+        tracing::info!(index, revision, ?took, "applied snapshot");
+        Ok(())
+    }
+
+    fn discard(&self, prepared: Prepared) {
+        let place = prepared.applied();
+        drop(prepared);
+        if let Err(error) = self.store.backend().discard_received(place) {
+            tracing::warn!(%error, "cannot delete a database that was received");
+        }
+    }
+
+    fn tell_members(&self) {
+        let members = self.applier.membership().load_full();
+        self.peers.set_members(&members);
+        if members.was_removed(self.peers.identity().member) {
+            self.peers.note_removed_soon();
+        }
     }
 
     /// Applies `entries`; readers, watchers and replies see them together.
@@ -97,7 +159,7 @@ impl ApplyThread {
             self.progress.set_applied(index, term);
         }
         if !applied.conf_changes.is_empty() {
-            self.peers.set_members(&self.applier.membership().load());
+            self.tell_members();
         }
         for done in applied.conf_changes {
             // Before the reply leaves: a next change must not overtake this one on its way to raft. A

@@ -7,9 +7,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cairn_consensus::{CompactionPolicy, LogIndex, MemberId, NodeError, Role as RaftRole};
+use cairn_backend::Applied;
+use cairn_consensus::{
+    CompactionPolicy, LogIndex, MemberId, NodeError, Role as RaftRole, SnapshotPoint, Term,
+};
+use cairn_mvcc::{Prepared, Store};
 use cairn_replica::apply::ConfChangeDone;
 use cairn_replica::consensus::{Consensus, Effects, Proposal, Waiter};
+use cairn_replica::membership::Membership;
 use cairn_replica::request_ids::RequestId;
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError};
 use tokio::sync::oneshot;
@@ -19,7 +24,8 @@ use super::apply_thread::Committed;
 use super::housekeeping::Housekeeping;
 use super::progress::{Progress, Role};
 use crate::error::{Error, ProposeError};
-use crate::peer::{Delivery, Inbox, PeerEvent, Peers};
+use crate::fatal;
+use crate::peer::{Arrived, Delivery, Inbox, PeerEvent, Peers};
 
 /// A request on its way into the log.
 #[derive(Debug)]
@@ -45,8 +51,8 @@ pub enum ConsensusInput {
     Matched(oneshot::Sender<Option<Matched>>),
     /// To forget what is at or below an index, which is on disk in the database.
     Shorten(LogIndex),
-    /// To hand leadership over.
-    TransferLeader(MemberId),
+    /// To hand leadership over, to whoever is best placed if nobody is named.
+    TransferLeader(Option<MemberId>),
     /// To stop.
     Stop,
 }
@@ -76,6 +82,10 @@ pub struct ConsensusThread {
     pub committed: Sender<Committed>,
     /// What is committed and finds no room there.
     pub backlog: VecDeque<Committed>,
+    /// The store, for members that need this one's database.
+    pub store: Store,
+    /// Databases of other members that raft has been told of, by their place in the log.
+    pub arrived: BTreeMap<LogIndex, Prepared>,
     /// Where to say who leads, and how far the log is.
     pub progress: Arc<Progress>,
     /// Whom to tell that the log is long.
@@ -183,6 +193,13 @@ impl ConsensusThread {
                 }
             }
             PeerEvent::Unreachable(member) => self.consensus.report_unreachable(member),
+            PeerEvent::Snapshot(arrived) => {
+                let Arrived { message, prepared } = *arrived;
+                let index = LogIndex::new(prepared.applied().index);
+                self.arrived.insert(index, prepared);
+                self.consensus.step(message);
+            }
+            PeerEvent::SnapshotSent { to, sent } => self.consensus.report_snapshot(to, sent),
         }
     }
 
@@ -217,7 +234,11 @@ impl ConsensusThread {
                     self.consensus.shorten(durable, &self.policy);
                     self.shortening = false;
                 }
-                ConsensusInput::TransferLeader(member) => self.consensus.transfer_leader(member),
+                ConsensusInput::TransferLeader(member) => {
+                    if let Some(heir) = member.or_else(|| self.consensus.node().driver().heir()) {
+                        self.consensus.transfer_leader(heir);
+                    }
+                }
                 ConsensusInput::Stop => return Err(Ending),
             }
         }
@@ -263,8 +284,20 @@ impl ConsensusThread {
 
     fn carry_out(&mut self, effects: Effects<Reply, WaitingRead>) {
         for lost in self.peers.send(effects.messages) {
-            self.consensus.report_unreachable(lost);
+            self.consensus.not_sent(lost);
         }
+        if !effects.snapshot_wanted_by.is_empty() {
+            self.offer_snapshot();
+        }
+        let install = effects.snapshot.and_then(|point| {
+            let arrived = self.arrived.remove(&point.index);
+            if arrived.is_none() {
+                // Its message is let in only with its data.
+                fatal::stop("consensus", format!("no data at {}", point.index));
+            }
+            arrived.map(Box::new)
+        });
+        let useless = self.useless_arrivals();
         for (reply, refusal) in effects.not_taken {
             tracing::debug!(%refusal, "a proposal was refused");
             reply.send(Err(Error::from(ProposeError::from(refusal))));
@@ -274,12 +307,42 @@ impl ConsensusThread {
                 let _ = reply.send(index);
             }
         }
-        if !effects.committed.is_empty() || !effects.proposed.is_empty() {
+        let has_news = install.is_some() || !useless.is_empty();
+        if has_news || !effects.committed.is_empty() || !effects.proposed.is_empty() {
             self.backlog.push_back(Committed {
+                install,
+                useless,
                 waiting: effects.proposed,
                 entries: effects.committed,
             });
         }
+    }
+
+    /// Offers this member's data to those who need it. What is sent is read when it is sent, and may
+    /// be newer.
+    fn offer_snapshot(&mut self) {
+        let point = self.store.backend().read().and_then(|view| {
+            let Applied { index, term } = Applied::read(&view)?;
+            Ok(SnapshotPoint {
+                index: LogIndex::new(index),
+                term: Term::new(term),
+                conf_state: Membership::restore(&view)?.conf_state(),
+            })
+        });
+        match point {
+            Ok(point) => self.consensus.offer_snapshot(&point),
+            Err(error) => tracing::warn!(%error, "cannot offer a snapshot"),
+        }
+    }
+
+    /// Databases that came and that raft had no use for.
+    fn useless_arrivals(&mut self) -> Vec<Prepared> {
+        if self.arrived.is_empty() {
+            return Vec::new();
+        }
+        let handed_out = self.consensus.status().handed_out;
+        let useless = self.arrived.extract_if(..=handed_out, |_, _| true);
+        useless.map(|(_, prepared)| prepared).collect()
     }
 
     /// Hands what is committed to the apply thread, as far as it has room.

@@ -13,6 +13,7 @@ mod consensus_thread;
 mod corruption;
 mod downgrade;
 mod housekeeping;
+mod leadership;
 mod lease_keeper;
 mod leases;
 mod peer_activity;
@@ -23,10 +24,10 @@ mod version_monitor;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
-use cairn_consensus::{Identity, MemberId};
+use cairn_consensus::Identity;
 use cairn_index::Revision;
 use cairn_mvcc::{CompactionPoint, RangeScan, ReadError, Store};
 use cairn_proto::etcdserverpb::ResponseHeader;
@@ -74,6 +75,8 @@ pub struct Limits {
     pub txn_operations_max: usize,
     /// `--quota-backend-bytes`.
     pub quota: Quota,
+    /// `--election-timeout`.
+    pub election_timeout: Duration,
     /// How long a request may take before its client is told that nothing is known of it.
     pub request_timeout: Duration,
     /// Time between two notices to a watcher that asked to be told its progress.
@@ -205,6 +208,7 @@ impl Member {
         request: Request,
         answer: oneshot::Receiver<Result<Outcome, Error>>,
     ) -> Result<Outcome, Error> {
+        let begun = Instant::now();
         match self.consensus.try_send(ConsensusInput::Propose(request)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(ProposeError::TooManyRequests.into()),
@@ -215,7 +219,7 @@ impl Member {
             Ok(Err(_)) => Err(ProposeError::Stopped.into()),
             Err(_) => {
                 self.metrics.server_proposals_failed_total.inc();
-                Err(ProposeError::Timeout.into())
+                Err(self.why_timed_out(begun).into())
             }
         }
     }
@@ -348,21 +352,6 @@ impl Member {
             .map_err(|_| ProposeError::Stopped)?
             .map_err(|error| MaintenanceError::Storage(error.to_string()))?;
         Ok(())
-    }
-
-    /// Hands leadership to `target`.
-    ///
-    /// # Errors
-    ///
-    /// [`MaintenanceError`] if this member does not lead, or `target` cannot.
-    pub fn move_leader(&self, target: Option<MemberId>) -> Result<(), Error> {
-        if !self.progress.role().leads() {
-            return Err(MaintenanceError::NotLeader.into());
-        }
-        match target {
-            Some(target) if target == self.identity.member => Ok(()),
-            _ => Err(MaintenanceError::BadLeaderTransferee.into()),
-        }
     }
 }
 

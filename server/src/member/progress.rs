@@ -1,8 +1,10 @@
 //! How far a member is: written by its consensus and apply threads, read by every door.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Instant;
 
 use cairn_consensus::{LogIndex, MemberId, Term};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Where a member stands in the log, and who leads.
@@ -19,6 +21,9 @@ pub struct Progress {
     role: AtomicU8,
     leader_changes: AtomicU64,
     moved: Notify,
+    leader_moved: Notify,
+    /// When the present leader began to lead, as far as this member saw it.
+    leader_since: Mutex<Option<Instant>>,
 }
 
 /// What a member is in its group.
@@ -63,14 +68,17 @@ impl Progress {
     /// Notes what the consensus thread sees.
     pub fn set_group(&self, role: Role, term: Term, leader: Option<MemberId>, committed: LogIndex) {
         self.term.store(term.get(), Ordering::Release);
-        let leader = leader.map_or(0, MemberId::get);
-        if leader != 0 && self.leader.swap(leader, Ordering::AcqRel) != leader {
-            self.leader_changes.fetch_add(1, Ordering::Relaxed);
-        } else if leader == 0 {
-            self.leader.store(0, Ordering::Release);
-        }
         self.committed.store(committed.get(), Ordering::Release);
         self.role.store(role.code(), Ordering::Release);
+        let leader = leader.map_or(0, MemberId::get);
+        if self.leader.swap(leader, Ordering::AcqRel) == leader {
+            return;
+        }
+        if leader != 0 {
+            self.leader_changes.fetch_add(1, Ordering::Relaxed);
+        }
+        *self.leader_since.lock() = (leader != 0).then(Instant::now);
+        self.leader_moved.notify_waiters();
     }
 
     /// Notes that everything up to `index` has been applied and can be read.
@@ -89,6 +97,22 @@ impl Progress {
             }
             moved.await;
         }
+    }
+
+    /// Waits until `is_it` holds for who leads.
+    pub async fn wait_leader(&self, is_it: impl Fn(Option<MemberId>) -> bool) {
+        loop {
+            let moved = self.leader_moved.notified();
+            if is_it(self.leader()) {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    /// Since when the present leader leads, if there is one.
+    pub fn leader_since(&self) -> Option<Instant> {
+        *self.leader_since.lock()
     }
 
     /// The member's role.

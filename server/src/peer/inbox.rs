@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use cairn_consensus::MemberId;
+use cairn_mvcc::Prepared;
 use cairn_proto::cairnpb::RaftMessages;
 use cairn_proto::raftpb;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -19,16 +20,31 @@ const ENTRIES_BYTES_MAX: u32 = 64 << 20;
 const QUICK_BYTES_MAX: u32 = 8 << 20;
 
 /// News from other members.
-#[derive(Debug)]
 pub enum PeerEvent {
     /// Raft's messages, in order.
     Messages(Vec<raftpb::Message>),
     /// Messages to this member were lost.
     Unreachable(MemberId),
+    /// A member's database is here, and what raft is to be told of it.
+    Snapshot(Box<Arrived>),
+    /// This member's database has been sent, or not.
+    SnapshotSent {
+        /// To whom.
+        to: MemberId,
+        /// Whether it arrived.
+        sent: bool,
+    },
+}
+
+/// A member's database that has come whole.
+pub struct Arrived {
+    /// Raft's message, which it belongs to.
+    pub message: raftpb::Message,
+    /// What it is to be installed from.
+    pub prepared: Prepared,
 }
 
 /// News, and its part of the budget, which is free again once it is dropped.
-#[derive(Debug)]
 pub struct Delivery {
     /// The news.
     pub event: PeerEvent,
@@ -36,7 +52,6 @@ pub struct Delivery {
 }
 
 /// The consensus thread's end.
-#[derive(Debug)]
 pub struct Inbox {
     /// Everything but entries.
     pub quick: Receiver<Delivery>,
@@ -45,13 +60,13 @@ pub struct Inbox {
 }
 
 /// The other end.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct InboxSender {
     quick: Slot,
     entries: Slot,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Slot {
     sender: Sender<Delivery>,
     budget: Arc<Semaphore>,
@@ -89,9 +104,24 @@ impl InboxSender {
 
     /// Says that messages to `member` were lost.
     pub(super) fn unreachable(&self, member: MemberId) {
-        // Once a lost connection: there are never many. A thread that is gone needs no news.
+        self.tell(PeerEvent::Unreachable(member));
+    }
+
+    /// Says how sending this member's database to `to` ended.
+    pub(super) fn snapshot_sent(&self, to: MemberId, sent: bool) {
+        self.tell(PeerEvent::SnapshotSent { to, sent });
+    }
+
+    /// Delivers a database that has come.
+    pub(super) fn snapshot(&self, message: raftpb::Message, prepared: Prepared) {
+        self.tell(PeerEvent::Snapshot(Box::new(Arrived { message, prepared })));
+    }
+
+    /// News outside of the budget: one a connection or a database, so there are never many.
+    fn tell(&self, event: PeerEvent) {
+        // A thread that is gone needs no news.
         let _ = self.quick.sender.send(Delivery {
-            event: PeerEvent::Unreachable(member),
+            event,
             _permit: None,
         });
     }

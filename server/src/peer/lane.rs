@@ -35,16 +35,19 @@ struct State {
 }
 
 impl Lane {
-    /// Puts messages behind those that wait. False if any was dropped: there is no room for it, or
-    /// nobody is there.
-    pub fn push(&self, messages: impl IntoIterator<Item = raftpb::Message>) -> bool {
+    /// Puts messages behind those that wait. Those that it returns are not taken: there is no room
+    /// for them, or nobody is there.
+    pub fn push(
+        &self,
+        messages: impl IntoIterator<Item = raftpb::Message>,
+    ) -> Vec<raftpb::Message> {
         let mut state = self.0.lock();
-        let mut took_all = true;
+        let mut lost = Vec::new();
         for message in messages {
             let bytes = message.encoded_len();
             let is_full = state.messages.len() >= MESSAGES_MAX || state.bytes + bytes > BYTES_MAX;
             if !state.is_open || (is_full && !state.messages.is_empty()) {
-                took_all = false;
+                lost.push(message);
                 continue;
             }
             state.bytes += bytes;
@@ -55,7 +58,7 @@ impl Lane {
         if let Some(waker) = waker {
             waker.wake();
         }
-        took_all
+        lost
     }
 
     /// Opens the lane: what is put in comes out of the stream. An earlier stream ends.
@@ -134,7 +137,10 @@ mod tests {
     async fn messages_come_out_in_order_in_frames_of_bounded_size() {
         let lane = Arc::new(Lane::default());
         let mut frames = lane.open();
-        assert!(lane.push((0..5).map(|index| message(index, FRAME_BYTES / 2))));
+        assert!(
+            lane.push((0..5).map(|index| message(index, FRAME_BYTES / 2)))
+                .is_empty()
+        );
         let mut seen = Vec::new();
         while seen.len() < 5 {
             let frame = frames.next().await.unwrap();
@@ -148,7 +154,10 @@ mod tests {
     async fn a_message_larger_than_a_frame_travels_alone() {
         let lane = Arc::new(Lane::default());
         let mut frames = lane.open();
-        assert!(lane.push([message(1, 3 * FRAME_BYTES), message(2, 1)]));
+        assert!(
+            lane.push([message(1, 3 * FRAME_BYTES), message(2, 1)])
+                .is_empty()
+        );
         assert_eq!(frames.next().await.unwrap().messages.len(), 1);
         assert_eq!(frames.next().await.unwrap().messages.len(), 1);
     }
@@ -157,24 +166,28 @@ mod tests {
     async fn what_does_not_fit_is_dropped_and_said() {
         let lane = Arc::new(Lane::default());
         let _frames = lane.open();
-        assert!(lane.push((0..MESSAGES_MAX as u64).map(|index| message(index, 0))));
-        assert!(!lane.push([message(0, 0)]));
+        assert!(
+            lane.push((0..MESSAGES_MAX as u64).map(|index| message(index, 0)))
+                .is_empty()
+        );
+        assert_eq!(lane.push([message(0, 0)]).len(), 1);
         let wide = Arc::new(Lane::default());
         let _frames = wide.open();
-        assert!(wide.push([message(0, BYTES_MAX)]), "one is always taken");
-        assert!(!wide.push([message(1, 0)]));
+        let one = wide.push([message(0, BYTES_MAX)]);
+        assert!(one.is_empty(), "one is always taken");
+        assert_eq!(wide.push([message(1, 0)]).len(), 1);
     }
 
     #[tokio::test]
     async fn a_closed_lane_takes_nothing_and_ends_its_stream() {
         let lane = Arc::new(Lane::default());
-        assert!(!lane.push([message(1, 0)]));
+        assert_eq!(lane.push([message(1, 0)]).len(), 1);
         let mut frames = lane.open();
-        assert!(lane.push([message(2, 0)]));
+        assert!(lane.push([message(2, 0)]).is_empty());
         lane.close();
         assert!(frames.next().await.is_none());
         let mut again = lane.open();
-        assert!(lane.push([message(3, 0)]));
+        assert!(lane.push([message(3, 0)]).is_empty());
         assert_eq!(again.next().await.unwrap().messages[0].index, Some(3));
     }
 }

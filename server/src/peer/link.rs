@@ -60,6 +60,10 @@ impl Peer {
         self.open.lock().clone()
     }
 
+    pub(super) fn urls(&self) -> Vec<Url> {
+        Vec::clone(&self.urls.load())
+    }
+
     pub(super) fn set_urls(&self, urls: Vec<Url>) {
         if **self.urls.load() != urls {
             self.urls.store(Arc::new(urls));

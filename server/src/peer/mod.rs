@@ -18,10 +18,12 @@ mod link;
 mod pages;
 mod peers;
 mod service;
+mod snapshot_in;
+mod snapshot_out;
 
 pub use caller::{Caller, Refusal};
 pub use connection::{Connection, ConnectionError, Connector};
-pub use inbox::{Delivery, Inbox, InboxSender, PeerEvent, inbox};
+pub use inbox::{Arrived, Delivery, Inbox, InboxSender, PeerEvent, inbox};
 pub use join::{JoinError, MemberInfo, RemoteCluster, ask_for_members};
 pub use lane::Lane;
 pub use pages::pages;

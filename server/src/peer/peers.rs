@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use cairn_backend::Backend;
 use cairn_consensus::{Identity, MemberId};
 use cairn_proto::cairnpb::peer_client;
 use cairn_proto::raftpb::{self, MessageType};
@@ -17,6 +18,7 @@ use super::caller::{Caller, Refusal};
 use super::connection::{Connection, Connector};
 use super::inbox::InboxSender;
 use super::link::{Link, Peer};
+use super::snapshot_out::SnapshotOut;
 use crate::member::PeerActivity;
 use crate::metrics::PeerMetrics;
 use crate::settings::Url;
@@ -47,6 +49,8 @@ pub struct PeersParts {
     pub network: Network,
     /// Where news go.
     pub inbox: InboxSender,
+    /// This member's database, for those that need it.
+    pub backend: Backend,
     /// Where it is noted who can be reached.
     pub activity: Arc<PeerActivity>,
     /// What is counted.
@@ -107,8 +111,8 @@ impl Peers {
         &self.0.parts.metrics
     }
 
-    /// Sends messages; those to whom any was lost. Never waits.
-    pub fn send(&self, messages: Vec<raftpb::Message>) -> Vec<MemberId> {
+    /// Sends messages; those that it returns never left. Never waits.
+    pub fn send(&self, messages: Vec<raftpb::Message>) -> Vec<raftpb::Message> {
         let mut lost = Vec::new();
         if messages.is_empty() {
             return lost;
@@ -116,20 +120,39 @@ impl Peers {
         let table = self.0.table.load();
         let mut lanes: BTreeMap<(MemberId, bool), Vec<raftpb::Message>> = BTreeMap::new();
         for message in messages {
-            if let Some(to) = MemberId::from_wire(message.to.unwrap_or_default()) {
-                let lane = (to, carries_entries(&message));
-                lanes.entry(lane).or_default().push(message);
+            let Some(to) = MemberId::from_wire(message.to.unwrap_or_default()) else {
+                continue;
+            };
+            if message.r#type() == MessageType::MsgSnap {
+                self.send_snapshot(to, table.get(&to), message);
+                continue;
             }
+            let lane = (to, carries_entries(&message));
+            lanes.entry(lane).or_default().push(message);
         }
         for ((to, has_entries), messages) in lanes {
-            let took_all = table
-                .get(&to)
-                .is_some_and(|peer| peer.lane(has_entries).push(messages));
-            if !took_all && lost.last() != Some(&to) {
-                lost.push(to);
+            match table.get(&to) {
+                Some(peer) => lost.extend(peer.lane(has_entries).push(messages)),
+                None => lost.extend(messages),
             }
         }
         lost
+    }
+
+    fn send_snapshot(&self, to: MemberId, peer: Option<&Arc<Peer>>, message: raftpb::Message) {
+        let parts = &self.0.parts;
+        match peer {
+            Some(peer) => {
+                let out = SnapshotOut {
+                    parts: Arc::clone(parts),
+                    to,
+                    urls: peer.urls(),
+                    message,
+                };
+                parts.network.runtime.spawn(out.run());
+            }
+            None => parts.inbox.snapshot_sent(to, false),
+        }
     }
 
     /// Links up with the members as they are now.
@@ -197,6 +220,18 @@ impl Peers {
     /// Notes that this member was removed from the cluster.
     pub fn note_removed(&self) {
         let _ = self.0.removed.send_replace(true);
+    }
+
+    /// Notes that this member was removed, once what it has still to say to others has left.
+    pub fn note_removed_soon(&self) {
+        /// How long that may take; etcd's time.
+        const LAST_WORDS: Duration = Duration::from_secs(1);
+
+        let peers = self.clone();
+        self.0.parts.network.runtime.spawn(async move {
+            tokio::time::sleep(LAST_WORDS).await;
+            peers.note_removed();
+        });
     }
 
     /// Checks a caller against what is known of the members, and keeps in mind one that is new.
@@ -275,10 +310,7 @@ impl Peers {
 /// Whether a message goes over the lane for entries. All of one kind take the same lane, since raft
 /// would take an append that overtakes another for a gap.
 fn carries_entries(message: &raftpb::Message) -> bool {
-    matches!(
-        message.r#type(),
-        MessageType::MsgApp | MessageType::MsgProp | MessageType::MsgSnap
-    )
+    matches!(message.r#type(), MessageType::MsgApp | MessageType::MsgProp)
 }
 
 /// How long a member waits before it tries another again.

@@ -18,12 +18,14 @@ use cairn_proto::raftpb::MessageType;
 use cairn_proto::stored::cairnpb::peer_server::{Peer, PeerServer};
 use prometheus::IntCounter;
 use prost::Message as _;
+use tokio::sync::Semaphore;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::caller::Caller;
 use super::lane::Frames;
 use super::peers::Peers;
+use super::snapshot_in::SnapshotIn;
 use crate::member::{LeaderAnswer, LeaderQuestion, Member};
 use crate::settings::ETCD_VERSION;
 use cairn_replica::membership;
@@ -39,6 +41,8 @@ const FRAME_BYTES_MAX: usize = 80 << 20;
 pub struct PeerService {
     member: Arc<Member>,
     peers: Peers,
+    /// One database at a time: each takes the room of ours.
+    receiving: Arc<Semaphore>,
 }
 
 impl PeerService {
@@ -48,6 +52,7 @@ impl PeerService {
         let service = Self {
             peers: member.peers.clone(),
             member: Arc::clone(member),
+            receiving: Arc::new(Semaphore::new(1)),
         };
         PeerServer::new(service).max_decoding_message_size(FRAME_BYTES_MAX)
     }
@@ -119,10 +124,24 @@ impl Peer for PeerService {
         &self,
         request: Request<Streaming<SnapshotChunk>>,
     ) -> Result<Response<SnapshotReceived>, Status> {
-        self.admit(&request)?;
-        Err(Status::unimplemented(
-            "this version of cairn does not take snapshots",
-        ))
+        let caller = self.admit(&request)?;
+        let Ok(_turn) = self.receiving.try_acquire() else {
+            return Err(Status::unavailable("a snapshot is being received already"));
+        };
+        tracing::info!(from = %caller.member, "receiving database snapshot");
+        let received = SnapshotIn::receive(&self.member.store, request.into_inner()).await;
+        let received = received.inspect_err(|error| {
+            tracing::warn!(from = %caller.member, %error, "failed to receive database snapshot");
+        })?;
+        let bytes = received.bytes;
+        if received.message.from != Some(caller.member.get()) {
+            return Err(Status::invalid_argument("the message is not its sender's"));
+        }
+        tracing::info!(from = %caller.member, bytes, "received database snapshot");
+        self.peers
+            .inbox()
+            .snapshot(received.message, received.prepared);
+        Ok(Response::new(SnapshotReceived { bytes }))
     }
 
     async fn members(

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cairn_backend::Applied;
 use cairn_consensus::disk::Disk;
 use cairn_consensus::wal::{Durability, WalOptions};
-use cairn_consensus::{FirstMember, Identity, MemberId, Node, NodeOptions};
+use cairn_consensus::{
+    FirstMember, Identity, MemberId, Node, NodeError, NodeOptions, SnapshotPoint,
+};
+use cairn_mvcc::Store;
 use cairn_replica::apply::Applier;
 use cairn_replica::membership;
 
@@ -28,7 +32,8 @@ pub(super) struct Opened {
 pub(super) fn open_node(
     settings: &Settings,
     disk: Arc<dyn Disk>,
-    applier: &Applier,
+    store: &Store,
+    applier: &mut Applier,
     network: &Network,
 ) -> Result<Opened, StartError> {
     let options = node_options(settings, applier)?;
@@ -51,7 +56,17 @@ pub(super) fn open_node(
             }
         }
     }
-    let node = Node::open(disk, &options)?;
+    let node = match Node::open(Arc::clone(&disk), &options) {
+        Err(NodeError::SnapshotNotInstalled { point, .. }) => {
+            install_received(store, applier, &point)?;
+            Node::open(disk, &node_options(settings, applier)?)
+        }
+        opened => opened,
+    }?;
+    for received in store.backend().received() {
+        // The log was never told of it.
+        store.backend().discard_received(received)?;
+    }
     Ok(Opened { node, remotes })
 }
 
@@ -73,6 +88,25 @@ fn first_start(settings: &Settings, network: &Network) -> Result<FirstStart, Sta
         }
     };
     Ok(settings.first_start_among(found)?)
+}
+
+/// Ends what a crash cut short: the log begins after a database that is here and not installed.
+fn install_received(
+    store: &Store,
+    applier: &mut Applier,
+    point: &SnapshotPoint,
+) -> Result<(), StartError> {
+    let received = Applied {
+        index: point.index.get(),
+        term: point.term.get(),
+    };
+    let installed = store.install(store.prepare_install(received)?)?;
+    applier.reload(installed.leases)?;
+    tracing::info!(
+        index = received.index,
+        "installed a snapshot that had been received"
+    );
+    Ok(())
 }
 
 fn node_options(settings: &Settings, applier: &Applier) -> Result<NodeOptions, StartError> {

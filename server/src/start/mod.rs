@@ -4,7 +4,7 @@ mod bootstrap;
 mod listeners;
 mod places;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -91,11 +91,12 @@ impl Server {
         let committer = backend.spawn_committer(settings.backend.batch_interval)?;
         let restored = Restored::read(backend)?;
         let store = restored.store.clone();
-        let applier = Applier::restore(restored)?;
+        let mut applier = Applier::restore(restored)?;
         let disk = TimedDisk::new(RealDisk::open(&places.log)?, Arc::clone(&metrics));
         let peer_worker = start_peer_worker()?;
         let network = network(settings, &peer_worker)?;
-        let Opened { node, remotes } = open_node(settings, Arc::new(disk), &applier, &network)?;
+        let Opened { node, remotes } =
+            open_node(settings, Arc::new(disk), &store, &mut applier, &network)?;
         let identity = node.wal().identity();
         metrics.name_member(identity.member)?;
         tracing::info!(
@@ -142,6 +143,7 @@ impl Server {
             peer_urls: peer_urls(settings, &applier, identity.member),
             network,
             inbox: inbox_sender,
+            backend: store.backend().clone(),
             activity: Arc::clone(&activity),
             metrics: metrics.peers(identity.member)?,
         });
@@ -195,8 +197,10 @@ impl Server {
             metrics: Arc::clone(&metrics),
         });
         let mut threads = vec![watch_thread];
+        let consensus_store = member.store.clone();
         let (desks, desk_tasks) = ReplyDesks::new(worker_count());
         let apply_thread = ApplyThread {
+            store: member.store.clone(),
             auth,
             applier,
             desks,
@@ -218,6 +222,8 @@ impl Server {
             peers,
             committed: committed_sender,
             backlog: VecDeque::new(),
+            store: consensus_store,
+            arrived: BTreeMap::new(),
             progress,
             housekeeping,
             policy: compaction_policy(settings),
@@ -294,6 +300,16 @@ impl Server {
     /// The runtime of the doors.
     pub fn handle(&self) -> Option<&tokio::runtime::Handle> {
         self.workers.handle()
+    }
+
+    /// Returns when this member has been removed from the cluster.
+    pub async fn removed(&self) {
+        self.member.peers.removed().await;
+    }
+
+    /// Hands leadership over, if this member has it and there is somebody to take it; returns soon.
+    pub async fn hand_over(&self) {
+        self.member.hand_over().await;
     }
 
     /// Closes the doors, writes out what is buffered and ends all threads.
@@ -408,6 +424,7 @@ fn limits(settings: &Settings) -> Limits {
         request_bytes_max: settings.limits.request_bytes_max,
         txn_operations_max: settings.limits.txn_ops_max,
         quota: settings.backend.quota,
+        election_timeout: settings.raft.election_timeout,
         request_timeout: settings.request_timeout(),
         watch_progress_interval: settings.watch_progress_interval,
         reconfiguration: Reconfiguration {

@@ -66,6 +66,13 @@ impl WatchHandle {
         }
     }
 
+    /// Says that the store has changed without a list of what: watchers read it. Never waits.
+    pub fn skip(&self) {
+        self.shared.dropped.store(true, Ordering::Release);
+        // A full queue wakes the dispatcher anyway.
+        let _ = self.changes.try_send(Vec::new());
+    }
+
     /// Opens a stream for a client.
     pub async fn open(&self) -> (WatchAsks, WatchReplies) {
         let id = StreamId::new(self.shared.next_stream.fetch_add(1, Ordering::Relaxed));

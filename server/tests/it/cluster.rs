@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cairn_proto::etcdserverpb::MemberListRequest;
+use cairn_proto::etcdserverpb::{MemberListRequest, MoveLeaderRequest};
 use parking_lot::Mutex;
 use rustix::process::Signal;
 use tonic::transport::Endpoint;
@@ -178,6 +178,71 @@ async fn a_cluster_without_a_quorum_says_so_and_ends_when_told() {
     .await;
     cluster.signal(0, Signal::TERM);
     cluster.ended(0);
+}
+
+#[tokio::test]
+async fn a_member_that_missed_more_than_the_log_keeps_gets_the_leaders_data() {
+    let flags = ["--snapshot-count=50", "--snapshot-catchup-entries=20"];
+    let mut cluster = Cluster::start(3, &flags);
+    let leader = cluster.leader(&[0, 1, 2]).await;
+    let behind = (leader + 1) % 3;
+    cluster.kill(behind);
+    let others = cluster.running();
+    let writer = Writer::start("w", all_clients(&cluster).await);
+    writer.go_on(500).await;
+    cluster.start_one(behind);
+    until("a snapshot", async || {
+        cluster.member(behind).log().contains("applied snapshot")
+    })
+    .await;
+    writer.go_on(100).await;
+    let acknowledged = writer.stop().await;
+    cluster.settle().await;
+    assert_all_there(&cluster, behind, &acknowledged).await;
+    // What it got is durable, and what comes after it too.
+    cluster.kill(behind);
+    cluster.start_one(behind);
+    cluster.settle().await;
+    // It can even lead.
+    for other in others {
+        cluster.kill(other);
+        cluster.start_one(other);
+    }
+    cluster.leader(&[0, 1, 2]).await;
+    assert_all_there(&cluster, behind, &acknowledged).await;
+}
+
+#[tokio::test]
+async fn leadership_moves_when_asked_and_before_a_leader_ends() {
+    let mut cluster = Cluster::start(3, &[]);
+    let leader = cluster.leader(&[0, 1, 2]).await;
+    let target = (leader + 1) % 3;
+    let mut at_target = cluster.clients(target).await;
+    let id = status(&mut at_target)
+        .await
+        .unwrap()
+        .header
+        .unwrap()
+        .member_id;
+    let mut at_leader = cluster.clients(leader).await;
+    let refused = move_leader(&mut at_leader, 1).await.unwrap_err();
+    assert_eq!(refused.message(), "etcdserver: bad leader transferee");
+    let refused = move_leader(&mut at_target, id).await.unwrap_err();
+    assert_eq!(refused.message(), "etcdserver: not leader");
+    move_leader(&mut at_leader, id).await.unwrap();
+    assert_eq!(cluster.leader(&[0, 1, 2]).await, target);
+    cluster.signal(target, Signal::TERM);
+    cluster.ended(target);
+    // Nobody had to wait for an election timeout: each has seen its leader go and another one come.
+    let left = cluster.running();
+    assert_ne!(cluster.leader(&left).await, target);
+    let mut clients = cluster.clients(left[0]).await;
+    put(&mut clients, "after", "it").await.unwrap();
+}
+
+async fn move_leader(clients: &mut Clients, target: u64) -> Result<(), tonic::Status> {
+    let request = MoveLeaderRequest { target_id: target };
+    clients.maintenance.move_leader(request).await.map(drop)
 }
 
 #[tokio::test]
