@@ -268,8 +268,8 @@ fn settings_that_do_not_fit_exit_with_1_and_say_why() {
 #[test]
 fn what_would_be_unsafe_to_ignore_is_refused() {
     for arguments in [
-        &["--discovery-srv", "example.com"][..],
-        &["--discovery-token", "t", "--discovery-endpoints", "e"],
+        &["--discovery-cert", "c", "--discovery-key", "k"][..],
+        &["--discovery-cacert", "c"],
     ] {
         let error = start(arguments, &[], None).unwrap_err();
         assert!(
@@ -423,7 +423,7 @@ fn a_configuration_file_with_wrong_values_is_refused() {
             "--cert-file and --key-file",
         ),
         (
-            "discovery-config: {token: t, client: {endpoints: [e]}}",
+            "discovery-config: {client: {secure: {cacert: c}}}",
             "is set",
         ),
     ] {
