@@ -10,13 +10,17 @@ use cairn_proto::etcdserverpb::{
     AuthUserChangePasswordRequest, AuthUserDeleteRequest, AuthUserGetRequest,
     AuthUserGrantRoleRequest, AuthUserListRequest, AuthUserRevokeRoleRequest, CompactionRequest,
     Compare, DefragmentRequest, DeleteRangeRequest, DowngradeRequest, HashKvRequest, HashRequest,
-    MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
-    MemberUpdateRequest, MoveLeaderRequest, PutRequest, RangeRequest, SnapshotRequest,
-    StatusRequest, TxnRequest, WatchCreateRequest,
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest,
+    LeaseTimeToLiveRequest, MemberAddRequest, MemberListRequest, MemberPromoteRequest,
+    MemberRemoveRequest, MemberUpdateRequest, MoveLeaderRequest, PutRequest, RangeRequest,
+    SnapshotRequest, StatusRequest, TxnRequest, WatchCreateRequest,
 };
+use cairn_proto::v3electionpb::LeaderRequest;
+use cairn_proto::v3lockpb::UnlockRequest;
 use tonic::Code;
 
 use crate::auth_calls::*;
+use crate::cluster_harness::Cluster;
 use crate::harness::{Clients, Server};
 use crate::requests::*;
 
@@ -262,6 +266,48 @@ fn others() -> Vec<(Call, &'static str, &'static str)> {
             &DowngradeRequest::default(),
         ),
         (
+            Call::new(
+                "/etcdserverpb.Lease/LeaseGrant",
+                &LeaseGrantRequest { ttl: 600, id: 0 },
+            ),
+            "",
+            SOMEBODY,
+        ),
+        (
+            Call::new(
+                "/etcdserverpb.Lease/LeaseRevoke",
+                &LeaseRevokeRequest { id: 5 },
+            ),
+            "",
+            SOMEBODY,
+        ),
+        (
+            Call::new(
+                "/etcdserverpb.Lease/LeaseKeepAlive",
+                &LeaseKeepAliveRequest { id: 5 },
+            ),
+            "",
+            SOMEBODY,
+        ),
+        (
+            Call::new(
+                "/etcdserverpb.Lease/LeaseTimeToLive",
+                &LeaseTimeToLiveRequest { id: 5, keys: true },
+            ),
+            "",
+            SOMEBODY,
+        ),
+        (
+            Call::new("/etcdserverpb.Lease/LeaseLeases", &LeaseLeasesRequest {}),
+            "",
+            SOMEBODY,
+        ),
+        admin("/v3lockpb.Lock/Unlock", &UnlockRequest { key: bytes("o") }),
+        admin(
+            "/v3electionpb.Election/Leader",
+            &LeaderRequest { name: bytes("o") },
+        ),
+        (
             Call::new("/etcdserverpb.Auth/AuthStatus", &AuthStatusRequest {}),
             "",
             EVERYBODY,
@@ -418,6 +464,89 @@ async fn every_method_on_every_kind_of_range_is_for_those_whom_etcd_lets() {
         check(&clients, token.as_deref(), at + 1, &mut wrong).await;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Who ends a lease deletes its keys, who keeps it keeps them, and who adds a key may be deleting others
+/// some day.
+#[tokio::test]
+async fn a_lease_is_as_its_keys_are() {
+    let server = Server::start(&["--bcrypt-cost=4"]);
+    let clients = server.clients().await;
+    let tokens = rules(&clients).await;
+    let root = tokens[4].as_deref();
+    for (id, key) in [(70, "k"), (71, "j"), (72, "none")] {
+        let grant = LeaseGrantRequest { ttl: 600, id };
+        let grant = Call::new("/etcdserverpb.Lease/LeaseGrant", &grant);
+        grant.by(&clients, root).await.unwrap();
+        if key != "none" {
+            let attach = PutRequest {
+                lease: id,
+                ..put(key, "1")
+            };
+            let attach = Call::new("/etcdserverpb.KV/Put", &attach);
+            attach.by(&clients, root).await.unwrap();
+        }
+    }
+    let keep = |id| {
+        Call::new(
+            "/etcdserverpb.Lease/LeaseKeepAlive",
+            &LeaseKeepAliveRequest { id },
+        )
+    };
+    let look = |id| {
+        let look = LeaseTimeToLiveRequest { id, keys: true };
+        Call::new("/etcdserverpb.Lease/LeaseTimeToLive", &look)
+    };
+    let glance = |id| {
+        let look = LeaseTimeToLiveRequest { id, keys: false };
+        Call::new("/etcdserverpb.Lease/LeaseTimeToLive", &look)
+    };
+    let attach = |id| {
+        let attach = PutRequest {
+            lease: id,
+            ..put("bb", "1")
+        };
+        Call::new("/etcdserverpb.KV/Put", &attach)
+    };
+    let attach_in_txn = |id| {
+        let attach = PutRequest {
+            lease: id,
+            ..put("bb", "1")
+        };
+        let txn = nested(Operation::RequestPut(attach));
+        Call::new("/etcdserverpb.KV/Txn", &txn)
+    };
+    let list = Call::new("/etcdserverpb.Lease/LeaseLeases", &LeaseLeasesRequest {});
+    let end = |id| {
+        Call::new(
+            "/etcdserverpb.Lease/LeaseRevoke",
+            &LeaseRevokeRequest { id },
+        )
+    };
+    // Nobody, then as in the other tables; what takes a lease away comes last.
+    let table = [
+        (keep(70), "edd++"),
+        (keep(71), "eddd+"),
+        (keep(72), "e++++"),
+        (look(70), "ed+d+"),
+        (look(71), "eddd+"),
+        (glance(71), "e++++"),
+        (attach(72), "edd++"),
+        (attach(71), "eddd+"),
+        (attach_in_txn(71), "eddd+"),
+        (list, "eddd+"),
+        (end(71), "eddd+"),
+    ];
+    for (call, expected) in table {
+        let mut verdicts = String::new();
+        for token in &tokens {
+            verdicts.push(call.verdict(&clients, token.as_deref()).await.letter());
+        }
+        assert_eq!(verdicts, expected, "{call:?}");
+    }
+    let [reader, writer] = [tokens[2].as_deref(), tokens[3].as_deref()];
+    assert_eq!(end(70).verdict(&clients, reader).await, Verdict::Denied);
+    end(70).by(&clients, writer).await.unwrap();
 }
 
 #[tokio::test]
@@ -606,4 +735,44 @@ async fn health_is_told_while_authentication_is_on() {
     let mut health = cairn_proto::health::health_client::HealthClient::new(clients.channel.clone());
     let check = cairn_proto::health::HealthCheckRequest::default();
     health.check(check).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_is_good_at_every_member_and_rules_hold_at_each() {
+    let mut cluster = Cluster::start(3, &["--bcrypt-cost=4"]);
+    let everyone = cluster.running();
+    let leader = cluster.leader(&everyone).await;
+    let follower = everyone.iter().copied().find(|it| *it != leader).unwrap();
+    let tokens = rules(&cluster.clients(follower).await).await;
+    let read = Call::new("/etcdserverpb.KV/Range", &range("k", ""));
+    let write = Call::new("/etcdserverpb.KV/Put", &put("k", "1"));
+    for number in everyone {
+        let clients = cluster.clients(number).await;
+        for (token, expected) in tokens.iter().zip([
+            [Verdict::Empty, Verdict::Empty],
+            [Verdict::Denied, Verdict::Denied],
+            [Verdict::Allowed, Verdict::Denied],
+            [Verdict::Denied, Verdict::Allowed],
+            [Verdict::Allowed, Verdict::Allowed],
+        ]) {
+            let told = [
+                read.verdict(&clients, token.as_deref()).await,
+                write.verdict(&clients, token.as_deref()).await,
+            ];
+            assert_eq!(told, expected, "member {number}");
+        }
+    }
+    // A member that was away hears of new rules and new passwords when it is back.
+    cluster.kill(follower);
+    let clients = cluster.clients(leader).await;
+    let mut admin = Admin::new(&clients);
+    admin.token = tokens[4].clone();
+    admin.grant("reads", 2, "k", "").await;
+    cluster.start_one(follower);
+    let clients = cluster.clients(follower).await;
+    let reader = Admin::new(&clients).log_in("reader").await;
+    assert_eq!(
+        write.verdict(&clients, Some(&reader)).await,
+        Verdict::Allowed
+    );
 }

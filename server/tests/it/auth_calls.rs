@@ -151,8 +151,12 @@ pub(crate) struct Admin {
 
 impl Admin {
     pub(crate) fn new(clients: &Clients) -> Self {
+        Self::over(clients.channel.clone())
+    }
+
+    pub(crate) fn over(channel: Channel) -> Self {
         Self {
-            auth: AuthClient::new(clients.channel.clone()),
+            auth: AuthClient::new(channel),
             token: None,
         }
     }

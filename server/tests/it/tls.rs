@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use cairn_proto::etcdserverpb::MemberListRequest;
+use cairn_proto::etcdserverpb::cluster_client::ClusterClient;
 use cairn_proto::etcdserverpb::kv_client::KvClient;
 use hyper_util::rt::TokioIo;
 use rcgen::ExtendedKeyUsagePurpose;
@@ -17,12 +19,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::auth_calls::{Admin, with_token};
 use crate::certificates::{Authority, Issued, Wanted, write};
 use crate::cluster_harness::{self, Cluster};
 use crate::harness::{Place, Server, until};
-use crate::requests::{put, range};
+use crate::requests::{put, range, refused};
 
 const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12, &rustls::version::TLS13];
 
@@ -556,4 +560,64 @@ fn files_that_cannot_be_used_keep_a_server_from_starting() {
         assert_eq!(refusal.status.code(), Some(1), "{flags:?}");
         assert!(refusal.log.contains(text), "{flags:?}: {}", refusal.log);
     }
+}
+
+#[tokio::test]
+async fn the_name_in_a_certificate_is_the_user_unless_a_token_or_a_gateway_says_otherwise() {
+    let files = Files::new();
+    let server = files.start(&[
+        "--trusted-ca-file={}/ca.pem",
+        "--client-cert-auth",
+        "--bcrypt-cost=4",
+    ]);
+    let channel_of = async |common_name| {
+        let certificate = files.authority.issue(&Wanted {
+            common_name,
+            ..Wanted::default()
+        });
+        let config = files.client_with(&certificate);
+        channel(server.address(), &config).await.unwrap()
+    };
+    let root = channel_of("root").await;
+    let mut admin = Admin::over(root.clone());
+    admin.add_user("u").await;
+    admin.add_role("r").await;
+    admin.grant("r", 2, "k", "").await;
+    admin.grant_role("u", "r").await;
+    admin.enable().await;
+    // Without a token, by the certificate of root.
+    KvClient::new(root).put(put("other", "1")).await.unwrap();
+    let user = channel_of("u").await;
+    let mut kv = KvClient::new(user.clone());
+    kv.put(put("k", "1")).await.unwrap();
+    let denied = (Code::PermissionDenied, "etcdserver: permission denied");
+    refused(
+        kv.put(put("other", "2")).await,
+        denied,
+        "not the user's key",
+    );
+    let token = admin.token.clone();
+    let as_root = with_token(put("other", "3"), token.as_deref());
+    kv.put(as_root).await.unwrap();
+    let nobody = (Code::InvalidArgument, "etcdserver: user name is empty");
+    let mut through_gateway = tonic::Request::new(range("k", ""));
+    let headers = through_gateway.metadata_mut();
+    headers.insert("grpcgateway-accept", "*/*".parse().unwrap());
+    refused(
+        kv.range(through_gateway).await,
+        nobody,
+        "a gateway's certificate",
+    );
+    let mut stranger = KvClient::new(channel_of("stranger").await);
+    refused(
+        stranger.range(range("k", "")).await,
+        denied,
+        "no user's name",
+    );
+    // A password is not asked for.
+    let mut cluster = ClusterClient::new(user);
+    cluster
+        .member_list(MemberListRequest::default())
+        .await
+        .unwrap();
 }
