@@ -195,6 +195,19 @@ impl Renewals {
         });
     }
 
+    /// Ends the call with an error. It goes into the trailers: an error of the body itself would reset
+    /// the stream, and the client would not hear what is wrong.
+    fn refuse(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.under_way = None;
+        let mut trailers = self.trailers.take().unwrap_or_default();
+        trailers.clear();
+        Poll::Ready(Some(
+            status
+                .add_header(&mut trailers)
+                .map(|()| Frame::trailers(trailers)),
+        ))
+    }
+
     /// Writes the answers of the batch that is under way, once they are there.
     fn finish(
         &mut self,
@@ -224,11 +237,14 @@ impl Body for Renewals {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let renewals = self.get_mut();
+        if renewals.trailers.is_none() {
+            return Poll::Ready(None);
+        }
         let mut frame = BytesMut::new();
         loop {
             match renewals.finish(context, &mut frame) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                Poll::Ready(Err(error)) => return renewals.refuse(&error.into()),
                 Poll::Pending if frame.is_empty() => return Poll::Pending,
                 Poll::Pending => break,
             }
@@ -236,7 +252,7 @@ impl Body for Renewals {
                 break;
             }
             if let Err(status) = renewals.take(context) {
-                return Poll::Ready(Some(Err(status)));
+                return renewals.refuse(&status);
             }
             if renewals.taken.is_empty() {
                 if !renewals.has_ended {
