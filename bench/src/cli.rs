@@ -127,6 +127,19 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 1)]
         watchers: usize,
     },
+    /// Renewals of leases; the leases are granted first.
+    ///
+    /// The server's memory is that with the leases: `bench lease-keepalive --leases 100000`.
+    LeaseKeepalive {
+        #[command(flatten)]
+        load: LoadArgs,
+        /// Leases that are granted and kept alive.
+        #[arg(long, default_value_t = 1000)]
+        leases: u64,
+        /// Renewals in one stream, which is one request here.
+        #[arg(long, default_value = "1", value_name = "RENEWALS")]
+        batch: NonZeroU16,
+    },
     /// Fills the key space once, as fast as the server takes it.
     Load {
         #[command(flatten)]

@@ -40,6 +40,10 @@ pub enum Method {
     Txn,
     /// `Watch.Watch`
     Watch,
+    /// `Lease.LeaseGrant`
+    LeaseGrant,
+    /// `Lease.LeaseKeepAlive`
+    LeaseKeepAlive,
     /// `Maintenance.Status`
     Status,
     /// `Auth.Authenticate`
@@ -54,6 +58,8 @@ impl Method {
             Self::RangeStream => "/etcdserverpb.KV/RangeStream",
             Self::Txn => "/etcdserverpb.KV/Txn",
             Self::Watch => "/etcdserverpb.Watch/Watch",
+            Self::LeaseGrant => "/etcdserverpb.Lease/LeaseGrant",
+            Self::LeaseKeepAlive => "/etcdserverpb.Lease/LeaseKeepAlive",
             Self::Status => "/etcdserverpb.Maintenance/Status",
             Self::Authenticate => "/etcdserverpb.Auth/Authenticate",
         })

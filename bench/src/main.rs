@@ -9,10 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use cairn_bench::load::{LoadPlan, Workload};
+use cairn_bench::load::{Limit, LoadPlan, Workload};
 use cairn_bench::measurement::Measurement;
 use cairn_bench::progress::Progress;
-use cairn_bench::scenario::{Fill, Mixed, Pacing, Restart, Scans, WatchPlan};
+use cairn_bench::scenario::{Fill, Grants, Mixed, Pacing, Renewals, Restart, Scans, WatchPlan};
 use cairn_bench::server_command::ServerCommand;
 use cairn_bench::{compare, interrupt, plot, report, scenario};
 use clap::Parser;
@@ -21,6 +21,8 @@ use crate::cli::{Cli, Command, KeyArgs, WatchArgs, server, transfer};
 
 /// The longest that filling before a run may take.
 const FILL_MAX: Duration = Duration::from_secs(1800);
+/// Seconds that leases live: longer than any run.
+const LEASE_TTL_SECS: i64 = 24 * 3600;
 /// Keys in one transaction when filling before a run.
 const FILL_BATCH: NonZeroU16 = NonZeroU16::new(100).unwrap();
 
@@ -153,6 +155,11 @@ fn measure(command: Command, progress: Progress) -> Result<Measurement> {
         Command::WatchLatency { watch, watchers } => {
             watch_plan(&watch, watchers, watchers).run("watch-latency", progress)
         }
+        Command::LeaseKeepalive {
+            load,
+            leases,
+            batch,
+        } => keep_alive(&load.plan(), Renewals { leases, batch }, progress),
         Command::Load { load, keys, batch } => {
             let plan = load.plan();
             let filled = fill(&plan, &keys, batch, progress)?;
@@ -173,6 +180,27 @@ fn run_filled(
 ) -> Result<Measurement> {
     fill(plan, keys, FILL_BATCH, progress)?;
     plan.run(name, workload, progress)
+}
+
+/// Renews leases of a server that had none: they are granted first.
+fn keep_alive(plan: &LoadPlan, renewals: Renewals, progress: Progress) -> Result<Measurement> {
+    grant(plan, renewals.leases, progress)?;
+    plan.run("lease-keepalive", &renewals, progress)
+}
+
+fn grant(plan: &LoadPlan, leases: u64, progress: Progress) -> Result<()> {
+    let granting = LoadPlan {
+        limit: Limit::Count {
+            requests: leases,
+            deadline: FILL_MAX,
+        },
+        rate: None,
+        ..plan.clone()
+    };
+    let grants = Grants {
+        ttl: LEASE_TTL_SECS,
+    };
+    granting.run("grant", &grants, progress).map(drop)
 }
 
 fn fill(

@@ -5,6 +5,7 @@
 
 mod fill;
 mod keyed;
+mod lease;
 mod mixed;
 mod put;
 mod range;
@@ -15,6 +16,7 @@ mod watch;
 
 pub use fill::{Fill, fill};
 pub use keyed::Keyed;
+pub use lease::{Grants, Renewals};
 pub use mixed::Mixed;
 pub use put::puts;
 pub use range::{Consistency, pages, reads};

@@ -174,6 +174,9 @@ fn read<M: Message + Default>(wire_type: WireType, data: &mut Bytes) -> Result<M
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log_request::{LogEntry, LogRequest};
+    use crate::request_ids::RequestId;
+    use cairn_proto::etcdserverpb::{InternalRaftRequest, RequestHeader};
 
     fn after_header(request: &LeaseRequest) -> Bytes {
         let mut data = BytesMut::new();
@@ -214,6 +217,37 @@ mod tests {
             let (tag, wire_type) = prost::encoding::decode_key(&mut data).unwrap();
             let read = LeaseRequest::decode(tag, wire_type, &mut data).unwrap();
             assert_eq!(read, Some(request));
+        }
+    }
+
+    #[test]
+    fn grants_and_revocations_have_the_bytes_of_etcds_message_and_come_back() {
+        let id = RequestId::from_wire(77).unwrap();
+        let grant = LeaseGrantRequest { ttl: 5, id: 6 };
+        let revoke = LeaseRevokeRequest { id: 6 };
+        let wire = InternalRaftRequest {
+            header: Some(RequestHeader {
+                id: 77,
+                ..RequestHeader::default()
+            }),
+            ..InternalRaftRequest::default()
+        };
+        let granting = InternalRaftRequest {
+            lease_grant: Some(grant),
+            ..wire.clone()
+        };
+        let revoking = InternalRaftRequest {
+            lease_revoke: Some(revoke),
+            ..wire
+        };
+        for (request, wire) in [
+            (LeaseRequest::Grant(grant), granting),
+            (LeaseRequest::Revoke(revoke), revoking),
+        ] {
+            let request = LogRequest::Lease(request);
+            let data = request.encode(id, None);
+            assert_eq!(data, wire.encode_to_vec());
+            assert_eq!(LogEntry::decode(data).unwrap().request, Some(request));
         }
     }
 

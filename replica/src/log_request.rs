@@ -197,7 +197,7 @@ fn read<M: Message + Default>(wire_type: WireType, data: &mut Bytes) -> Result<M
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cairn_proto::etcdserverpb::{InternalRaftRequest, LeaseGrantRequest, LeaseRevokeRequest};
+    use cairn_proto::etcdserverpb::InternalRaftRequest;
     use cairn_proto::membershippb::Attributes;
 
     fn id() -> RequestId {
@@ -252,23 +252,7 @@ mod tests {
             ver: "3.6.0".to_owned(),
         };
         let txn = TxnRequest::default();
-        let grant = LeaseGrantRequest { ttl: 5, id: 6 };
-        let revoke = LeaseRevokeRequest { id: 6 };
         vec![
-            (
-                LogRequest::Lease(LeaseRequest::Grant(grant)),
-                InternalRaftRequest {
-                    lease_grant: Some(grant),
-                    ..wire.clone()
-                },
-            ),
-            (
-                LogRequest::Lease(LeaseRequest::Revoke(revoke)),
-                InternalRaftRequest {
-                    lease_revoke: Some(revoke),
-                    ..wire.clone()
-                },
-            ),
             (
                 LogRequest::Put(put.clone()),
                 InternalRaftRequest {

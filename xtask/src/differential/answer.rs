@@ -2,8 +2,9 @@
 
 use cairn_proto::etcdserverpb::response_op::Response;
 use cairn_proto::etcdserverpb::{
-    CompactionResponse, DeleteRangeResponse, HashKvResponse, PutResponse, RangeResponse,
-    ResponseHeader, TxnResponse, WatchResponse,
+    CompactionResponse, DeleteRangeResponse, HashKvResponse, LeaseGrantResponse,
+    LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse,
+    PutResponse, RangeResponse, ResponseHeader, TxnResponse, WatchResponse,
 };
 use tonic::Status;
 
@@ -19,6 +20,11 @@ pub(super) enum Answer {
     Txn(TxnResponse),
     Compact(CompactionResponse),
     HashKv(HashKvResponse),
+    Grant(LeaseGrantResponse),
+    Revoke(LeaseRevokeResponse),
+    TimeToLive(LeaseTimeToLiveResponse),
+    KeepAlive(LeaseKeepAliveResponse),
+    Leases(LeaseLeasesResponse),
     /// A watch was created, or refused with `canceled`.
     Watch(WatchResponse),
     /// The revision of a progress answer, if there was one.
@@ -60,12 +66,24 @@ impl Answer {
             Self::Txn(response) => &mut response.header,
             Self::Compact(response) => &mut response.header,
             Self::HashKv(response) => &mut response.header,
+            Self::Grant(response) => &mut response.header,
+            Self::Revoke(response) => &mut response.header,
+            Self::TimeToLive(response) => &mut response.header,
+            Self::KeepAlive(response) => &mut response.header,
+            Self::Leases(response) => &mut response.header,
             Self::Watch(response) => &mut response.header,
             Self::Progress(_) | Self::Nothing | Self::Failed { .. } | Self::Watched(_) => return,
         };
         forget_identity(header);
-        if let Self::Txn(response) = self {
-            forget_nested(response);
+        match self {
+            Self::Txn(response) => forget_nested(response),
+            Self::TimeToLive(response) => {
+                // What is left, and the order of keys and leases, is chance in etcd.
+                response.ttl = response.ttl.signum();
+                response.keys.sort();
+            }
+            Self::Leases(response) => response.leases.sort_by_key(|lease| lease.id),
+            _ => {}
         }
     }
 
@@ -77,6 +95,11 @@ impl Answer {
             Self::Txn(response) => terse(response),
             Self::Compact(response) => terse(response),
             Self::HashKv(response) => terse(response),
+            Self::Grant(response) => terse(response),
+            Self::Revoke(response) => terse(response),
+            Self::TimeToLive(response) => terse(response),
+            Self::KeepAlive(response) => terse(response),
+            Self::Leases(response) => terse(response),
             Self::Watch(response) => terse(response),
             Self::Progress(Some(revision)) => format!("progress up to {revision}"),
             Self::Progress(None) => "no progress answer".to_owned(),

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use cairn_proto::etcdserverpb::compare::TargetUnion;
 use cairn_proto::etcdserverpb::request_op::Request;
 use cairn_proto::etcdserverpb::{
-    CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
-    TxnRequest, WatchCreateRequest,
+    CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest,
+    LeaseTimeToLiveRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -89,8 +89,9 @@ impl Generator {
     fn step(&mut self) -> Step {
         self.steps_done += 1;
         match self.rng.random_range(0..100) {
-            0..30 => Step::Put(self.put()),
-            30..55 => Step::Range(self.range()),
+            0..26 => Step::Put(self.put()),
+            26..32 => self.lease_step(),
+            32..55 => Step::Range(self.range()),
             55..63 => Step::Delete(self.delete()),
             63..85 => Step::Txn(self.txn(0)),
             85..88 => Step::Compact(CompactionRequest {
@@ -149,9 +150,32 @@ impl Generator {
         }
     }
 
+    /// Leases that outlive the script: when one expires is not the same on both servers. Zero would
+    /// let the server choose.
+    fn lease_step(&mut self) -> Step {
+        let id = if self.rarely(3) {
+            -1
+        } else {
+            self.rng.random_range(1..3)
+        };
+        match self.rng.random_range(0..9) {
+            0..4 => Step::Grant(LeaseGrantRequest {
+                ttl: if self.rarely(9) { i64::MAX } else { 6000 },
+                id,
+            }),
+            4..6 => Step::Revoke(LeaseRevokeRequest { id }),
+            6 => Step::TimeToLive(LeaseTimeToLiveRequest {
+                id,
+                keys: self.rarely(2),
+            }),
+            7 => Step::KeepAlive { lease: id },
+            _ => Step::Leases,
+        }
+    }
+
     /// Mostly none.
     fn lease(&mut self) -> i64 {
-        if self.rarely(25) {
+        if self.rarely(8) {
             self.rng.random_range(-1..3)
         } else {
             0
@@ -299,7 +323,7 @@ impl Generator {
                 1 => Some(TargetUnion::CreateRevision(self.revision())),
                 2 => Some(TargetUnion::ModRevision(self.revision())),
                 3 => Some(TargetUnion::Value(self.one_of(&VALUES))),
-                4 => Some(TargetUnion::Lease(self.rng.random_range(0..2))),
+                4 => Some(TargetUnion::Lease(self.rng.random_range(-1..3))),
                 _ => None,
             },
         }

@@ -21,7 +21,15 @@ const fn version(minor: u32) -> ApiVersion {
 /// No release answers as Cairn does.
 const NEVER: ApiVersion = version(u32::MAX);
 
-const KNOWN: [Known; 3] = [
+/// What checks of a transaction's operations say.
+const CHECKS: [&str; 4] = [
+    "key not found",
+    "lease not found",
+    "future revision",
+    "has been compacted",
+];
+
+const KNOWN: [Known; 4] = [
     // Progress requests are answered since 3.5.8 (3.4.25) only if there are watches and all of
     // them are synchronized and begun; before, always.
     Known {
@@ -39,6 +47,19 @@ const KNOWN: [Known; 3] = [
         forget: |step, answer| {
             if matches!(step, Step::HashKv { revision: 1.. }) && !is_future(answer) {
                 *answer = Answer::Nothing;
+            }
+        },
+    },
+    // 3.4 checks all puts of a transaction before its ranges, 3.7 each operation in turn; so of two
+    // reasons to refuse a transaction another one is told.
+    Known {
+        since: version(7),
+        forget: |step, answer| {
+            if let (Step::Txn(_), Answer::Failed { code, message }) = (step, answer)
+                && CHECKS.iter().any(|check| message.contains(check))
+            {
+                *code = tonic::Code::Unknown;
+                *message = "a check failed".to_owned();
             }
         },
     },

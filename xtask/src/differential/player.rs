@@ -2,9 +2,13 @@
 
 use anyhow::{Context, Result};
 use cairn_proto::etcdserverpb::kv_client::KvClient;
+use cairn_proto::etcdserverpb::lease_client::LeaseClient;
 use cairn_proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use cairn_proto::etcdserverpb::{HashKvRequest, RangeRequest, WatchCreateRequest};
+use cairn_proto::etcdserverpb::{
+    HashKvRequest, LeaseKeepAliveRequest, LeaseLeasesRequest, RangeRequest, WatchCreateRequest,
+};
 use tonic::transport::Channel;
+use tonic::{Response, Status};
 
 use super::answer::Answer;
 use super::generator::STREAMS;
@@ -26,6 +30,7 @@ pub(super) async fn play(server: &ServerProcess, script: &[Step]) -> Result<Vec<
 
 struct Player {
     kv: KvClient<Channel>,
+    lease: LeaseClient<Channel>,
     maintenance: MaintenanceClient<Channel>,
     streams: Vec<WatchStream>,
     /// Watches everything from the beginning, so that it is known what others must see.
@@ -48,6 +53,7 @@ impl Player {
         reference.create(everything, 0).await?;
         Ok(Self {
             kv: KvClient::new(channel.clone()),
+            lease: LeaseClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel),
             streams,
             reference,
@@ -77,6 +83,19 @@ impl Player {
                 };
                 Answer::new(self.maintenance.hash_kv(request).await, Answer::HashKv)
             }
+            Step::Grant(grant) => Answer::new(self.lease.lease_grant(*grant).await, Answer::Grant),
+            Step::Revoke(revoke) => {
+                Answer::new(self.lease.lease_revoke(*revoke).await, Answer::Revoke)
+            }
+            Step::TimeToLive(request) => Answer::new(
+                self.lease.lease_time_to_live(*request).await,
+                Answer::TimeToLive,
+            ),
+            Step::KeepAlive { lease } => self.keep_alive(*lease).await?,
+            Step::Leases => Answer::new(
+                self.lease.lease_leases(LeaseLeasesRequest {}).await,
+                Answer::Leases,
+            ),
             Step::Watch { stream, create } => {
                 let compacted = self.compacted;
                 let watches = self.stream(*stream)?;
@@ -98,6 +117,17 @@ impl Player {
                 Answer::Progress(self.stream(*stream)?.progress(now).await?)
             }
         })
+    }
+
+    async fn keep_alive(&mut self, id: i64) -> Result<Answer> {
+        let request = tokio_stream::iter([LeaseKeepAliveRequest { id }]);
+        let mut answers = match self.lease.lease_keep_alive(request).await {
+            Ok(answers) => answers.into_inner(),
+            Err(status) => return Ok(Answer::new(Err(status), Answer::KeepAlive)),
+        };
+        let answer = answers.message().await;
+        let answer = answer.and_then(|it| it.ok_or_else(|| Status::unknown("no answer")));
+        Ok(Answer::new(answer.map(Response::new), Answer::KeepAlive))
     }
 
     async fn finish(mut self) -> Result<Answer> {

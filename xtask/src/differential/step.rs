@@ -2,8 +2,8 @@
 
 use cairn_proto::etcdserverpb::request_op::Request;
 use cairn_proto::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
-    WatchCreateRequest,
+    CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest,
+    LeaseTimeToLiveRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest,
 };
 
 use super::terse::terse;
@@ -19,6 +19,13 @@ pub(super) enum Step {
     HashKv {
         revision: i64,
     },
+    Grant(LeaseGrantRequest),
+    Revoke(LeaseRevokeRequest),
+    TimeToLive(LeaseTimeToLiveRequest),
+    KeepAlive {
+        lease: i64,
+    },
+    Leases,
     Watch {
         stream: usize,
         create: WatchCreateRequest,
@@ -41,6 +48,11 @@ impl Step {
             Self::Txn(request) => terse(request),
             Self::Compact(request) => terse(request),
             Self::HashKv { revision } => format!("HashKvRequest {{ revision: {revision} }}"),
+            Self::Grant(request) => terse(request),
+            Self::Revoke(request) => terse(request),
+            Self::TimeToLive(request) => terse(request),
+            Self::KeepAlive { lease } => format!("keep lease {lease} alive"),
+            Self::Leases => "list leases".to_owned(),
             Self::Watch { stream, create } => format!("stream {stream}: {}", terse(create)),
             Self::CancelWatch { stream, id } => format!("stream {stream}: cancel watch {id}"),
             Self::Progress { stream } => format!("stream {stream}: request progress"),
@@ -74,6 +86,11 @@ impl Step {
                 })]
             }
             Self::Compact(_)
+            | Self::Grant(_)
+            | Self::Revoke(_)
+            | Self::TimeToLive(_)
+            | Self::KeepAlive { .. }
+            | Self::Leases
             | Self::HashKv { .. }
             | Self::CancelWatch { .. }
             | Self::Progress { .. } => Vec::new(),

@@ -138,6 +138,23 @@ pub(super) const SCRIPT: &[Call] = &[
     exact("defrag"),
     exact("snapshot save SNAPSHOT"),
     exact("get foo"),
+    // Lease: after the hashes, which its ids are part of.
+    exact("lease grant 6000"),
+    exact("lease grant 9000000001"),
+    shape("lease list"),
+    exact("lease timetolive 4d2"),
+    exact("lease timetolive 4d2 --keys"),
+    exact("lease timetolive 4d2 -w json"),
+    exact("lease keep-alive 4d2 --once"),
+    exact("lease revoke 4d2"),
+    // Locks and elections, which etcdctl makes of leases and transactions by itself.
+    exact("lock name echo locked"),
+    Call {
+        line: "elect name value",
+        stdin: "",
+        sameness: Sameness::Shape,
+        lines: Some(2),
+    },
     // Members.
     exact("member list"),
     exact("member list -w json"),
