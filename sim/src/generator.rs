@@ -8,7 +8,7 @@ use cairn_history::{
 use crate::chance::Chance;
 use crate::profile::{Asked, Fault, Profile};
 use crate::schedule::{
-    Action, Ask, Cluster, Direction, Leaves, Millis, Schedule, Step, WatchFrom, Whom,
+    Action, Ask, Change, Cluster, Direction, Leaves, Millis, Schedule, Step, WatchFrom, Whom,
 };
 
 /// When clients begin: an election may take that long.
@@ -244,9 +244,21 @@ impl Writer<'_> {
                 range: range(self.chance, self.keys),
                 by: signed(self.chance.below(15)),
             },
+            Asked::Members => Ask::Members(self.change()),
             Asked::Compact => Ask::Compact {
                 keep: signed(self.chance.below(12)),
             },
+        }
+    }
+
+    /// Any change: most that make no sense are refused, which must happen alike everywhere.
+    fn change(&mut self) -> Change {
+        let new = MemberId(4 + self.chance.below(4));
+        match self.chance.below(10) {
+            0 => Change::Add(new),
+            1..=4 => Change::Learn(new),
+            5..=7 => Change::Promote(new),
+            _ => Change::Remove(MemberId(self.chance.between(1, 7))),
         }
     }
 

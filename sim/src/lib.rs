@@ -29,6 +29,6 @@ pub use planted::Planted;
 pub use profile::{PROFILES, Profile};
 pub use referee::Violation;
 pub use schedule::{
-    Action, Ask, Cluster, Direction, Leaves, Millis, Schedule, Step, WatchFrom, Whom,
+    Action, Ask, Change, Cluster, Direction, Leaves, Millis, Schedule, Step, WatchFrom, Whom,
 };
 pub use trace::Line;

@@ -6,10 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use cairn_backend::{Backend, BackendOptions, MemoryEngine};
+use bytes::Bytes;
+use cairn_backend::{Applied, Backend, BackendOptions, MemoryEngine};
 use cairn_consensus::disk::{CrashOutcome, Disk, FaultDisk, Survival};
 use cairn_consensus::wal::WalOptions;
-use cairn_consensus::{ClusterId, Entry, FirstMember, Identity, LogIndex, Node, NodeOptions};
+use cairn_consensus::{
+    ClusterId, CompactionPolicy, Entry, FirstMember, Identity, LogIndex, Node, NodeError,
+    NodeOptions, SnapshotPoint,
+};
 use cairn_history::{ClientId, MemberId, OpId, Time};
 use cairn_mvcc::{Change, Restored, Store};
 use cairn_proto::raftpb;
@@ -25,6 +29,14 @@ use crate::watching::{PastOf, Queue, QueueSink};
 
 /// Small segments, so that a run has many.
 const SEGMENT_BYTES: u64 = 64 << 10;
+
+/// A short log, so that who was away needs a snapshot.
+pub(crate) const POLICY: CompactionPolicy = CompactionPolicy {
+    snapshot_count: 25,
+    catchup_entries: 8,
+    catchup_bytes_max: 64 << 10,
+    bytes_max: 512 << 10,
+};
 
 /// When the simulated world began, in milliseconds since the epoch.
 const EPOCH_MILLIS: u64 = 1_700_000_000_000;
@@ -51,12 +63,18 @@ pub(crate) enum Input {
     Message(Box<raftpb::Message>),
     Answer(ConfChangeDone),
     TransferTo(cairn_consensus::MemberId),
+    /// How sending a snapshot ended.
+    Sent(cairn_consensus::MemberId, bool),
+    /// What is on disk in the database need not be in the log.
+    Shorten(LogIndex),
     Tick,
 }
 
 /// What a turn hands to the apply loop.
 #[derive(Debug, Default)]
 pub(crate) struct Committed {
+    /// The database of another member, to be installed before anything is applied.
+    pub(crate) snapshot: Option<SnapshotPoint>,
     pub(crate) waiting: Vec<(RequestId, Ticket)>,
     pub(crate) entries: VecDeque<Entry>,
 }
@@ -87,6 +105,10 @@ pub(crate) struct Life {
     /// Reads that go on when an index is applied.
     pub(crate) confirmed: Vec<(LogIndex, Vec<Ticket>)>,
     pub(crate) changes: VecDeque<Vec<Change>>,
+    /// The database as it was when it was offered to those who are behind, in chunks.
+    pub(crate) offered: Option<(SnapshotPoint, Rc<Vec<Bytes>>)>,
+    /// The log is being shortened.
+    pub(crate) shortening: bool,
     /// Changes were dropped since the hub last looked.
     pub(crate) dropped: bool,
     pub(crate) streams: BTreeMap<StreamId, Stream>,
@@ -123,12 +145,14 @@ pub(crate) struct Member {
     pub(crate) stall: u64,
     pub(crate) slow_apply: (u64, Time),
     pub(crate) no_commits_before: Time,
+    /// It has been removed, knows it and never starts again.
+    pub(crate) has_left: bool,
     /// What a power cut in the middle of an operation will leave, and for how long.
     pub(crate) cut: Option<(Leaves, u64)>,
 }
 
 impl Member {
-    /// A member of a cluster of `members`, which has never run.
+    /// A member of a cluster that begins with `members`, which has never run; with none, it joins.
     pub(crate) fn create(id: MemberId, members: u64, seed: u64) -> Result<Self> {
         let disk = FaultDisk::new(seed ^ id.0.wrapping_mul(0x9E37_79B9));
         let first: Vec<FirstMember> = (1..=members).map(first_member).collect::<Result<_>>()?;
@@ -149,6 +173,7 @@ impl Member {
             stall: 0,
             slow_apply: (0, Time(0)),
             no_commits_before: Time(0),
+            has_left: false,
             cut: None,
         })
     }
@@ -157,17 +182,19 @@ impl Member {
     pub(crate) fn start(&mut self, now: Time, seed: u64, planted: Option<Planted>) -> Result<()> {
         self.lives += 1;
         let backend = Backend::open(self.engine.clone(), BackendOptions::default())?;
-        let restored = Restored::read(backend).context("restoring the store")?;
-        let store = restored.store.clone();
-        let applier = Applier::restore(restored).context("restoring what was applied")?;
-        let members = applier.membership();
-        let options = NodeOptions {
-            applied: applier.applied(),
-            conf_state: members.load().conf_state(),
-            ..options(seed)
-        };
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        let node = Node::open(planted::disk(planted, disk), &options).context("opening the log")?;
+        let disk = planted::disk(planted, disk);
+        let (store, applier, node) = match open(&backend, &disk, seed) {
+            Err(Unopened::SnapshotNotInstalled(point)) => {
+                backend.resume_install(applied_of(&point))?;
+                open(&backend, &disk, seed)
+            }
+            done => {
+                // Of what else was received, the log was never told.
+                backend.resume_install(Applied::default())?;
+                done
+            }
+        }?;
         let millis = EPOCH_MILLIS + now.0 / 1_000_000 - self.clock_behind;
         let request_ids = Arc::new(RequestIds::new(raft_id(self.id)?, millis));
         let past = PastOf {
@@ -185,6 +212,8 @@ impl Member {
             waiting: HashMap::new(),
             confirmed: Vec::new(),
             changes: VecDeque::new(),
+            offered: None,
+            shortening: false,
             dropped: false,
             streams: BTreeMap::new(),
             free_at: BTreeMap::new(),
@@ -209,6 +238,12 @@ impl Member {
 }
 
 impl Life {
+    /// Whether the member knows that it is none any more.
+    pub(crate) fn is_removed(&self, id: MemberId) -> bool {
+        let members = self.applier.membership();
+        raft_id(id).is_ok_and(|id| members.load().was_removed(id))
+    }
+
     /// Runs the consensus loop once: takes all that waits, and turns until nothing is left to do.
     pub(crate) fn turn(&mut self) -> Result<Vec<Effects<Ticket, Ticket>>> {
         for input in std::mem::take(&mut self.inbox) {
@@ -226,6 +261,8 @@ impl Life {
                     let _ = self.consensus.answer(done.index, done.accepted.as_ref());
                 }
                 Input::TransferTo(member) => self.consensus.transfer_leader(member),
+                Input::Sent(member, whole) => self.consensus.report_snapshot(member, whole),
+                Input::Shorten(durable) => self.consensus.shorten(durable, &POLICY),
                 Input::Tick => self.consensus.tick(),
             }
         }
@@ -239,22 +276,68 @@ impl Life {
     }
 }
 
+/// Why a member's data cannot be opened.
+#[derive(Debug, thiserror::Error)]
+enum Unopened {
+    /// A crash came before a snapshot was installed.
+    #[error("the log begins after a snapshot that is not installed")]
+    SnapshotNotInstalled(SnapshotPoint),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// Opens what a member's disks hold.
+fn open(
+    backend: &Backend,
+    disk: &Arc<dyn Disk>,
+    seed: u64,
+) -> Result<(Store, Applier, Node), Unopened> {
+    let restored = Restored::read(backend.clone()).context("restoring the store")?;
+    let store = restored.store.clone();
+    let applier = Applier::restore(restored).context("restoring what was applied")?;
+    let options = NodeOptions {
+        applied: applier.applied(),
+        conf_state: applier.membership().load().conf_state(),
+        ..options(seed)
+    };
+    match Node::open(Arc::clone(disk), &options) {
+        Ok(node) => Ok((store, applier, node)),
+        Err(NodeError::SnapshotNotInstalled { point, .. }) => {
+            Err(Unopened::SnapshotNotInstalled(*point))
+        }
+        Err(error) => Err(anyhow::Error::from(error).context("opening the log").into()),
+    }
+}
+
+/// The name of the database at a point of the log.
+pub(crate) const fn applied_of(point: &SnapshotPoint) -> Applied {
+    Applied {
+        index: point.index.get(),
+        term: point.term.get(),
+    }
+}
+
 /// The number that raft knows a member by.
 pub(crate) fn raft_id(id: MemberId) -> Result<cairn_consensus::MemberId> {
     cairn_consensus::MemberId::from_wire(id.0).context("members are numbered from 1")
 }
 
-fn first_member(number: u64) -> Result<FirstMember> {
-    let member = membership::Member {
+/// What the cluster knows of a member.
+pub(crate) fn description(number: u64) -> membership::Member {
+    membership::Member {
         id: number,
         peer_urls: vec![format!("http://m{number}:2380")],
         is_learner: false,
         name: format!("m{number}"),
         client_urls: Vec::new(),
-    };
+    }
+}
+
+fn first_member(number: u64) -> Result<FirstMember> {
     Ok(FirstMember {
         id: raft_id(MemberId(number))?,
-        context: member.to_json(),
+        context: description(number).to_json(),
     })
 }
 

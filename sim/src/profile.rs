@@ -92,6 +92,8 @@ pub enum Asked {
     WriteAndReadBack,
     /// Gives up history.
     Compact,
+    /// Adds, promotes or removes a member.
+    Members,
 }
 
 const ASKS: &[(u64, Asked)] = &[
@@ -286,6 +288,34 @@ pub const PROFILES: &[Profile] = &[
             (50, Asked::Get),
             (10, Asked::Swap),
             (10, Asked::GetHere),
+        ],
+        ..GENERAL
+    },
+    Profile {
+        name: "p11-snapshots",
+        about: "P6, P11, P13: snapshots, one after the other, under load and while members crash",
+        watchers: 8,
+        ask_gap: (5, 120),
+        faults: &[
+            (20, Fault::Isolate),
+            (20, Fault::Crash),
+            (10, Fault::CrashAtWrite),
+            (5, Fault::LateCommits),
+            (5, Fault::SlowApply),
+            (5, Fault::Pause),
+        ],
+        fault_gap: (100, 1200),
+        ..GENERAL
+    },
+    Profile {
+        name: "p19-members",
+        about: "P19: members come, learn, are promoted, go and stay gone",
+        fault_gap: (400, 3000),
+        asks: &[
+            (40, Asked::Put),
+            (30, Asked::Get),
+            (10, Asked::Txn),
+            (4, Asked::Members),
         ],
         ..GENERAL
     },

@@ -272,11 +272,27 @@ pub enum Ask {
         /// How many revisions before the newest that the client has seen.
         by: i64,
     },
+    /// Changes the members.
+    Members(Change),
     /// Gives up history but for so many revisions before the newest that the client has seen.
     Compact {
         /// How many.
         keep: i64,
     },
+}
+
+/// A change of the members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// A new member with a vote; it is started when that is done.
+    Add(MemberId),
+    /// A new member without a vote; it is started when that is done.
+    Learn(MemberId),
+    /// A learner gets a vote.
+    Promote(MemberId),
+    /// A member leaves for good.
+    Remove(MemberId),
 }
 
 /// Where a watcher starts.

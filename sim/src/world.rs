@@ -6,7 +6,9 @@
 
 mod calls;
 mod loops;
+mod members;
 mod settle;
+mod snapshots;
 mod steps;
 mod watchers;
 
@@ -54,6 +56,10 @@ enum Event {
     Turned(MemberId, u64, Vec<Effects<Ticket, Ticket>>),
     /// A message of a member reaches another.
     Message(MemberId, MemberId, Bytes),
+    /// A member's database reaches another one, whole or not.
+    Database(Box<snapshots::Transfer>),
+    /// A member learns how sending its database ended, in one of its lives.
+    Sent(MemberId, u64, MemberId, bool),
     /// A client's next request, if it has one.
     Next(ClientId),
     /// A request reaches its member.
@@ -207,6 +213,8 @@ impl<'a> World<'a> {
             Event::Run(member, life, which) => return self.run_loop(member, life, which),
             Event::Turned(member, life, turns) => self.turned(member, life, turns),
             Event::Message(from, to, bytes) => self.message(from, to, bytes),
+            Event::Database(transfer) => self.receive(&transfer),
+            Event::Sent(from, life, to, whole) => self.sent(from, life, to, whole),
             Event::Next(client) => self.next_ask(client),
             Event::Arrive(op) => self.arrive(op),
             Event::Reply(op, outcome) => self.reply(op, outcome),
@@ -270,7 +278,11 @@ impl<'a> World<'a> {
     fn start(&mut self, id: MemberId) -> Result<(), Violation> {
         let seed = self.start_chance.next();
         let (now, planted) = (self.now, self.planted);
-        let Some(member) = self.members.get_mut(&id).filter(|it| it.life.is_none()) else {
+        let Some(member) = self
+            .members
+            .get_mut(&id)
+            .filter(|it| it.life.is_none() && !it.has_left)
+        else {
             return Ok(());
         };
         if let Err(error) = member.start(now, seed, planted) {

@@ -9,12 +9,13 @@ use cairn_history::{
     RangeRequest, Refusal, Request, Response, Revision, Term, TxnOp, TxnOpResponse, TxnRequest,
 };
 use cairn_replica::consensus::Proposal;
+use cairn_replica::membership::MemberChange;
 
 use super::{Event, MILLI, World};
 use crate::door::{self, Way};
-use crate::member::{Input, Loop, Ticket};
+use crate::member::{Input, Loop, Ticket, description, raft_id};
 use crate::planted::Planted;
-use crate::schedule::Ask;
+use crate::schedule::{Ask, Change};
 
 /// How long a client waits for an answer, in milliseconds.
 const PATIENCE: (u64, u64) = (2_000, 6_000);
@@ -26,6 +27,8 @@ pub(super) struct Call {
     /// The member's life in which it arrived.
     arrived: Option<u64>,
     request: Request,
+    /// The change of the members that is asked for, if it is one.
+    change: Option<Change>,
     ticket: Ticket,
 }
 
@@ -63,8 +66,23 @@ impl World<'_> {
         };
         client.busy = true;
         let member = client.member;
+        let change = match &ask {
+            Ask::Members(change) => Some(*change),
+            _ => None,
+        };
         let request = request(ask, client, self.newest);
-        self.call(id, member, request);
+        let op = self.call(id, member, request);
+        if let Some(call) = self.calls.get_mut(&op) {
+            call.change = change;
+        }
+    }
+
+    /// A member, whichever.
+    pub(super) fn any_member(&mut self) -> MemberId {
+        let ids: Vec<MemberId> = self.members.keys().copied().collect();
+        let at = self.client_chance.below(ids.len() as u64);
+        let at = usize::try_from(at).unwrap_or(0);
+        ids.get(at).copied().unwrap_or(MemberId(1))
     }
 
     pub(super) fn call(&mut self, client: ClientId, member: MemberId, request: Request) -> OpId {
@@ -82,6 +100,7 @@ impl World<'_> {
             member,
             arrived: None,
             request,
+            change: None,
             ticket,
         };
         self.calls.insert(op, call);
@@ -116,6 +135,16 @@ impl World<'_> {
             return;
         };
         call.arrived = Some(member.lives);
+        if let Some(change) = call.change {
+            let number = life.request_ids.next();
+            if let Some(change) = member_change(change) {
+                let proposal = Proposal::ConfChange(change.to_conf_change(number));
+                let ticket = call.ticket.clone();
+                life.inbox.push(Input::Propose(number, proposal, ticket));
+                self.wake(id, Loop::Consensus);
+            }
+            return;
+        }
         match door::way(&call.request) {
             Err(why) => {
                 let at = self.now;
@@ -213,8 +242,12 @@ impl World<'_> {
             format_args!("{} hears: {op} {outcome:?}", call.client),
         );
         let answered = matches!(outcome, Outcome::Ok(_));
-        let members = self.schedule.cluster.members;
-        let other = MemberId(self.client_chance.between(1, members));
+        let other = self.any_member();
+        if let Some(Change::Add(id) | Change::Learn(id)) = call.change
+            && answered
+        {
+            self.join(id);
+        }
         if Planted::RetryUnknown.is(self.planted)
             && matches!(outcome, Outcome::Unknown { .. })
             && matches!(call.request, Request::Put(_))
@@ -344,6 +377,7 @@ fn request(ask: Ask, client: &Client, newest: i64) -> Request {
                 failure: Vec::new(),
             })
         }
+        Ask::Members(change) => Request::Other(format!("{change:?}")),
         Ask::Compact { keep } => Request::Compact(back(keep)),
     }
 }
@@ -365,4 +399,26 @@ fn arriving(outcome: Outcome, now: cairn_history::Time) -> Outcome {
             error,
         },
     }
+}
+
+/// Learners that there may be at a time.
+const LEARNERS_MAX: usize = 2;
+
+fn member_change(change: Change) -> Option<MemberChange> {
+    let add = |id: MemberId, is_learner| {
+        let member = cairn_replica::membership::Member {
+            is_learner,
+            ..description(id.0)
+        };
+        MemberChange::Add {
+            member,
+            learners_max: LEARNERS_MAX,
+        }
+    };
+    Some(match change {
+        Change::Add(id) => add(id, false),
+        Change::Learn(id) => add(id, true),
+        Change::Promote(id) => MemberChange::Promote(raft_id(id).ok()?),
+        Change::Remove(id) => MemberChange::Remove(raft_id(id).ok()?),
+    })
 }

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use cairn_history::{IncidentKind, MemberId, Time};
 use cairn_mvcc::Progress;
 use cairn_proto::raftpb;
+use cairn_replica::apply::Applied;
 use cairn_replica::consensus::{Effects, NotTaken};
 use cairn_watch::CatchUp;
 use prost::Message;
 
 use super::{Event, MILLI, World};
-use crate::member::{Committed, Input, Loop, Ticket};
+use crate::member::{Committed, Input, Loop, POLICY, Ticket};
 use crate::planted::{self, Planted};
 use crate::referee::Violation;
 use crate::schedule::Leaves;
@@ -152,15 +153,30 @@ impl World<'_> {
             self.take_effects(id, effects);
         }
         self.finish_reads(id);
-        let life = self.members.get(&id).and_then(|it| it.life.as_ref());
-        if life.is_some_and(|life| !life.inbox.is_empty()) {
+        let Some(life) = self.members.get_mut(&id).and_then(|it| it.life.as_mut()) else {
+            return;
+        };
+        let (extent, applied) = (life.consensus.extent(), life.applier.applied());
+        let is_long = !life.shortening && POLICY.is_due(extent, applied);
+        life.shortening |= is_long;
+        if !life.inbox.is_empty() {
             self.wake(id, Loop::Consensus);
+        }
+        if is_long {
+            self.wake(id, Loop::House);
         }
     }
 
     fn take_effects(&mut self, id: MemberId, effects: Effects<Ticket, Ticket>) {
+        if !effects.snapshot_wanted_by.is_empty() {
+            self.offer(id);
+        }
         for message in effects.messages {
-            self.send(id, &message);
+            if message.r#type() == raftpb::MessageType::MsgSnap {
+                self.send_database(id, message);
+            } else {
+                self.send(id, &message);
+            }
         }
         for (ticket, refusal) in effects.not_taken {
             let why = match refusal {
@@ -178,8 +194,10 @@ impl World<'_> {
             return;
         };
         life.confirmed.extend(effects.confirmed);
-        if !effects.committed.is_empty() || !effects.proposed.is_empty() {
+        let due = effects.snapshot.is_some() || !effects.committed.is_empty();
+        if due || !effects.proposed.is_empty() {
             life.to_apply.push_back(Committed {
+                snapshot: effects.snapshot,
                 waiting: effects.proposed,
                 entries: effects.committed.into(),
             });
@@ -208,6 +226,13 @@ impl World<'_> {
         let Some(life) = self.members.get_mut(&to).and_then(|it| it.life.as_mut()) else {
             return;
         };
+        if life.is_removed(from) {
+            // Peers do not speak with those who were removed, and tell them why.
+            if self.is_up(from) && !self.network.is_cut(to, from) {
+                self.leave(from);
+            }
+            return;
+        }
         if let Ok(message) = raftpb::Message::decode(bytes) {
             self.trace.note(
                 self.now,
@@ -240,6 +265,9 @@ impl World<'_> {
             return Ok(());
         };
         life.waiting.extend(turn.waiting.drain(..));
+        if let Some(point) = turn.snapshot.take() {
+            return self.install(id, &point);
+        }
         let go = usize::try_from(go).unwrap_or(1).min(turn.entries.len());
         let mut entries: Vec<_> = turn.entries.drain(..go).collect();
         if turn.entries.is_empty() {
@@ -260,6 +288,15 @@ impl World<'_> {
         let took = usual + if self.now < until { slower } else { 0 };
         life.free_at.insert(Loop::Apply, Time(self.now.0 + took));
         self.referee.see_applied(id, &applied)?;
+        self.take_applied(id, applied);
+        Ok(())
+    }
+
+    /// Hands on what applying did.
+    fn take_applied(&mut self, id: MemberId, applied: Applied) {
+        let Some(life) = self.members.get_mut(&id).and_then(|it| it.life.as_mut()) else {
+            return;
+        };
         if let Some((index, _)) = applied.last {
             let current = life.store.current().to_wire();
             self.trace.note(
@@ -276,6 +313,7 @@ impl World<'_> {
             }
         }
         let answered = !applied.conf_changes.is_empty();
+        let is_removed = life.is_removed(id);
         life.inbox
             .extend(applied.conf_changes.into_iter().map(Input::Answer));
         if !applied.changes.is_empty() {
@@ -290,6 +328,10 @@ impl World<'_> {
             self.send_reply(op, answer);
         }
         self.finish_reads(id);
+        if is_removed {
+            self.leave(id);
+            return;
+        }
         self.wake(id, Loop::Watch);
         for (which, due) in [
             (Loop::Consensus, answered),
@@ -300,7 +342,6 @@ impl World<'_> {
                 self.wake(id, which);
             }
         }
-        Ok(())
     }
 
     fn run_watch(&mut self, id: MemberId) {
@@ -344,6 +385,11 @@ impl World<'_> {
         let Some(life) = self.members.get_mut(&id).and_then(|it| it.life.as_mut()) else {
             return;
         };
+        if life.shortening {
+            self.shorten_log(id);
+            self.wake_after(id, Loop::House, rest);
+            return;
+        }
         match life.store.compaction_step(COMPACTION_STEP) {
             Ok(Progress::Idle) => {}
             Ok(Progress::Working | Progress::Finished(_)) => {

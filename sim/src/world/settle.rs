@@ -68,18 +68,25 @@ impl World<'_> {
         if self.rest.asked.is_none() && self.is_asking() {
             return Some("clients wait for answers".to_owned());
         }
-        let leader = self.leader();
-        if leader.is_none() {
+        if self.leader().is_none() {
             return Some("nobody leads".to_owned());
         }
+        self.join_all();
         let last = self.referee.last_committed();
         let mut current = 0;
-        for (id, member) in &self.members {
+        let ids = self.present();
+        for id in &ids {
+            let Some(member) = self.members.get(id) else {
+                return Some(format!("{id} is not there"));
+            };
             let Some(life) = &member.life else {
                 return Some(format!("{id} is down"));
             };
             if life.applier.applied() < last {
                 return Some(format!("{id} has not applied all up to {last}"));
+            }
+            if life.store.compaction_finished() != life.store.compaction_point() {
+                return Some(format!("{id} has not deleted what is compacted"));
             }
             current = life.store.current().to_wire();
         }
@@ -97,7 +104,7 @@ impl World<'_> {
         self.trace
             .note(self.now, format_args!("the cluster is at rest"));
         self.history.settled = Some(self.now);
-        let ids: Vec<MemberId> = self.members.keys().copied().collect();
+        let ids = self.present();
         let mut asked = BTreeSet::new();
         for (number, id) in (LAST_READER..).step_by(2).zip(ids) {
             let linearizable = RangeRequest::new(KeyRange::all());
@@ -116,15 +123,15 @@ impl World<'_> {
     fn end(&mut self) -> Result<(), Violation> {
         self.rest.over = true;
         let mut first: Option<(MemberId, String)> = None;
-        for (id, member) in &self.members {
-            let Some(life) = &member.life else {
+        for id in self.present() {
+            let Some(life) = self.members.get(&id).and_then(|it| it.life.as_ref()) else {
                 continue;
             };
             let hash = life.store.hash_kv(ReadAt::Latest);
             let tables = life.store.backend();
             let held = format!("{hash:?} {:?}", Backend::hash(tables));
             match &first {
-                None => first = Some((*id, held)),
+                None => first = Some((id, held)),
                 Some((_, same)) if *same == held => {}
                 Some((other, theirs)) => {
                     return Err(Violation(format!(

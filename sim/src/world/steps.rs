@@ -120,6 +120,7 @@ impl World<'_> {
         self.history
             .incident(self.now, None, IncidentKind::Note("healed".to_owned()));
         self.network.heal();
+        self.join_all();
         let ids: Vec<MemberId> = self.members.keys().copied().collect();
         for id in ids {
             if let Some(member) = self.members.get_mut(&id) {

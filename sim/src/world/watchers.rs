@@ -279,8 +279,7 @@ impl World<'_> {
 
     /// A watcher learns that its stream is lost, and looks for another member.
     pub(super) fn lost(&mut self, id: ClientId, streams: u64) {
-        let members = self.schedule.cluster.members;
-        let other = MemberId(self.client_chance.between(1, members));
+        let other = self.any_member();
         let pause = self.client_chance.between(10, 300) * MILLI;
         let Some(watcher) = self
             .watchers

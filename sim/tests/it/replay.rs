@@ -1,11 +1,15 @@
 //! What can be played once can be played again.
 
-use cairn_sim::{Options, PROFILES, Schedule, generate, play};
+use cairn_sim::{Options, PROFILES, Profile, Schedule, generate, play};
 
 #[test]
 fn a_seed_twice_is_the_same_run() {
     for (seed, profile) in (1000..).zip(PROFILES) {
-        let digest = || play(&generate(profile, seed), Options::default()).digest;
+        let short = Profile {
+            ends: 5_000,
+            ..*profile
+        };
+        let digest = || play(&generate(&short, seed), Options::default()).digest;
         assert_eq!(digest(), digest(), "{} {seed}", profile.name);
     }
 }
