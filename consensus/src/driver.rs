@@ -145,6 +145,8 @@ pub struct Driver {
     leadership: Leadership,
     /// Whom leadership was being handed to when that was last looked at.
     transferee: Option<MemberId>,
+    /// How many reads of other members this one has given a context of its own.
+    reads_numbered: u64,
     /// A leader's word to stand for election, once changes of the configuration are applied.
     told_to_stand: Option<eraftpb::Message>,
     /// Followers that wait for a snapshot to be offered.
@@ -206,6 +208,7 @@ impl Driver {
             unwritten_commit: None,
             leadership: Leadership::default(),
             transferee: None,
+            reads_numbered: 0,
             told_to_stand: None,
             snapshot_wanted_by: Vec::new(),
         };

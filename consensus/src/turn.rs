@@ -127,7 +127,8 @@ impl ReadReady {
     /// The read of `member` that an answer is for; `None` if it is not one.
     pub(crate) fn from_raft(member: MemberId, state: &raft::ReadState) -> Option<Self> {
         let (asked_by, context) = state.request_ctx.split_first_chunk::<8>()?;
-        let context: [u8; 8] = context.try_into().ok()?;
+        // What follows is the leader's; see `Driver::step`.
+        let context = *context.first_chunk::<8>()?;
         (u64::from_be_bytes(*asked_by) == member.get()).then_some(Self {
             context: ReadContext(u64::from_be_bytes(context)),
             index: LogIndex::new(state.index),

@@ -4,12 +4,16 @@
 //! refused, one rule for each of its assumptions.
 
 use cairn_proto::raftpb;
+use raft::StateRole;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
 use super::Driver;
 use crate::conf_change::{ConfChange, ConfState};
 use crate::member_id::MemberId;
 use crate::wire::{self, UnreadableMessage};
+
+/// More than a read's context has: its member, its number, the leader's number.
+const READ_BYTES_MAX: usize = 32;
 
 /// Why a message was refused. The state machine is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,9 @@ impl Driver {
                 message.term = 0;
             }
             MessageType::MsgAppendResponse => self.mend_rejection(&mut message)?,
+            MessageType::MsgReadIndex if self.raw.raft.state == StateRole::Leader => {
+                self.number_read(&mut message);
+            }
             MessageType::MsgTimeoutNow if self.is_changing() => {
                 self.told_to_stand = Some(message);
                 return Ok(());
@@ -74,6 +81,17 @@ impl Driver {
         self.raw
             .step(message)
             .map_err(|error| StepError::Dropped(error.to_string()))
+    }
+
+    /// Gives a read that another member asks for a context that was never used. If its message
+    /// comes twice, followers may have confirmed it the first time; raft-rs would take that for the
+    /// second time, and for all reads that were asked for in between.
+    fn number_read(&mut self, message: &mut Message) {
+        self.reads_numbered += 1;
+        for entry in &mut message.entries {
+            let number = self.reads_numbered.to_be_bytes();
+            entry.data = [entry.data.as_ref(), &number].concat().into();
+        }
     }
 
     /// Keeps a rejection that was long under way from making raft forget what the follower has
@@ -117,10 +135,10 @@ impl Driver {
         match kind {
             MessageType::MsgPropose => self.check_proposals(&message.entries),
             MessageType::MsgReadIndex | MessageType::MsgReadIndexResp => {
-                if message.entries.len() == 1 {
-                    Ok(())
-                } else {
-                    Err("a read is one entry")
+                match message.entries.as_slice() {
+                    [entry] if entry.data.len() <= READ_BYTES_MAX => Ok(()),
+                    [_] => Err("a read's context is too long"),
+                    _ => Err("a read is one entry"),
                 }
             }
             MessageType::MsgAppend => self.check_append(message),

@@ -175,7 +175,11 @@ fn three_members_agree_whatever_happens_to_them() {
         ..ALL
     };
     let installed = every(40, 3, 300, trouble);
-    assert!(installed > 20, "snapshots were among it: {installed}");
+    let runs = seeds(40).count() as u64;
+    assert!(
+        installed >= runs / 2,
+        "snapshots were among it: {installed}"
+    );
 }
 
 #[test]

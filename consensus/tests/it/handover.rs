@@ -1,7 +1,8 @@
 //! Leadership that changes hands: at a wish, because a disk stalls, because the leader is removed.
 
+use bytes::Bytes;
 use cairn_consensus::{ConfChangeKind, ProposeError, ReadContext, ReadIndexError, Role};
-use cairn_proto::raftpb::MessageType;
+use cairn_proto::raftpb::{self, MessageType};
 
 use crate::application::member;
 use crate::cluster::Cluster;
@@ -119,7 +120,7 @@ fn a_handover_that_fails_is_given_up_after_an_election_timeout_and_told() {
     let to = cluster.other(leader);
     cluster.driver(leader).transfer_leader(member(to));
     cluster.ticks(TIMEOUT - 1);
-    let data = bytes::Bytes::from_static(b"too early");
+    let data = Bytes::from_static(b"too early");
     assert_eq!(
         cluster.driver(leader).propose(data),
         Err(ProposeError::LeaderChanging)
@@ -214,4 +215,44 @@ fn a_new_leader_answers_no_read_before_it_has_committed_in_its_term() {
     assert!(cluster.read(leader));
     cluster.ticks(2);
     assert_eq!(cluster.running(leader).unwrap().reads_answered, 1);
+}
+
+#[test]
+fn a_question_that_comes_twice_confirms_nothing_that_came_in_between() {
+    let mut cluster = Cluster::new(10, &[1, 2, 3]);
+    let leader = cluster.elect();
+    cluster.ticks(3);
+    let mut others = (1..=3).filter(|id| *id != leader);
+    let [first, late] = [others.next().unwrap(), others.next().unwrap()];
+    let driver = cluster.driver(leader);
+    let term = driver.status().leadership.term.get();
+    let question = raftpb::Message {
+        r#type: Some(MessageType::MsgReadIndex.into()),
+        from: Some(first),
+        to: Some(leader),
+        entries: vec![raftpb::Entry {
+            data: Some(Bytes::from_static(b"member..a number")),
+            ..raftpb::Entry::default()
+        }],
+        ..raftpb::Message::default()
+    };
+    driver.step(question.clone()).unwrap();
+    let (turn, _) = driver.begin().unwrap();
+    let heartbeat = turn.messages.iter().find(|message| message.to() == late);
+    let context = heartbeat.unwrap().context.clone();
+    let confirms = |from| raftpb::Message {
+        r#type: Some(MessageType::MsgHeartbeatResp.into()),
+        from: Some(from),
+        to: Some(leader),
+        term: Some(term),
+        context: context.clone(),
+        ..raftpb::Message::default()
+    };
+    driver.step(confirms(first)).unwrap();
+    // Held up here, it may have been replaced; then it is asked, by itself and once more.
+    driver.read_index(ReadContext(7)).unwrap();
+    driver.step(question).unwrap();
+    driver.step(confirms(late)).unwrap();
+    let (turn, _) = driver.begin().unwrap();
+    assert!(turn.reads.is_empty(), "what is late confirms nothing new");
 }
