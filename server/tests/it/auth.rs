@@ -68,7 +68,7 @@ fn bytes(text: &str) -> bytes::Bytes {
     text.to_owned().into()
 }
 
-fn nested(operation: Operation) -> TxnRequest {
+pub(crate) fn nested(operation: Operation) -> TxnRequest {
     let inner = TxnRequest {
         failure: vec![op(operation)],
         ..TxnRequest::default()
@@ -91,8 +91,40 @@ fn compared(key: &str, range_end: &str) -> TxnRequest {
     }
 }
 
+/// A call, what is special about it, and for whom it is.
+type Row = (Call, &'static str, &'static str);
+
+fn txn(txn: &TxnRequest) -> Call {
+    Call::new("/etcdserverpb.KV/Txn", txn)
+}
+
+/// Methods that put a key.
+fn puts(key: &str) -> Vec<Row> {
+    let put = PutRequest {
+        key: bytes(key),
+        ..PutRequest::default()
+    };
+    let put_and_read = PutRequest {
+        prev_kv: true,
+        ..put.clone()
+    };
+    let operation = Operation::RequestPut;
+    let path = "/etcdserverpb.KV/Put";
+    vec![
+        (Call::new(path, &put), "", WRITES),
+        (Call::new(path, &put_and_read), "prev_kv", ROOT_ONLY),
+        (txn(&then(vec![op(operation(put.clone()))])), "put", WRITES),
+        (txn(&nested(operation(put))), "nested put", WRITES),
+        (
+            txn(&nested(operation(put_and_read))),
+            "nested put, prev_kv",
+            ROOT_ONLY,
+        ),
+    ]
+}
+
 /// Methods that read a range, write it, or do both.
-fn ranged(key: &str, range_end: &str) -> Vec<(Call, &'static str, &'static str)> {
+fn ranged(key: &str, range_end: &str) -> Vec<Row> {
     let range = RangeRequest {
         key: bytes(key),
         range_end: bytes(range_end),
@@ -115,7 +147,6 @@ fn ranged(key: &str, range_end: &str) -> Vec<(Call, &'static str, &'static str)>
     let read = Operation::RequestRange(range.clone());
     let written = Operation::RequestDeleteRange(delete.clone());
     let both = Operation::RequestDeleteRange(delete_and_read.clone());
-    let txn = |txn| Call::new("/etcdserverpb.KV/Txn", &txn);
     let mut calls = vec![
         (Call::new("/etcdserverpb.KV/Range", &range), "", READS),
         (
@@ -124,11 +155,11 @@ fn ranged(key: &str, range_end: &str) -> Vec<(Call, &'static str, &'static str)>
             READS,
         ),
         (Call::new("/etcdserverpb.KV/RangeStream", &range), "", READS),
-        (txn(then(vec![op(read.clone())])), "range", READS),
-        (txn(nested(read)), "nested range", READS),
-        (txn(compared(key, range_end)), "compare", READS),
+        (txn(&then(vec![op(read.clone())])), "range", READS),
+        (txn(&nested(read)), "nested range", READS),
+        (txn(&compared(key, range_end)), "compare", READS),
         (
-            txn(nested(Operation::RequestTxn(compared(key, range_end)))),
+            txn(&nested(Operation::RequestTxn(compared(key, range_end)))),
             "nested compare",
             READS,
         ),
@@ -142,45 +173,36 @@ fn ranged(key: &str, range_end: &str) -> Vec<(Call, &'static str, &'static str)>
             "prev_kv",
             ROOT_ONLY,
         ),
-        (txn(then(vec![op(written.clone())])), "delete", WRITES),
-        (txn(nested(written)), "nested delete", WRITES),
-        (txn(nested(both)), "nested delete, prev_kv", ROOT_ONLY),
+        (txn(&then(vec![op(written.clone())])), "delete", WRITES),
+        (txn(&nested(written)), "nested delete", WRITES),
+        (txn(&nested(both)), "nested delete, prev_kv", ROOT_ONLY),
     ];
     if range_end.is_empty() {
-        let put = PutRequest {
-            key: bytes(key),
-            ..PutRequest::default()
-        };
-        let put_and_read = PutRequest {
-            prev_kv: true,
-            ..put.clone()
-        };
-        let operation = Operation::RequestPut;
-        let path = "/etcdserverpb.KV/Put";
-        calls.extend([
-            (Call::new(path, &put), "", WRITES),
-            (Call::new(path, &put_and_read), "prev_kv", ROOT_ONLY),
-            (txn(then(vec![op(operation(put.clone()))])), "put", WRITES),
-            (txn(nested(operation(put))), "nested put", WRITES),
-            (
-                txn(nested(operation(put_and_read))),
-                "nested put, prev_kv",
-                ROOT_ONLY,
-            ),
-        ]);
+        calls.extend(puts(key));
     }
     calls
 }
 
 /// Methods without a range. None of them does what it asks for, whoever asks: users, roles and members
 /// of these names are not there.
-fn others() -> Vec<(Call, &'static str, &'static str)> {
-    let name = || "not there".to_owned();
-    let admin = |path, message: &dyn Encoded| (message.call(path), "", ROOT_ONLY);
-    let alarm = |action| AlarmRequest {
-        action,
-        ..AlarmRequest::default()
-    };
+fn others() -> Vec<Row> {
+    let mut rows = of_members();
+    rows.extend(of_maintenance());
+    rows.extend(of_leases());
+    rows.extend(of_users());
+    rows.extend(of_roles());
+    rows
+}
+
+fn admin(path: &'static str, message: &impl prost::Message) -> Row {
+    (Call::new(path, message), "", ROOT_ONLY)
+}
+
+fn name() -> String {
+    "not there".to_owned()
+}
+
+fn of_members() -> Vec<Row> {
     vec![
         admin(
             "/etcdserverpb.KV/Compact",
@@ -227,6 +249,15 @@ fn others() -> Vec<(Call, &'static str, &'static str)> {
             "/etcdserverpb.Cluster/MemberPromote",
             &MemberPromoteRequest { id: 5 },
         ),
+    ]
+}
+
+fn of_maintenance() -> Vec<Row> {
+    let alarm = |action| AlarmRequest {
+        action,
+        ..AlarmRequest::default()
+    };
+    vec![
         (
             Call::new("/etcdserverpb.Maintenance/Alarm", &alarm(0)),
             "get",
@@ -265,6 +296,11 @@ fn others() -> Vec<(Call, &'static str, &'static str)> {
             "/etcdserverpb.Maintenance/Downgrade",
             &DowngradeRequest::default(),
         ),
+    ]
+}
+
+fn of_leases() -> Vec<Row> {
+    vec![
         (
             Call::new(
                 "/etcdserverpb.Lease/LeaseGrant",
@@ -307,6 +343,11 @@ fn others() -> Vec<(Call, &'static str, &'static str)> {
             "/v3electionpb.Election/Leader",
             &LeaderRequest { name: bytes("o") },
         ),
+    ]
+}
+
+fn of_users() -> Vec<Row> {
+    vec![
         (
             Call::new("/etcdserverpb.Auth/AuthStatus", &AuthStatusRequest {}),
             "",
@@ -353,6 +394,11 @@ fn others() -> Vec<(Call, &'static str, &'static str)> {
                 role: name(),
             },
         ),
+    ]
+}
+
+fn of_roles() -> Vec<Row> {
+    vec![
         admin("/etcdserverpb.Auth/RoleAdd", &AuthRoleAddRequest::default()),
         admin(
             "/etcdserverpb.Auth/RoleGet",
@@ -380,19 +426,8 @@ fn others() -> Vec<(Call, &'static str, &'static str)> {
     ]
 }
 
-/// A message of any type.
-trait Encoded {
-    fn call(&self, path: &'static str) -> Call;
-}
-
-impl<M: prost::Message> Encoded for M {
-    fn call(&self, path: &'static str) -> Call {
-        Call::new(path, self)
-    }
-}
-
 /// Everybody but whoever calls while authentication is off, with their tokens.
-async fn rules(clients: &Clients) -> Vec<Option<String>> {
+pub(crate) async fn rules(clients: &Clients) -> Vec<Option<String>> {
     let mut admin = Admin::new(clients);
     for (role, perm_type) in [("reads", 0), ("writes", 1)] {
         admin.add_role(role).await;
@@ -464,89 +499,6 @@ async fn every_method_on_every_kind_of_range_is_for_those_whom_etcd_lets() {
         check(&clients, token.as_deref(), at + 1, &mut wrong).await;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// Who ends a lease deletes its keys, who keeps it keeps them, and who adds a key may be deleting others
-/// some day.
-#[tokio::test]
-async fn a_lease_is_as_its_keys_are() {
-    let server = Server::start(&["--bcrypt-cost=4"]);
-    let clients = server.clients().await;
-    let tokens = rules(&clients).await;
-    let root = tokens[4].as_deref();
-    for (id, key) in [(70, "k"), (71, "j"), (72, "none")] {
-        let grant = LeaseGrantRequest { ttl: 600, id };
-        let grant = Call::new("/etcdserverpb.Lease/LeaseGrant", &grant);
-        grant.by(&clients, root).await.unwrap();
-        if key != "none" {
-            let attach = PutRequest {
-                lease: id,
-                ..put(key, "1")
-            };
-            let attach = Call::new("/etcdserverpb.KV/Put", &attach);
-            attach.by(&clients, root).await.unwrap();
-        }
-    }
-    let keep = |id| {
-        Call::new(
-            "/etcdserverpb.Lease/LeaseKeepAlive",
-            &LeaseKeepAliveRequest { id },
-        )
-    };
-    let look = |id| {
-        let look = LeaseTimeToLiveRequest { id, keys: true };
-        Call::new("/etcdserverpb.Lease/LeaseTimeToLive", &look)
-    };
-    let glance = |id| {
-        let look = LeaseTimeToLiveRequest { id, keys: false };
-        Call::new("/etcdserverpb.Lease/LeaseTimeToLive", &look)
-    };
-    let attach = |id| {
-        let attach = PutRequest {
-            lease: id,
-            ..put("bb", "1")
-        };
-        Call::new("/etcdserverpb.KV/Put", &attach)
-    };
-    let attach_in_txn = |id| {
-        let attach = PutRequest {
-            lease: id,
-            ..put("bb", "1")
-        };
-        let txn = nested(Operation::RequestPut(attach));
-        Call::new("/etcdserverpb.KV/Txn", &txn)
-    };
-    let list = Call::new("/etcdserverpb.Lease/LeaseLeases", &LeaseLeasesRequest {});
-    let end = |id| {
-        Call::new(
-            "/etcdserverpb.Lease/LeaseRevoke",
-            &LeaseRevokeRequest { id },
-        )
-    };
-    // Nobody, then as in the other tables; what takes a lease away comes last.
-    let table = [
-        (keep(70), "edd++"),
-        (keep(71), "eddd+"),
-        (keep(72), "e++++"),
-        (look(70), "ed+d+"),
-        (look(71), "eddd+"),
-        (glance(71), "e++++"),
-        (attach(72), "edd++"),
-        (attach(71), "eddd+"),
-        (attach_in_txn(71), "eddd+"),
-        (list, "eddd+"),
-        (end(71), "eddd+"),
-    ];
-    for (call, expected) in table {
-        let mut verdicts = String::new();
-        for token in &tokens {
-            verdicts.push(call.verdict(&clients, token.as_deref()).await.letter());
-        }
-        assert_eq!(verdicts, expected, "{call:?}");
-    }
-    let [reader, writer] = [tokens[2].as_deref(), tokens[3].as_deref()];
-    assert_eq!(end(70).verdict(&clients, reader).await, Verdict::Denied);
-    end(70).by(&clients, writer).await.unwrap();
 }
 
 #[tokio::test]

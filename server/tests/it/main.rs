@@ -14,6 +14,7 @@
 mod absurd_clients;
 mod auth;
 mod auth_calls;
+mod auth_leases;
 mod certificates;
 mod cluster;
 mod cluster_harness;
