@@ -46,7 +46,7 @@ pub struct CompareArgs {
     /// and answers of many clients then share packets and system calls.
     #[arg(long, default_value_t = 100)]
     pub connections: usize,
-    /// Let clients speak TLS, with certificates that the servers make for themselves.
+    /// Let clients speak TLS; certificates are made for the servers.
     #[arg(long)]
     pub tls: bool,
     /// Where the servers' data is put, in a directory of its own that is removed afterwards.

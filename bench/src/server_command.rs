@@ -17,6 +17,9 @@ use crate::server_process::ServerProcess;
 const READY_MAX: Duration = Duration::from_secs(300);
 /// How long a server may take to end when asked.
 const END_MAX: Duration = Duration::from_secs(60);
+/// Where a server's certificate and its key are made, for clients that speak TLS.
+const CERTIFICATE: &str = "cert.pem";
+const KEY: &str = "key.pem";
 /// Space for data: more than any scenario writes.
 const QUOTA_BYTES: u64 = 16 << 30;
 
@@ -24,7 +27,7 @@ const QUOTA_BYTES: u64 = 16 << 30;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerCommand {
     words: Vec<String>,
-    /// Whether its clients speak TLS; it then makes a certificate for itself.
+    /// Whether its clients speak TLS; a certificate is then made for it.
     is_tls: bool,
 }
 
@@ -93,6 +96,9 @@ impl ServerCommand {
     /// If it cannot be started or does not answer; the error names the log.
     pub fn start(&self, home: &Path) -> Result<RunningServer> {
         std::fs::create_dir_all(home)?;
+        if self.is_tls {
+            certify(home).context("making a certificate")?;
+        }
         let client = Endpoint::free()?.with_tls(self.is_tls);
         let peer = Endpoint::free()?;
         let log_path = home.join("log");
@@ -251,7 +257,7 @@ impl Drop for RunningServer {
 fn flags(home: &Path, client: Endpoint, peer: Endpoint) -> Vec<String> {
     let is_tls = client.is_tls();
     let (client, peer) = (client.url(), peer.url());
-    vec![
+    let mut flags = vec![
         "--name=bench".to_owned(),
         format!("--data-dir={}", home.join("data").display()),
         format!("--listen-client-urls={client}"),
@@ -259,10 +265,27 @@ fn flags(home: &Path, client: Endpoint, peer: Endpoint) -> Vec<String> {
         format!("--listen-peer-urls={peer}"),
         format!("--initial-advertise-peer-urls={peer}"),
         format!("--initial-cluster=bench={peer}"),
-        format!("--auto-tls={is_tls}"),
         "--log-level=warn".to_owned(),
         format!("--quota-backend-bytes={QUOTA_BYTES}"),
-    ]
+    ];
+    if is_tls {
+        flags.push(format!("--cert-file={}", home.join(CERTIFICATE).display()));
+        flags.push(format!("--key-file={}", home.join(KEY).display()));
+    }
+    flags
+}
+
+/// Makes a certificate in `home`, unless there is one. What servers make for themselves differs in its
+/// cost, and etcd's is on a curve that not every client knows.
+fn certify(home: &Path) -> Result<()> {
+    let (certificate, key) = (home.join(CERTIFICATE), home.join(KEY));
+    if certificate.exists() {
+        return Ok(());
+    }
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+    std::fs::write(key, made.signing_key.serialize_pem())?;
+    std::fs::write(certificate, made.cert.pem())?;
+    Ok(())
 }
 
 #[cfg(test)]
