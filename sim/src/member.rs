@@ -11,8 +11,8 @@ use cairn_backend::{Applied, Backend, BackendOptions, MemoryEngine};
 use cairn_consensus::disk::{CrashOutcome, Disk, FaultDisk, Survival};
 use cairn_consensus::wal::WalOptions;
 use cairn_consensus::{
-    ClusterId, CompactionPolicy, Entry, FirstMember, Identity, LogIndex, Node, NodeError,
-    NodeOptions, SnapshotPoint,
+    ClusterId, CompactionPolicy, Entry, FirstMember, Identity, Leadership, LogIndex, LogWork, Node,
+    NodeError, NodeOptions, SnapshotPoint,
 };
 use cairn_history::{ClientId, MemberId, OpId, Time};
 use cairn_mvcc::{Change, Restored, Store};
@@ -100,6 +100,13 @@ pub(crate) struct Life {
     pub(crate) hub: Hub<PastOf, QueueSink>,
     pub(crate) request_ids: Arc<RequestIds>,
     pub(crate) inbox: Vec<Input>,
+    /// Work for the log, where its disk has a loop of its own.
+    pub(crate) log_work: Option<LogWork>,
+    pub(crate) has_log_loop: bool,
+    /// The term as far as it is on disk, which is what answers show: a later one may be forgotten.
+    pub(crate) term: u64,
+    /// Who leads, as it was written down last.
+    pub(crate) noted: Option<Leadership>,
     pub(crate) to_apply: VecDeque<Committed>,
     pub(crate) waiting: HashMap<RequestId, Ticket>,
     /// Reads that go on when an index is applied.
@@ -122,6 +129,7 @@ pub(crate) struct Life {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Loop {
     Consensus,
+    Log,
     Apply,
     Watch,
     House,
@@ -189,11 +197,12 @@ impl Member {
                 backend.resume_install(applied_of(&point))?;
                 open(&backend, &disk, seed)
             }
-            done => {
+            Ok(opened) => {
                 // Of what else was received, the log was never told.
                 backend.resume_install(Applied::default())?;
-                done
+                Ok(opened)
             }
+            Err(error) => Err(error),
         }?;
         let millis = EPOCH_MILLIS + now.0 / 1_000_000 - self.clock_behind;
         let request_ids = Arc::new(RequestIds::new(raft_id(self.id)?, millis));
@@ -201,6 +210,7 @@ impl Member {
             store: store.clone(),
             planted,
         };
+        let term = node.status().leadership.term.get();
         self.life = Some(Box::new(Life {
             consensus: Consensus::new(node, Arc::clone(&request_ids)),
             applier,
@@ -208,6 +218,10 @@ impl Member {
             store,
             request_ids,
             inbox: Vec::new(),
+            log_work: None,
+            term,
+            noted: None,
+            has_log_loop: seed.is_multiple_of(2),
             to_apply: VecDeque::new(),
             waiting: HashMap::new(),
             confirmed: Vec::new(),
@@ -268,7 +282,17 @@ impl Life {
         }
         let mut turns = Vec::new();
         loop {
-            turns.push(self.consensus.turn()?);
+            if self.has_log_loop {
+                let (effects, work) = self.consensus.begin()?;
+                turns.push(effects);
+                match &mut self.log_work {
+                    _ if work.is_empty() => {}
+                    Some(waiting) => waiting.join(work),
+                    None => self.log_work = Some(work),
+                }
+            } else {
+                turns.push(self.consensus.turn()?);
+            }
             if !self.consensus.has_work() {
                 return Ok(turns);
             }

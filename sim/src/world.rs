@@ -15,6 +15,7 @@ mod watchers;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use cairn_consensus::LogDone;
 use cairn_history::{ClientId, History, IncidentKind, MemberId, OpId, Outcome, Time};
 use cairn_replica::consensus::Effects;
 use cairn_watch::StreamId;
@@ -54,6 +55,8 @@ enum Event {
     Run(MemberId, u64, Loop),
     /// A turn of consensus is on disk.
     Turned(MemberId, u64, Vec<Effects<Ticket, Ticket>>),
+    /// What a log's loop wrote is on disk, up to a term.
+    Logged(MemberId, u64, u64, LogDone),
     /// A message of a member reaches another.
     Message(MemberId, MemberId, Bytes),
     /// A member's database reaches another one, whole or not.
@@ -212,6 +215,9 @@ impl<'a> World<'a> {
             Event::Tick(member, life) => self.tick(member, life),
             Event::Run(member, life, which) => return self.run_loop(member, life, which),
             Event::Turned(member, life, turns) => self.turned(member, life, turns),
+            Event::Logged(member, life, term, done) => {
+                return self.logged(member, life, term, done);
+            }
             Event::Message(from, to, bytes) => self.message(from, to, bytes),
             Event::Database(transfer) => self.receive(&transfer),
             Event::Sent(from, life, to, whole) => self.sent(from, life, to, whole),

@@ -193,7 +193,7 @@ impl World<'_> {
         else {
             return;
         };
-        let term = Term(life.consensus.status().leadership.term.get());
+        let term = Term(life.term);
         let outcome = door::read(&life.store, &call.request, self.now, term);
         self.send_reply(op, outcome);
     }

@@ -4,6 +4,7 @@
 //! server's threads do; what is here is only when.
 
 use bytes::Bytes;
+use cairn_consensus::LogDone;
 use cairn_history::{IncidentKind, MemberId, Time};
 use cairn_mvcc::Progress;
 use cairn_proto::raftpb;
@@ -51,6 +52,10 @@ impl World<'_> {
         }
         match which {
             Loop::Consensus => self.run_consensus(id),
+            Loop::Log => {
+                self.run_log(id);
+                Ok(())
+            }
             Loop::Apply => self.run_apply(id),
             Loop::Watch => {
                 self.run_watch(id);
@@ -110,22 +115,6 @@ impl World<'_> {
             }
         };
         let wrote = member.disk.operations() > before;
-        let status = life.consensus.status();
-        self.referee.see_status(id, &status)?;
-        for turn in &turns {
-            self.referee.see_committed(id, &turn.committed)?;
-            if let Some(leadership) = turn.leadership {
-                let (role, term) = (leadership.role, leadership.term.get());
-                self.trace
-                    .note(self.now, format_args!("{id} is {role:?} in term {term}"));
-                self.history.leaderships.push(cairn_history::Leadership {
-                    at: self.now,
-                    member: id,
-                    term: cairn_history::Term(term),
-                    leader: leadership.leader.map(|leader| MemberId(leader.get())),
-                });
-            }
-        }
         let usual = self.disk_chance.between(50_000, 1_500_000);
         let took = if wrote {
             usual + std::mem::take(&mut member.stall)
@@ -134,8 +123,114 @@ impl World<'_> {
         };
         life.free_at
             .insert(Loop::Consensus, Time(self.now.0 + took));
-        let lives = member.lives;
+        let (lives, for_log) = (member.lives, life.log_work.is_some());
+        if !life.has_log_loop {
+            life.term = life.consensus.status().leadership.term.get();
+        }
+        self.see_turns(id, &turns)?;
+        self.note_leadership(id);
         self.plan(took, Event::Turned(id, lives, turns));
+        if for_log {
+            self.wake(id, Loop::Log);
+        }
+        Ok(())
+    }
+
+    fn see_turns(
+        &mut self,
+        id: MemberId,
+        turns: &[Effects<Ticket, Ticket>],
+    ) -> Result<(), Violation> {
+        let Some(life) = self.members.get(&id).and_then(|it| it.life.as_ref()) else {
+            return Ok(());
+        };
+        let status = life.consensus.status();
+        self.referee.see_status(id, &status)?;
+        for turn in turns {
+            self.referee.see_committed(id, &turn.committed)?;
+            if let Some(leadership) = turn.leadership {
+                let (role, term) = (leadership.role, leadership.term.get());
+                self.trace
+                    .note(self.now, format_args!("{id} is {role:?} in term {term}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down who leads, as far as the member's disk knows of it.
+    fn note_leadership(&mut self, id: MemberId) {
+        let Some(life) = self.members.get_mut(&id).and_then(|it| it.life.as_mut()) else {
+            return;
+        };
+        let leadership = life.consensus.status().leadership;
+        let term = leadership.term.get();
+        if term != life.term || life.noted == Some(leadership) {
+            return;
+        }
+        life.noted = Some(leadership);
+        self.history.leaderships.push(cairn_history::Leadership {
+            at: self.now,
+            member: id,
+            term: cairn_history::Term(term),
+            leader: leadership.leader.map(|leader| MemberId(leader.get())),
+        });
+    }
+
+    /// Writes all that waits for the log, beside the consensus loop.
+    fn run_log(&mut self, id: MemberId) {
+        let usual = self.disk_chance.between(50_000, 1_500_000);
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        let Some(life) = &mut member.life else {
+            return;
+        };
+        let Some(work) = life.log_work.take() else {
+            return;
+        };
+        match life.consensus.log().perform(work) {
+            Ok(done) => {
+                let took = usual + std::mem::take(&mut member.stall);
+                life.free_at.insert(Loop::Log, Time(self.now.0 + took));
+                let (lives, term) = (member.lives, life.consensus.status().leadership.term);
+                self.plan(took, Event::Logged(id, lives, term.get(), done));
+            }
+            Err(error) => {
+                let (leaves, down) = member.cut.unwrap_or((Leaves::Some, 500));
+                self.trace
+                    .note(self.now, format_args!("{id} stops: {error}"));
+                self.stop(id, leaves, down * MILLI);
+            }
+        }
+    }
+
+    /// The consensus loop hears that what it gave to the log is on disk.
+    pub(super) fn logged(
+        &mut self,
+        id: MemberId,
+        lives: u64,
+        term: u64,
+        done: LogDone,
+    ) -> Result<(), Violation> {
+        let Some(member) = self.members.get_mut(&id).filter(|it| it.lives == lives) else {
+            return Ok(());
+        };
+        let paused_until = member.paused_until;
+        if self.now < paused_until {
+            self.plan_at(paused_until, Event::Logged(id, lives, term, done));
+            return Ok(());
+        }
+        let Some(life) = &mut member.life else {
+            return Ok(());
+        };
+        life.term = term;
+        let turns = vec![life.consensus.done(done)];
+        self.see_turns(id, &turns)?;
+        self.note_leadership(id);
+        self.turned(id, lives, turns);
+        for which in [Loop::Consensus, Loop::Log] {
+            self.wake(id, which);
+        }
         Ok(())
     }
 
@@ -304,7 +399,7 @@ impl World<'_> {
                 format_args!("{id} has applied {index}, revision {current}"),
             );
         }
-        let term = cairn_history::Term(life.consensus.status().leadership.term.get());
+        let term = cairn_history::Term(life.term);
         let mut answers = Vec::new();
         for (request, done) in applied.replies {
             if let Some(ticket) = life.waiting.remove(&request) {

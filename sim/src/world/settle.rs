@@ -90,6 +90,7 @@ impl World<'_> {
             }
             current = life.store.current().to_wire();
         }
+        self.disconnect_from_others(&ids);
         let behind = self.behind(current);
         for client in &behind {
             self.ask_progress(*client);

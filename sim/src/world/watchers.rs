@@ -208,7 +208,7 @@ impl World<'_> {
         let Some(life) = &mut member.life else {
             return;
         };
-        let term = life.consensus.status().leadership.term.get();
+        let term = life.term;
         let Some(at_member) = life.streams.get_mut(&stream) else {
             return;
         };
@@ -306,6 +306,17 @@ impl World<'_> {
     pub(super) fn disconnect(&mut self, id: ClientId) {
         if let Some(watcher) = self.watchers.get(&id) {
             self.lost(id, watcher.streams);
+        }
+    }
+
+    /// Watchers of those who were removed, and may never hear of it, give up.
+    pub(super) fn disconnect_from_others(&mut self, members: &[MemberId]) {
+        let astray = self
+            .watchers
+            .iter()
+            .filter(|(_, it)| !members.contains(&it.member));
+        for client in astray.map(|(client, _)| *client).collect::<Vec<_>>() {
+            self.disconnect(client);
         }
     }
 
