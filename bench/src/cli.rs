@@ -156,25 +156,29 @@ pub(crate) enum Command {
     /// Results stand beside the aims that Cairn has set itself against etcd.
     Compare(CompareArgs),
     /// Starts a server, fills it, ends it, and times until it answers again.
-    Restart {
-        /// The server's command line; flags for data, addresses and logs are added.
-        #[arg(long, default_value = "etcd")]
-        server: String,
-        #[command(flatten)]
-        keys: KeyArgs,
-        /// Keys in one request while filling (at most 128).
-        #[arg(long, default_value = "1", value_name = "KEYS")]
-        batch: NonZeroU16,
-        /// How the server ends before it is started again.
-        #[arg(long, value_enum, default_value = "term")]
-        ending: Ending,
-        /// Restarts to time.
-        #[arg(long, default_value_t = 3)]
-        restarts: u32,
-        /// Where its data is put, in a directory of its own that is removed afterwards.
-        #[arg(long, value_name = "DIR")]
-        dir: Option<PathBuf>,
-    },
+    Restart(RestartArgs),
+}
+
+/// A server that is started again and again.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RestartArgs {
+    /// The server's command line; flags for data, addresses and logs are added.
+    #[arg(long, default_value = "etcd")]
+    pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
+    /// Keys in one request while filling (at most 128).
+    #[arg(long, default_value = "1", value_name = "KEYS")]
+    pub(crate) batch: NonZeroU16,
+    /// How the server ends before it is started again.
+    #[arg(long, value_enum, default_value = "term")]
+    pub(crate) ending: Ending,
+    /// Restarts to time.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) restarts: u32,
+    /// Where its data is put, in a directory of its own that is removed afterwards.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// What most loads have in common.

@@ -12,12 +12,14 @@ use anyhow::{Context, Result};
 use cairn_bench::load::{Limit, LoadPlan, Workload};
 use cairn_bench::measurement::Measurement;
 use cairn_bench::progress::Progress;
-use cairn_bench::scenario::{Fill, Grants, Mixed, Pacing, Renewals, Restart, Scans, WatchPlan};
+use cairn_bench::scenario::{
+    Fill, Grants, Mixed, Pacing, Renewals, Restart, RestartTimes, Scans, WatchPlan,
+};
 use cairn_bench::server_command::ServerCommand;
 use cairn_bench::{compare, interrupt, plot, report, scenario};
 use clap::Parser;
 
-use crate::cli::{Cli, Command, KeyArgs, WatchArgs, server, transfer};
+use crate::cli::{Cli, Command, KeyArgs, RestartArgs, WatchArgs, server, transfer};
 
 /// The longest that filling before a run may take.
 const FILL_MAX: Duration = Duration::from_secs(1800);
@@ -44,31 +46,8 @@ fn main() -> Result<()> {
         Progress::Bars
     };
     let shown = match command {
-        Command::Restart {
-            server,
-            keys,
-            batch,
-            ending,
-            restarts,
-            dir,
-        } => {
-            let home = match dir {
-                Some(dir) => tempfile::tempdir_in(dir)?,
-                None => tempfile::tempdir()?,
-            };
-            let fill = Fill {
-                keys: keys.space(),
-                value_len: keys.value_size,
-                batch,
-            };
-            let command = ServerCommand::parse(&server)?;
-            let restart = Restart {
-                command,
-                fill,
-                ending,
-                restarts,
-            };
-            let times = restart.run(home.path(), progress)?;
+        Command::Restart(args) => {
+            let times = restart(args, progress)?;
             if json {
                 serde_json::to_string_pretty(&times)?
             } else {
@@ -99,6 +78,33 @@ fn main() -> Result<()> {
         }
     };
     writeln!(std::io::stdout(), "{shown}").context("writing the result")
+}
+
+fn restart(args: RestartArgs, progress: Progress) -> Result<RestartTimes> {
+    let RestartArgs {
+        server,
+        keys,
+        batch,
+        ending,
+        restarts,
+        dir,
+    } = args;
+    let home = match dir {
+        Some(dir) => tempfile::tempdir_in(dir)?,
+        None => tempfile::tempdir()?,
+    };
+    let fill = Fill {
+        keys: keys.space(),
+        value_len: keys.value_size,
+        batch,
+    };
+    let restart = Restart {
+        command: ServerCommand::parse(&server)?,
+        fill,
+        ending,
+        restarts,
+    };
+    restart.run(home.path(), progress)
 }
 
 fn measure(command: Command, progress: Progress) -> Result<Measurement> {

@@ -208,16 +208,26 @@ mod tests {
         AuthInfo::from_wire("u", 5).unwrap()
     }
 
-    fn one_of_each() -> Vec<(LogRequest, InternalRaftRequest)> {
+    fn wire() -> InternalRaftRequest {
         let header = Some(RequestHeader {
             id: 77,
             username: "u".to_owned(),
             auth_revision: 5,
         });
-        let wire = InternalRaftRequest {
+        InternalRaftRequest {
             header,
             ..Default::default()
-        };
+        }
+    }
+
+    fn one_of_each() -> Vec<(LogRequest, InternalRaftRequest)> {
+        let mut all = requests_of_clients();
+        all.extend(requests_of_members());
+        all
+    }
+
+    fn requests_of_clients() -> Vec<(LogRequest, InternalRaftRequest)> {
+        let wire = wire();
         let put = PutRequest {
             key: Bytes::from_static(b"k"),
             value: Bytes::from_static(b"v"),
@@ -236,20 +246,6 @@ mod tests {
             action: 1,
             member_id: 2,
             alarm: 1,
-        };
-        let version = ClusterVersionSetRequest {
-            ver: "3.7.0".to_owned(),
-        };
-        let attributes = ClusterMemberAttrSetRequest {
-            member_id: 3,
-            member_attributes: Some(Attributes {
-                name: "a".to_owned(),
-                client_urls: vec![],
-            }),
-        };
-        let downgrade = DowngradeInfoSetRequest {
-            enabled: true,
-            ver: "3.6.0".to_owned(),
         };
         let txn = TxnRequest::default();
         vec![
@@ -285,9 +281,29 @@ mod tests {
                 LogRequest::Alarm(alarm),
                 InternalRaftRequest {
                     alarm: Some(alarm),
-                    ..wire.clone()
+                    ..wire
                 },
             ),
+        ]
+    }
+
+    fn requests_of_members() -> Vec<(LogRequest, InternalRaftRequest)> {
+        let wire = wire();
+        let version = ClusterVersionSetRequest {
+            ver: "3.7.0".to_owned(),
+        };
+        let attributes = ClusterMemberAttrSetRequest {
+            member_id: 3,
+            member_attributes: Some(Attributes {
+                name: "a".to_owned(),
+                client_urls: vec![],
+            }),
+        };
+        let downgrade = DowngradeInfoSetRequest {
+            enabled: true,
+            ver: "3.6.0".to_owned(),
+        };
+        vec![
             (
                 LogRequest::ClusterVersionSet(version.clone()),
                 InternalRaftRequest {

@@ -18,6 +18,16 @@ pub struct SrvSettings {
     pub service_name: String,
 }
 
+impl SrvSettings {
+    fn query(&self, service: &str) -> String {
+        let suffix = match self.service_name.as_str() {
+            "" => String::new(),
+            suffix => format!("-{suffix}"),
+        };
+        format!("_{service}{suffix}._tcp.{}.", self.domain)
+    }
+}
+
 /// A resolver as the machine is set up.
 ///
 /// # Errors
@@ -40,14 +50,7 @@ pub async fn find(
     name: &str,
     advertised: &[Url],
 ) -> Result<String, DiscoveryError> {
-    let mut own = Vec::new();
-    for url in advertised {
-        if let Place::Tcp { host, port } = url.place() {
-            for ip in addresses(resolver, host).await {
-                own.push((SocketAddr::new(ip, *port), url.protection()));
-            }
-        }
-    }
+    let own = own_places(resolver, advertised).await;
     let mut entries = Vec::new();
     let mut reasons = Vec::new();
     let mut found_self = false;
@@ -56,11 +59,7 @@ pub async fn find(
         ("etcd-server", "http", Protection::Plain),
     ];
     for (service, scheme, protection) in services {
-        let suffix = match settings.service_name.as_str() {
-            "" => String::new(),
-            suffix => format!("-{suffix}"),
-        };
-        let query = format!("_{service}{suffix}._tcp.{}.", settings.domain);
+        let query = settings.query(service);
         let targets = match targets(resolver, &query).await {
             Ok(targets) => targets,
             Err(reason) => {
@@ -112,6 +111,19 @@ pub async fn find(
     let cluster = entries.join(",");
     tracing::info!(cluster, "got bootstrap from DNS for etcd-server");
     Ok(cluster)
+}
+
+/// Where this member is reached, and how.
+async fn own_places(resolver: &TokioResolver, advertised: &[Url]) -> Vec<(SocketAddr, Protection)> {
+    let mut own = Vec::new();
+    for url in advertised {
+        if let Place::Tcp { host, port } = url.place() {
+            for ip in addresses(resolver, host).await {
+                own.push((SocketAddr::new(ip, *port), url.protection()));
+            }
+        }
+    }
+    own
 }
 
 fn dns_error(settings: &SrvSettings, reason: &impl ToString) -> DiscoveryError {

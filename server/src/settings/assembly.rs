@@ -79,13 +79,7 @@ pub(super) fn assemble(
         limits: request_limits(given)?,
         keepalive: keepalive_settings(given)?,
         compaction: compaction_settings(given)?,
-        watch_progress_interval: match span(
-            "watch-progress-notify-interval",
-            given.watch_progress_notify_interval,
-        )? {
-            Duration::ZERO => WATCH_PROGRESS_DEFAULT,
-            interval => interval.max(WATCH_PROGRESS_MIN),
-        },
+        watch_progress_interval: watch_progress_interval(given)?,
         slow: SlowThresholds {
             apply: span("warning-apply-duration", given.warning_apply_duration)?,
             unary_request: match span(
@@ -110,6 +104,14 @@ pub(super) fn assemble(
         feature_gates,
         notices,
         effective: effective_flags(given, data_dir),
+    })
+}
+
+fn watch_progress_interval(given: &GivenFlags) -> Result<Duration, SettingsError> {
+    let interval = given.watch_progress_notify_interval;
+    Ok(match span("watch-progress-notify-interval", interval)? {
+        Duration::ZERO => WATCH_PROGRESS_DEFAULT,
+        interval => interval.max(WATCH_PROGRESS_MIN),
     })
 }
 

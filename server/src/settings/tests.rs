@@ -211,7 +211,20 @@ fn settings_that_do_not_fit_exit_with_1_and_say_why() {
             &["--discovery-fallback", "proxy"],
             "exit is the only choice",
         ),
-        (&["--tls-min-version", "TLS1.1"], "unexpected TLS version"),
+    ] {
+        let (code, message) = refused(arguments);
+        assert!(message.contains(text), "{arguments:?}: {message}");
+        assert_eq!(code, 1, "{arguments:?}");
+    }
+}
+
+#[test]
+fn tls_settings_that_do_not_fit_exit_with_1_and_say_why() {
+    for (arguments, text) in [
+        (
+            &["--tls-min-version", "TLS1.1"][..],
+            "unexpected TLS version",
+        ),
         (
             &["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"],
             "is greater than",

@@ -138,23 +138,25 @@ impl Server {
         } = parts;
         let activity = Arc::new(PeerActivity::default());
         let (inbox_sender, inbox) = inbox();
-        let peers = Peers::new(PeersParts {
-            identity,
-            peer_urls: peer_urls(settings, &applier, identity.member),
-            network,
-            inbox: inbox_sender,
-            backend: store.backend().clone(),
-            activity: Arc::clone(&activity),
-            metrics: metrics.peers(identity.member)?,
-        });
-        peers.add_remotes(remotes);
-        peers.set_members(&applier.membership().load());
+        let peers = link_up(
+            PeersParts {
+                identity,
+                peer_urls: peer_urls(settings, &applier, identity.member),
+                network,
+                inbox: inbox_sender,
+                backend: store.backend().clone(),
+                activity: Arc::clone(&activity),
+                metrics: metrics.peers(identity.member)?,
+            },
+            remotes,
+            &applier,
+        );
         let progress = Arc::new(Progress::default());
         let (consensus, inputs) = bounded(CONSENSUS_INPUTS_MAX);
         let (committed_sender, committed) = bounded(COMMITTED_TURNS_MAX);
         let (watches, watch_thread) = Dispatcher::start(store.clone())?;
         let request_ids = Arc::new(RequestIds::new(identity.member, millis_now()));
-        let tasks = Tasks {
+        let (housekeeping, housekeeper) = Housekeeper::new(Tasks {
             store: store.clone(),
             consensus: consensus.clone(),
             progress: Arc::clone(&progress),
@@ -164,13 +166,8 @@ impl Server {
             quota: settings.backend.quota,
             metrics: Arc::clone(&metrics),
             compaction: settings.compaction.clone(),
-        };
-        let (housekeeping, housekeeper) = Housekeeper::new(tasks);
-        let auth = Arc::new(Auth {
-            rules: applier.rules(),
-            tokens: Tokens::new(&settings.auth.token)?,
-            passwords: Passwords::start(worker_count(), settings.auth.bcrypt_cost)?,
         });
+        let auth = authentication(settings, &applier)?;
         let (leases, lease_keeper) = LeaseKeeper::new(LeaseTasks {
             leases: applier.leases(),
             consensus: consensus.clone(),
@@ -196,8 +193,6 @@ impl Server {
             peers: peers.clone(),
             metrics: Arc::clone(&metrics),
         });
-        let mut threads = vec![watch_thread];
-        let consensus_store = member.store.clone();
         let (desks, desk_tasks) = ReplyDesks::new(worker_count());
         let apply_thread = ApplyThread {
             store: member.store.clone(),
@@ -213,7 +208,6 @@ impl Server {
             leases,
             housekeeping: housekeeping.clone(),
         };
-        threads.push(spawn("apply", move || apply_thread.run())?);
         let consensus_thread = ConsensusThread {
             consensus: Consensus::new(node, request_ids),
             member: identity.member,
@@ -222,7 +216,7 @@ impl Server {
             peers,
             committed: committed_sender,
             backlog: VecDeque::new(),
-            store: consensus_store,
+            store: member.store.clone(),
             arrived: BTreeMap::new(),
             progress,
             housekeeping,
@@ -230,9 +224,13 @@ impl Server {
             shortening: false,
             heartbeat: settings.raft.heartbeat,
         };
-        threads.push(spawn("consensus", move || consensus_thread.run())?);
-        threads.push(spawn("leases", move || lease_keeper.run())?);
-        threads.push(spawn("housekeeper", move || housekeeper.run())?);
+        let threads = vec![
+            watch_thread,
+            spawn("apply", move || apply_thread.run())?,
+            spawn("consensus", move || consensus_thread.run())?,
+            spawn("leases", move || lease_keeper.run())?,
+            spawn("housekeeper", move || housekeeper.run())?,
+        ];
         let leader_loss = leader_loss(settings, &member, &peer_worker)?;
         let parts = DoorParts::new(&member, metrics, settings, leader_loss);
         open_peer_doors(settings, &member, &parts, &peer_worker)?;
@@ -240,11 +238,7 @@ impl Server {
         for (worker, desk) in workers.handles().zip(desk_tasks) {
             worker.spawn(desk);
         }
-        if let Some(worker) = workers.handle() {
-            let checks = settings.raft.corruption_checks;
-            worker.spawn(Arc::clone(&member).look_for_corruption(checks));
-            worker.spawn(Arc::clone(&member).keep_cluster_version());
-        }
+        look_after_cluster(settings, &member, &workers);
         Ok(Self {
             member,
             workers,
@@ -354,6 +348,31 @@ struct Parts {
     peer_worker: Workers,
     network: Network,
     remotes: Vec<(MemberId, Vec<Url>)>,
+}
+
+/// Links up with the members that the data knows, and with those that only the cluster to join does.
+fn link_up(parts: PeersParts, remotes: Vec<(MemberId, Vec<Url>)>, applier: &Applier) -> Peers {
+    let peers = Peers::new(parts);
+    peers.add_remotes(remotes);
+    peers.set_members(&applier.membership().load());
+    peers
+}
+
+fn authentication(settings: &Settings, applier: &Applier) -> Result<Arc<Auth>, StartError> {
+    Ok(Arc::new(Auth {
+        rules: applier.rules(),
+        tokens: Tokens::new(&settings.auth.token)?,
+        passwords: Passwords::start(worker_count(), settings.auth.bcrypt_cost)?,
+    }))
+}
+
+/// What a leader does for the cluster beside requests.
+fn look_after_cluster(settings: &Settings, member: &Arc<Member>, workers: &Workers) {
+    if let Some(worker) = workers.handle() {
+        let checks = settings.raft.corruption_checks;
+        worker.spawn(Arc::clone(member).look_for_corruption(checks));
+        worker.spawn(Arc::clone(member).keep_cluster_version());
+    }
 }
 
 /// What the database's commits take.

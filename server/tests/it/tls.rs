@@ -507,10 +507,8 @@ async fn members_go_on_while_their_authority_is_replaced() {
     write(directory.path(), "ca.pem", &new.pem);
     go_on(&mut cluster, 0, "new").await;
     // A caller without a certificate, and one of the old authority, are nobody's member.
-    let peer: SocketAddr = {
-        let url = cluster.peer_url(1);
-        url.strip_prefix("https://").unwrap().parse().unwrap()
-    };
+    let url = cluster.peer_url(1);
+    let peer: SocketAddr = url.strip_prefix("https://").unwrap().parse().unwrap();
     let former = client_certificate(&old, 1);
     for own in [None, Some(&former)] {
         let mut config = Arc::unwrap_or_clone(client(&new.pem, own, BOTH));
