@@ -1,8 +1,10 @@
 //! Raft's messages to etcd's `raftpb` and back.
 //!
 //! Both have the same fields under the same numbers; `raftpb` says of each whether it is present.
-//! So this moves fields and copies nothing. What raft-rs alone knows stays behind: it is optional
-//! there (a commit index on votes) or not used here (priorities, requested snapshots).
+//! So this moves fields and copies nothing. What raft-rs alone knows and is not used here stays
+//! behind (priorities, requested snapshots), but for one field: the term of the commit index on
+//! votes travels as `rejectHint`, which votes do not use. By it a candidate learns that it need not
+//! ask a leader that has removed itself, and whose longer log would refuse it for ever.
 
 use cairn_proto::raftpb;
 use raft::eraftpb;
@@ -24,6 +26,11 @@ pub(crate) fn push_messages(messages: Vec<eraftpb::Message>, to: &mut Vec<raftpb
 }
 
 fn message_to_wire(message: eraftpb::Message) -> raftpb::Message {
+    let hint = if is_of_a_vote(message.msg_type) {
+        message.commit_term
+    } else {
+        message.reject_hint
+    };
     raftpb::Message {
         r#type: Some(message.msg_type),
         to: Some(message.to),
@@ -35,7 +42,7 @@ fn message_to_wire(message: eraftpb::Message) -> raftpb::Message {
         commit: Some(message.commit),
         snapshot: message.snapshot.map(snapshot_to_wire),
         reject: Some(message.reject),
-        reject_hint: Some(message.reject_hint),
+        reject_hint: Some(hint),
         context: (!message.context.is_empty()).then_some(message.context),
         ..raftpb::Message::default()
     }
@@ -48,6 +55,12 @@ pub(crate) fn message_from_wire(
     if eraftpb::MessageType::try_from(number).is_err() {
         return Err(UnreadableMessage::Type { number });
     }
+    let hint = message.reject_hint.unwrap_or_default();
+    let (reject_hint, commit_term) = if is_of_a_vote(number) {
+        (0, hint)
+    } else {
+        (hint, 0)
+    };
     Ok(eraftpb::Message {
         msg_type: number,
         to: message.to.unwrap_or_default(),
@@ -59,10 +72,23 @@ pub(crate) fn message_from_wire(
         commit: message.commit.unwrap_or_default(),
         snapshot: message.snapshot.map(snapshot_from_wire),
         reject: message.reject.unwrap_or_default(),
-        reject_hint: message.reject_hint.unwrap_or_default(),
+        reject_hint,
+        commit_term,
         context: message.context.unwrap_or_default(),
         ..eraftpb::Message::default()
     })
+}
+
+fn is_of_a_vote(number: i32) -> bool {
+    use eraftpb::MessageType;
+
+    matches!(
+        MessageType::try_from(number),
+        Ok(MessageType::MsgRequestVote
+            | MessageType::MsgRequestVoteResponse
+            | MessageType::MsgRequestPreVote
+            | MessageType::MsgRequestPreVoteResponse)
+    )
 }
 
 fn entry_to_wire(entry: eraftpb::Entry) -> raftpb::Entry {
@@ -237,7 +263,8 @@ mod tests {
                     commit,
                     snapshot,
                     reject: answer.0,
-                    reject_hint: answer.1,
+                    reject_hint: if is_of_a_vote(head.0) { 0 } else { answer.1 },
+                    commit_term: if is_of_a_vote(head.0) { answer.1 } else { 0 },
                     context: answer.2,
                     ..eraftpb::Message::default()
                 },
@@ -252,8 +279,10 @@ mod tests {
             let arrived = raftpb::Message::decode(bytes.as_slice()).unwrap();
             prop_assert_eq!(&arrived, &wire);
             prop_assert_eq!(message_from_wire(arrived).unwrap(), message.clone());
-            // Who reads etcd's bytes as raft-rs does finds the same.
-            prop_assert_eq!(eraftpb::Message::decode(bytes.as_slice()).unwrap(), message);
+            // Who reads etcd's bytes as raft-rs does finds the same, but for the term on votes.
+            let (reject_hint, commit_term) = (wire.reject_hint.unwrap(), 0);
+            let read = eraftpb::Message { reject_hint, commit_term, ..message };
+            prop_assert_eq!(eraftpb::Message::decode(bytes.as_slice()).unwrap(), read);
         }
     }
 
