@@ -59,6 +59,8 @@ enum Event {
     Logged(MemberId, u64, u64, LogDone),
     /// A message of a member reaches another.
     Message(MemberId, MemberId, Bytes),
+    /// A member that was removed leaves, in one of its lives.
+    Leave(MemberId, u64),
     /// A member's database reaches another one, whole or not.
     Database(Box<snapshots::Transfer>),
     /// A member learns how sending its database ended, in one of its lives.
@@ -219,6 +221,7 @@ impl<'a> World<'a> {
                 return self.logged(member, life, term, done);
             }
             Event::Message(from, to, bytes) => self.message(from, to, bytes),
+            Event::Leave(member, life) => self.leave_if_known(member, life),
             Event::Database(transfer) => self.receive(&transfer),
             Event::Sent(from, life, to, whole) => self.sent(from, life, to, whole),
             Event::Next(client) => self.next_ask(client),

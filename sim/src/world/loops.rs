@@ -324,7 +324,7 @@ impl World<'_> {
         if life.is_removed(from) {
             // Peers do not speak with those who were removed, and tell them why.
             if self.is_up(from) && !self.network.is_cut(to, from) {
-                self.leave(from);
+                self.leave_soon(from);
             }
             return;
         }
@@ -424,8 +424,7 @@ impl World<'_> {
         }
         self.finish_reads(id);
         if is_removed {
-            self.leave(id);
-            return;
+            self.leave_soon(id);
         }
         self.wake(id, Loop::Watch);
         for (which, due) in [

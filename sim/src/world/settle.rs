@@ -65,13 +65,13 @@ impl World<'_> {
 
     /// Why the cluster is not at rest.
     fn unrest(&mut self) -> Option<String> {
+        self.join_all();
         if self.rest.asked.is_none() && self.is_asking() {
             return Some("clients wait for answers".to_owned());
         }
         if self.leader().is_none() {
             return Some("nobody leads".to_owned());
         }
-        self.join_all();
         let last = self.referee.last_committed();
         let mut current = 0;
         let ids = self.present();
