@@ -141,6 +141,21 @@ impl MemberChange {
 
     /// The change as raft takes it; `request` waits for it.
     pub fn to_conf_change(&self, request: RequestId) -> ConfChange {
+        let (kind, context) = self.kind_and_context();
+        ConfChange {
+            id: request.to_wire(),
+            kind,
+            member: self.id(),
+            context,
+        }
+    }
+
+    /// What raft carries along for the application.
+    pub fn context(&self) -> Bytes {
+        self.kind_and_context().1
+    }
+
+    fn kind_and_context(&self) -> (ConfChangeKind, Bytes) {
         let bare = |id: MemberId, peer_urls: &[String]| Member {
             id: id.get(),
             peer_urls: peer_urls.to_vec(),
@@ -176,12 +191,7 @@ impl MemberChange {
             // Strings, numbers and flags always serialize.
             serde_json::to_vec(&context).unwrap_or_default().into()
         });
-        ConfChange {
-            id: request.to_wire(),
-            kind,
-            member: self.id(),
-            context,
-        }
+        (kind, context)
     }
 
     /// Reads what [`MemberChange::to_conf_change`] or etcd wrote.

@@ -230,6 +230,7 @@ fn raft_settings(given: &GivenFlags, gates: &FeatureGates) -> Result<RaftSetting
         syncs: !given.unsafe_no_fsync,
         strict_reconfig_check: given.strict_reconfig_check,
         learners_max: number("max-learners", given.max_learners)?,
+        force_new_cluster: given.force_new_cluster,
         corruption_checks: CorruptionChecks {
             at_start: gates.is_open(FeatureGate::InitialCorruptCheck),
             every: Some(span("corrupt-check-time", given.corrupt_check_time)?)

@@ -292,7 +292,7 @@ downgrade_check_time "downgrade-check-time": FlagDuration = "5s", LaterWarn, Sam
     "Time between two looks at a downgrade's progress.";
 }
 Unsafe {
-force_new_cluster "force-new-cluster": bool = "false", LaterWarn, Same,
+force_new_cluster "force-new-cluster": bool = "false", Works, Same,
     "Make a cluster of one out of this member's data.";
 unsafe_no_fsync "unsafe-no-fsync": bool = "false", Works, Same,
     "Do not wait for the disk: fast, and loses data in a crash.";

@@ -305,6 +305,8 @@ pub struct RaftSettings {
     pub strict_reconfig_check: bool,
     /// Learners that there may be at a time.
     pub learners_max: usize,
+    /// Go on alone, without the other members.
+    pub force_new_cluster: bool,
     /// When members' data is compared.
     pub corruption_checks: CorruptionChecks,
 }

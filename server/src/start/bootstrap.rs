@@ -11,7 +11,7 @@ use cairn_consensus::{
 };
 use cairn_mvcc::Store;
 use cairn_replica::apply::Applier;
-use cairn_replica::membership;
+use cairn_replica::membership::{self, MemberChange};
 
 use super::{StartError, millis_now};
 use crate::discovery;
@@ -59,15 +59,30 @@ pub(super) fn open_node(
     let node = match Node::open(Arc::clone(&disk), &options) {
         Err(NodeError::SnapshotNotInstalled { point, .. }) => {
             install_received(store, applier, &point)?;
-            Node::open(disk, &node_options(settings, applier)?)
+            Node::open(Arc::clone(&disk), &node_options(settings, applier)?)
         }
         opened => opened,
     }?;
+    let node = if settings.raft.force_new_cluster {
+        alone(node, disk, &node_options(settings, applier)?)?
+    } else {
+        node
+    };
     for received in store.backend().received() {
         // The log was never told of it.
         store.backend().discard_received(received)?;
     }
     Ok(Opened { node, remotes })
+}
+
+/// Makes this member the only one of its cluster, for when the others are lost for good.
+fn alone(node: Node, disk: Arc<dyn Disk>, options: &NodeOptions) -> Result<Node, StartError> {
+    let me = node.wal().identity().member;
+    drop(node);
+    tracing::warn!(member = %me, "forcing a new cluster of this member alone; the others must never run again");
+    let promotion = MemberChange::Promote(me).context();
+    Node::force_new_cluster(Arc::clone(&disk), options, &promotion)?;
+    Ok(Node::open(disk, options)?)
 }
 
 /// The members that the settings name, or somebody whom they name.
