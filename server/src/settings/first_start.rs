@@ -107,10 +107,16 @@ impl Bootstrap {
         &self.discovery
     }
 
-    /// The same with the members that were found.
+    /// The same with the members that were found. A discovery service's token is the cluster's too, as
+    /// in etcd.
     pub(super) fn with_members(&self, initial_cluster: String) -> Self {
+        let token = match &self.discovery {
+            Discovery::Registry(registry) => registry.token.clone(),
+            Discovery::None | Discovery::Srv(_) => self.token.clone(),
+        };
         Self {
             initial_cluster,
+            token,
             ..self.clone()
         }
     }
