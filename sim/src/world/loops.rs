@@ -124,12 +124,16 @@ impl World<'_> {
         life.free_at
             .insert(Loop::Consensus, Time(self.now.0 + took));
         let (lives, for_log) = (member.lives, life.log_work.is_some());
-        if !life.has_log_loop {
+        // What is not on disk yet is the log's loop's; the rest goes out at once, in order.
+        let out_after = if life.has_log_loop {
+            0
+        } else {
             life.term = life.consensus.status().leadership.term.get();
-        }
+            took
+        };
         self.see_turns(id, &turns)?;
         self.note_leadership(id);
-        self.plan(took, Event::Turned(id, lives, turns));
+        self.plan(out_after, Event::Turned(id, lives, turns));
         if for_log {
             self.wake(id, Loop::Log);
         }
@@ -227,7 +231,7 @@ impl World<'_> {
         let turns = vec![life.consensus.done(done)];
         self.see_turns(id, &turns)?;
         self.note_leadership(id);
-        self.turned(id, lives, turns);
+        self.plan(0, Event::Turned(id, lives, turns));
         for which in [Loop::Consensus, Loop::Log] {
             self.wake(id, which);
         }
