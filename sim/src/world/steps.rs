@@ -127,7 +127,6 @@ impl World<'_> {
                 member.disk.clear_script();
                 member.cut = None;
                 member.stall = 0;
-                member.paused_until = self.now;
                 member.slow_apply = (0, Time(0));
                 member.no_commits_before = Time(0);
                 member.tick = 100 * MILLI;
