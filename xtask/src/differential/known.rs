@@ -3,6 +3,9 @@
 //! Each entry says from which release on there is no difference any more. It is applied to both
 //! servers' answers, and only if the real one is older.
 
+use cairn_proto::etcdserverpb::response_op::Response;
+use cairn_proto::etcdserverpb::{RangeResponse, TxnResponse};
+
 use super::answer::Answer;
 use super::step::Step;
 use crate::server_process::ApiVersion;
@@ -29,7 +32,7 @@ const CHECKS: [&str; 4] = [
     "has been compacted",
 ];
 
-const KNOWN: [Known; 4] = [
+const KNOWN: [Known; 5] = [
     // Progress requests are answered since 3.5.8 (3.4.25) only if there are watches and all of
     // them are synchronized and begun; before, always.
     Known {
@@ -63,6 +66,15 @@ const KNOWN: [Known; 4] = [
             }
         },
     },
+    // 3.7 answers a range of keys alone from its index, which knows no leases.
+    Known {
+        since: version(7),
+        forget: |_, answer| match answer {
+            Answer::Range(response) => forget_leases(response),
+            Answer::Txn(response) => forget_nested_leases(response),
+            _ => {}
+        },
+    },
     // HashKV says since 3.6 which revision it hashed.
     Known {
         since: version(6),
@@ -73,6 +85,23 @@ const KNOWN: [Known; 4] = [
         },
     },
 ];
+
+/// Of pairs without a value, as a range of keys alone has them.
+fn forget_leases(response: &mut RangeResponse) {
+    for kv in response.kvs.iter_mut().filter(|kv| kv.value.is_empty()) {
+        kv.lease = 0;
+    }
+}
+
+fn forget_nested_leases(response: &mut TxnResponse) {
+    for operation in &mut response.responses {
+        match &mut operation.response {
+            Some(Response::ResponseRange(range)) => forget_leases(range),
+            Some(Response::ResponseTxn(txn)) => forget_nested_leases(txn),
+            _ => {}
+        }
+    }
+}
 
 /// Makes an answer equal where only releases of etcd differ.
 pub(super) fn forget(real: ApiVersion, step: &Step, answer: &mut Answer) {
