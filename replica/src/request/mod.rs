@@ -20,7 +20,7 @@ pub use txn::{Operation, Txn};
 
 /// A request that is refused before it is looked at any further.
 ///
-/// The texts that clients see are etcd's; they live in [`crate::status`].
+/// The texts that clients see are etcd's; they live in the server's `status.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// A key is empty.
