@@ -9,6 +9,7 @@
     reason = "a developer's tool prints, waits and measures time"
 )]
 
+mod certificates;
 mod check_history;
 mod cluster_test;
 mod crash;
@@ -17,6 +18,7 @@ mod etcdctl;
 mod fix;
 mod interruptible;
 mod layers;
+mod members;
 mod outcome;
 mod server_process;
 mod sim;

@@ -3,7 +3,7 @@
 use super::script::Sameness;
 
 /// A word that follows one of these is an id, an address, a time or a size.
-const BEFORE_MASKED: [&str; 18] = [
+const BEFORE_MASKED: [&str; 19] = [
     "127.0.0.1:",
     "\"cluster_id\":",
     "\"member_id\":",
@@ -22,6 +22,7 @@ const BEFORE_MASKED: [&str; 18] = [
     "\"member_id\" : ",
     "\"raft_term\" : ",
     "took: ",
+    "\"Took\" : ",
     // What a defragmentation took, as etcdctl 3.7 tells it.
     "]. took ",
 ];
@@ -34,7 +35,11 @@ pub(super) fn mask(text: &str, sameness: Sameness) -> String {
         lines.push(match sameness {
             Sameness::Exact => mask_ids(line),
             Sameness::Shape => mask_numbers(line),
+            Sameness::Words => sorted_words(&mask_ids(line)),
         });
+    }
+    if sameness == Sameness::Words {
+        lines.sort();
     }
     lines.join("\n")
 }
@@ -52,10 +57,25 @@ fn mask_ids(line: &str) -> String {
         }
         masked.push_str(&rest);
     }
-    let words: Vec<&str> = masked
-        .split(' ')
-        .map(|word| if is_id(word) { "#" } else { word })
+    let words: Vec<String> = masked.split(' ').map(mask_id).collect();
+    // Ids are padded with blanks.
+    words.join(" ").replace("  #", " #")
+}
+
+/// An id may be the end of a key, as of a lock's.
+fn mask_id(word: &str) -> String {
+    match word.rsplit_once('/') {
+        _ if is_id(word) => "#".to_owned(),
+        Some((before, last)) if is_id(last) => format!("{before}/#"),
+        _ => word.to_owned(),
+    }
+}
+
+fn sorted_words(line: &str) -> String {
+    let mut words: Vec<&str> = line
+        .split(|c: char| c.is_whitespace() || "{}[],\"".contains(c))
         .collect();
+    words.sort_unstable();
     words.join(" ")
 }
 
@@ -68,7 +88,9 @@ fn is_id(word: &str) -> bool {
 /// Words with digits become one mark; the widths of columns do not count.
 fn mask_numbers(line: &str) -> String {
     let mut masked = String::new();
-    let separators = [' ', ',', ':', '|', '+', '-', '{', '}', '[', ']', '"', '/'];
+    let separators = [
+        ' ', ',', ':', '|', '+', '-', '─', '{', '}', '[', ']', '"', '/',
+    ];
     for word in line.split_inclusive(separators) {
         let (text, separator) = word
             .char_indices()
@@ -84,7 +106,7 @@ fn mask_numbers(line: &str) -> String {
         } else {
             masked.push_str(text);
         }
-        let blank = separator == " " || separator == "-";
+        let blank = [" ", "-", "─"].contains(&separator);
         if !blank || !masked.ends_with(separator) {
             masked.push_str(separator);
         }
@@ -101,15 +123,30 @@ mod tests {
         let line = r#"{"header":{"cluster_id":14841639068965178418,"revision":2,"raft_term":2}}"#;
         let masked = r##"{"header":{"cluster_id":#,"revision":2,"raft_term":#}}"##;
         assert_eq!(mask(line, Sameness::Exact), masked);
+        let line = "lock/694d72a02758b52d";
+        assert_eq!(mask(line, Sameness::Exact), "lock/#");
+        let line = "Member 8e9e05c52164694d updated in cluster  e9e05c52164694d";
+        let masked = "Member # updated in cluster #";
+        assert_eq!(mask(line, Sameness::Exact), masked);
         let line = "8e9e05c52164694d, started, one, http://127.0.0.1:4001, http://127.0.0.1:1";
         let masked = "# started, one, http://127.0.0.1:#, http://127.0.0.1:#";
         assert_eq!(mask(line, Sameness::Exact), masked);
     }
 
     #[test]
+    fn lists_are_equal_in_any_order() {
+        let one = "{\"ids\":[{\"ID\":1,\"name\":\"m1\"},{\"ID\":2,\"name\":\"m2\"}]}\nb\na";
+        let two = "a\n{\"ids\":[{\"ID\":3,\"name\":\"m2\"},{\"ID\":4,\"name\":\"m1\"}]}\nb";
+        assert_eq!(mask(one, Sameness::Words), mask(two, Sameness::Words));
+        assert_ne!(mask(one, Sameness::Words), mask("a\nb", Sameness::Words));
+    }
+
+    #[test]
     fn a_shape_has_neither_numbers_nor_widths() {
         let short = "| 127.0.0.1:1 | 8e9e05c52164694d | 3.4.23 | 20 kB | true |";
         let long = "| 127.0.0.1:12345 |  8e9e05c52164694d |  3.7.1 | 1.1 MB |  true |";
+        assert_eq!(mask(short, Sameness::Shape), mask(long, Sameness::Shape));
+        let (short, long) = ("┌──┬───┐", "┌───┬──┐");
         assert_eq!(mask(short, Sameness::Shape), mask(long, Sameness::Shape));
         assert_ne!(
             mask(short, Sameness::Shape),

@@ -7,51 +7,68 @@ pub(super) enum Sameness {
     Exact,
     /// Which words and fields there are; numbers may differ.
     Shape,
+    /// The same lines, and words in a line, in any order.
+    Words,
 }
 
 /// One call of `etcdctl`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
-    /// Its arguments, with spaces between them; `SNAPSHOT` is a file of this server's own.
+    /// Its arguments, with spaces between them; words in capitals are of this session:
+    /// see [`Session`](super::session::Session).
     pub(super) line: &'static str,
     pub(super) stdin: &'static str,
     pub(super) sameness: Sameness,
     /// A call that does not end by itself is ended after so many lines.
     pub(super) lines: Option<usize>,
+    /// The first minor release of etcd that is asked.
+    pub(super) since: u32,
 }
 
-const fn exact(line: &'static str) -> Call {
+impl Call {
+    /// Older etcds are not asked: they answer otherwise.
+    pub(super) const fn since(self, since: u32) -> Self {
+        Self { since, ..self }
+    }
+}
+
+pub(super) const fn exact(line: &'static str) -> Call {
     with_stdin(line, "")
 }
 
-const fn with_stdin(line: &'static str, stdin: &'static str) -> Call {
+pub(super) const fn with_stdin(line: &'static str, stdin: &'static str) -> Call {
     Call {
         line,
         stdin,
         sameness: Sameness::Exact,
         lines: None,
+        since: 0,
     }
 }
 
-const fn shape(line: &'static str) -> Call {
+pub(super) const fn shape(line: &'static str) -> Call {
     Call {
-        line,
-        stdin: "",
         sameness: Sameness::Shape,
-        lines: None,
+        ..exact(line)
     }
 }
 
-const fn lines(line: &'static str, lines: usize) -> Call {
+pub(super) const fn words(line: &'static str) -> Call {
     Call {
-        line,
-        stdin: "",
-        sameness: Sameness::Exact,
-        lines: Some(lines),
+        sameness: Sameness::Words,
+        ..exact(line)
     }
 }
 
-pub(super) const SCRIPT: &[Call] = &[
+pub(super) const fn lines(line: &'static str, lines: usize) -> Call {
+    Call {
+        lines: Some(lines),
+        ..exact(line)
+    }
+}
+
+/// Keys, their past, watches and maintenance.
+pub(super) const DATA: &[Call] = &[
     // Put.
     exact("put foo bar"),
     exact("put foo bar2 --prev-kv"),
@@ -138,7 +155,11 @@ pub(super) const SCRIPT: &[Call] = &[
     exact("defrag"),
     exact("snapshot save SNAPSHOT"),
     exact("get foo"),
-    // Lease: after the hashes, which its ids are part of.
+];
+
+/// Leases of one id, and what etcdctl makes of leases and transactions by itself. After the
+/// hashes, which ids of leases are part of.
+pub(super) const LEASES_AND_LOCKS: &[Call] = &[
     exact("lease grant 6000"),
     exact("lease grant 9000000001"),
     shape("lease list"),
@@ -147,20 +168,20 @@ pub(super) const SCRIPT: &[Call] = &[
     exact("lease timetolive 4d2 -w json"),
     exact("lease keep-alive 4d2 --once"),
     exact("lease revoke 4d2"),
-    // Locks and elections, which etcdctl makes of leases and transactions by itself.
     exact("lock name echo locked"),
-    Call {
-        line: "elect name value",
-        stdin: "",
-        sameness: Sameness::Shape,
-        lines: Some(2),
-    },
-    // Members.
+    lines("elect name value", 2),
+];
+
+/// The only member there is.
+pub(super) const MEMBER: &[Call] = &[
     exact("member list"),
     exact("member list -w json"),
     shape("member list -w table"),
     exact("member list -w fields"),
-    // Users and roles.
+];
+
+/// Users and roles, from the first to none again.
+pub(super) const USERS: &[Call] = &[
     exact("user add root:pw"),
     exact("user add root:pw"),
     exact("user add u:u"),
@@ -201,7 +222,7 @@ pub(super) const SCRIPT: &[Call] = &[
     with_stdin("--user root:pw user passwd u --interactive=false", "new\n"),
     exact("--user u:u get foo"),
     exact("--user u:new get foo"),
-    exact("--user u:new member list"),
+    words("--user u:new member list"),
     exact("--user u:new alarm list"),
     exact("--user root:pw role revoke-permission r foo"),
     exact("--user root:pw role revoke-permission r foo"),
