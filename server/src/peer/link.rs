@@ -207,7 +207,8 @@ impl Link {
     fn refused(&self, status: &Status) -> String {
         match Refusal::of(status) {
             Some(Refusal::Removed) => {
-                self.peers.note_removed();
+                // Whoever leads may have removed itself, and the others not know that it is committed.
+                self.peers.note_removed_soon();
                 Refusal::Removed.to_string()
             }
             Some(refusal @ Refusal::Cluster) => {

@@ -112,6 +112,9 @@ impl Peers {
     }
 
     /// Sends messages; those that it returns never left. Never waits.
+    ///
+    /// A message that a lane has taken is not returned, even if its connection breaks: nobody knows
+    /// then whether it has arrived, and a proposal that comes twice would be two.
     pub fn send(&self, messages: Vec<raftpb::Message>) -> Vec<raftpb::Message> {
         let mut lost = Vec::new();
         if messages.is_empty() {
@@ -217,11 +220,6 @@ impl Peers {
         let _ = removed.wait_for(|removed| *removed).await;
     }
 
-    /// Notes that this member was removed from the cluster.
-    pub fn note_removed(&self) {
-        let _ = self.0.removed.send_replace(true);
-    }
-
     /// Notes that this member was removed, once what it has still to say to others has left.
     pub fn note_removed_soon(&self) {
         /// How long that may take; etcd's time.
@@ -230,7 +228,7 @@ impl Peers {
         let peers = self.clone();
         self.0.parts.network.runtime.spawn(async move {
             tokio::time::sleep(LAST_WORDS).await;
-            peers.note_removed();
+            peers.0.removed.send_replace(true);
         });
     }
 
