@@ -16,7 +16,7 @@ use super::lease_keeper::LeaseKeeping;
 use super::progress::Progress;
 use super::reply::{Reply, ReplyDesks};
 use crate::auth::Auth;
-use crate::error::Error;
+use crate::error::{Error, ProposeError};
 use crate::metrics::ApplyMetrics;
 use crate::peer::Peers;
 use crate::watching::WatchHandle;
@@ -45,7 +45,8 @@ pub enum ApplyFailure {
     /// What was installed could not be read.
     #[error("the installed database cannot be read: {0}")]
     Reload(#[from] RestoreError),
-    /// The log begins after a database that cannot be installed.
+    /// The log begins after a database that cannot be installed, and what comes then is not this
+    /// member's history.
     #[error("the database of another member cannot be installed: {0}")]
     Install(#[from] InstallError),
 }
@@ -94,7 +95,7 @@ impl ApplyThread {
         let mut waiting: HashMap<RequestId, Reply> = HashMap::new();
         while let Ok(turn) = self.committed.recv() {
             if let Some(prepared) = turn.install {
-                self.install(*prepared)?;
+                self.install(*prepared, &mut waiting)?;
             }
             for prepared in turn.useless {
                 self.discard(prepared);
@@ -111,9 +112,18 @@ impl ApplyThread {
         Ok(())
     }
 
-    /// Makes this member's data another's.
-    fn install(&mut self, prepared: Prepared) -> Result<(), ApplyFailure> {
+    /// Makes this member's data another's, unless it is as far by itself.
+    fn install(
+        &mut self,
+        prepared: Prepared,
+        waiting: &mut HashMap<RequestId, Reply>,
+    ) -> Result<(), ApplyFailure> {
+        if prepared.applied().index <= self.applier.applied().get() {
+            self.discard(prepared);
+            return Ok(());
+        }
         let begun = Instant::now();
+        self.metrics.installing(true);
         let installed = self.store.install(prepared)?;
         self.applier.reload(installed.leases)?;
         let Place { index, term } = installed.applied;
@@ -122,6 +132,14 @@ impl ApplyThread {
         self.tell_members();
         self.leases.applied();
         self.watches.skip();
+        self.metrics.installing(false);
+        // A compaction that was under way there goes on here.
+        self.housekeeping.compact();
+        // Some of their entries are in what was installed, and what came of them is nowhere.
+        for (_, reply) in waiting.drain() {
+            self.desks.add(reply, Err(ProposeError::Timeout.into()));
+        }
+        self.desks.send();
         let revision = installed.current.to_wire();
         let took = begun.elapsed();
         tracing::info!(index, revision, ?took, "applied snapshot");

@@ -101,6 +101,13 @@ impl ApplyMetrics {
 }
 
 impl ApplyMetrics {
+    /// Notes whether a received database is being installed.
+    pub fn installing(&self, is_under_way: bool) {
+        self.metrics
+            .server_snapshot_apply_in_progress_total
+            .set(is_under_way.into());
+    }
+
     fn count_leases(&self, leases: &LeaseChanges) {
         let metrics = &self.metrics;
         for ttl in &leases.granted {
