@@ -30,7 +30,7 @@ pub use self::apply_metrics::ApplyMetrics;
 pub use self::call::{Call, Counted};
 pub use self::grpc::{GrpcKind, GrpcMethod, GrpcMethodMetrics};
 pub use self::grpc_methods::GRPC_METHODS;
-pub use self::peer_metrics::PeerMetrics;
+pub use self::peer_metrics::{PeerMetrics, Transfer};
 pub use self::timed_disk::TimedDisk;
 pub use prometheus::{Histogram, IntCounter, IntGauge};
 

@@ -1,9 +1,11 @@
 //! What is measured of other members, each under its own label.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_consensus::MemberId;
-use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+};
 
 use super::table::Buckets;
 use super::{counters, gauges, histograms};
@@ -18,7 +20,10 @@ pub struct PeerMetrics {
     sent_bytes: IntCounterVec,
     received_bytes: IntCounterVec,
     send_failures: IntCounterVec,
+    receive_failures: IntCounterVec,
     round_trips: HistogramVec,
+    snapshots_sent: Transfers,
+    snapshots_received: Transfers,
 }
 
 /// 0.1 ms to 3 s.
@@ -26,6 +31,15 @@ const ROUND_TRIP_SECONDS: Buckets = Buckets {
     start: 0.0001,
     count: 16,
 };
+
+/// 0.1 s to 51 s.
+const TRANSFER_SECONDS: Buckets = Buckets {
+    start: 0.1,
+    count: 10,
+};
+
+/// etcd's label for who may not send a database here.
+const STRANGER: &str = "UNKNOWN_SNAPSHOT_SENDER";
 
 impl PeerMetrics {
     pub(super) fn register(registry: &Registry, local: MemberId) -> prometheus::Result<Self> {
@@ -67,6 +81,14 @@ impl PeerMetrics {
                 "Failed tries to reach peers.",
                 &["To"],
             )?,
+            receive_failures: counters(
+                registry,
+                "etcd_network_peer_received_failures_total",
+                "Streams of messages from peers that broke.",
+                &["From"],
+            )?,
+            snapshots_sent: Transfers::register(registry, "send", "To")?,
+            snapshots_received: Transfers::register(registry, "receive", "From")?,
             round_trips: histograms(
                 registry,
                 "etcd_network_peer_round_trip_time_seconds",
@@ -118,10 +140,149 @@ impl PeerMetrics {
             .inc();
     }
 
+    /// Counts a stream of a peer's messages that broke.
+    pub fn receive_failed(&self, from: MemberId) {
+        self.receive_failures
+            .with_label_values(&[&from.to_string()])
+            .inc();
+    }
+
+    /// Begins to count the sending of a database.
+    #[must_use]
+    pub fn sending_snapshot(&self, to: MemberId) -> Transfer {
+        self.snapshots_sent.begin(&to.to_string())
+    }
+
+    /// Begins to count the receiving of a database.
+    #[must_use]
+    pub fn receiving_snapshot(&self, from: MemberId) -> Transfer {
+        self.snapshots_received.begin(&from.to_string())
+    }
+
+    /// Counts a database that was refused because of who sent it.
+    pub fn stranger_sent_snapshot(&self) {
+        self.snapshots_received
+            .failures
+            .with_label_values(&[STRANGER])
+            .inc();
+    }
+
     /// Notes how long the way to a peer and back took.
     pub fn round_trip(&self, to: MemberId, took: Duration) {
         self.round_trips
             .with_label_values(&[&to.to_string()])
             .observe(took.as_secs_f64());
+    }
+}
+
+/// The families of databases on their way in one direction.
+#[derive(Clone)]
+struct Transfers {
+    successes: IntCounterVec,
+    failures: IntCounterVec,
+    in_flight: IntGaugeVec,
+    seconds: HistogramVec,
+}
+
+impl Transfers {
+    fn register(registry: &Registry, direction: &str, label: &str) -> prometheus::Result<Self> {
+        let name = |what| format!("etcd_network_snapshot_{direction}_{what}");
+        Ok(Self {
+            successes: counters(
+                registry,
+                &name("success"),
+                "Databases that arrived.",
+                &[label],
+            )?,
+            failures: counters(
+                registry,
+                &name("failures"),
+                "Databases that did not arrive.",
+                &[label],
+            )?,
+            in_flight: gauges(
+                registry,
+                &name("inflights_total"),
+                "Databases on their way.",
+                &[label],
+            )?,
+            seconds: histograms(
+                registry,
+                &name("total_duration_seconds"),
+                "Time until a database had arrived.",
+                TRANSFER_SECONDS,
+                &[label],
+            )?,
+        })
+    }
+
+    fn begin(&self, remote: &str) -> Transfer {
+        let in_flight = self.in_flight.with_label_values(&[remote]);
+        in_flight.inc();
+        Transfer {
+            begun: Instant::now(),
+            success: self.successes.with_label_values(&[remote]),
+            failure: Some(self.failures.with_label_values(&[remote])),
+            in_flight,
+            seconds: self.seconds.with_label_values(&[remote]),
+        }
+    }
+}
+
+/// One database on its way; dropped before it [has arrived](Self::succeeded), it counts as failed.
+pub struct Transfer {
+    begun: Instant,
+    success: IntCounter,
+    failure: Option<IntCounter>,
+    in_flight: IntGauge,
+    seconds: Histogram,
+}
+
+impl Transfer {
+    /// It has arrived.
+    pub fn succeeded(mut self) {
+        self.failure = None;
+        self.success.inc();
+        self.seconds.observe(self.begun.elapsed().as_secs_f64());
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        self.in_flight.dec();
+        if let Some(failure) = &self.failure {
+            failure.inc();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_on_its_way_is_counted_as_etcd_counts_it() {
+        let registry = Registry::new();
+        let member = |id| MemberId::from_wire(id).unwrap();
+        let metrics = PeerMetrics::register(&registry, member(1)).unwrap();
+        let (to, from) = (member(0xa), member(0xb));
+        metrics.sending_snapshot(to).succeeded();
+        drop(metrics.sending_snapshot(to));
+        let under_way = metrics.receiving_snapshot(from);
+        metrics.stranger_sent_snapshot();
+        let mut text = String::new();
+        let encoder = prometheus::TextEncoder::new();
+        encoder.encode_utf8(&registry.gather(), &mut text).unwrap();
+        for line in [
+            "etcd_network_snapshot_send_success{To=\"a\"} 1",
+            "etcd_network_snapshot_send_failures{To=\"a\"} 1",
+            "etcd_network_snapshot_send_inflights_total{To=\"a\"} 0",
+            "etcd_network_snapshot_send_total_duration_seconds_count{To=\"a\"} 1",
+            "etcd_network_snapshot_receive_inflights_total{From=\"b\"} 1",
+            "etcd_network_snapshot_receive_failures{From=\"UNKNOWN_SNAPSHOT_SENDER\"} 1",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line} in\n{text}");
+        }
+        drop(under_way);
     }
 }

@@ -117,6 +117,11 @@ impl InboxSender {
         self.tell(PeerEvent::Snapshot(Box::new(Arrived { message, prepared })));
     }
 
+    /// Delivers the message of a database that is not needed.
+    pub(super) fn only_message(&self, message: raftpb::Message) {
+        self.tell(PeerEvent::Messages(vec![message]));
+    }
+
     /// News outside of the budget: one a connection or a database, so there are never many.
     fn tell(&self, event: PeerEvent) {
         // A thread that is gone needs no news.

@@ -115,8 +115,9 @@ impl Peer for PeerService {
         let caller = self.admit(&request)?;
         let lane = request.metadata().get(LANE);
         let has_entries = lane.is_some_and(|lane| lane.as_bytes() == b"entries");
-        self.receive(&caller, request.into_inner(), has_entries)
-            .await?;
+        let received = self.receive(&caller, request.into_inner(), has_entries);
+        let received = received.await;
+        received.inspect_err(|_| self.peers.metrics().receive_failed(caller.member))?;
         Ok(Response::new(RaftEnd {}))
     }
 
@@ -124,23 +125,40 @@ impl Peer for PeerService {
         &self,
         request: Request<Streaming<SnapshotChunk>>,
     ) -> Result<Response<SnapshotReceived>, Status> {
-        let caller = self.admit(&request)?;
-        let Ok(_turn) = self.receiving.try_acquire() else {
+        let metrics = self.peers.metrics();
+        let admitted = self.admit(&request);
+        let from = admitted
+            .inspect_err(|_| metrics.stranger_sent_snapshot())?
+            .member;
+        let transfer = metrics.receiving_snapshot(from);
+        let Ok(turn) = Arc::clone(&self.receiving).try_acquire_owned() else {
             return Err(Status::unavailable("a snapshot is being received already"));
         };
-        tracing::info!(from = %caller.member, "receiving database snapshot");
-        let received = SnapshotIn::receive(&self.member.store, request.into_inner()).await;
-        let received = received.inspect_err(|error| {
-            tracing::warn!(from = %caller.member, %error, "failed to receive database snapshot");
-        })?;
-        let bytes = received.bytes;
-        if received.message.from != Some(caller.member.get()) {
-            return Err(Status::invalid_argument("the message is not its sender's"));
-        }
-        tracing::info!(from = %caller.member, bytes, "received database snapshot");
-        self.peers
-            .inbox()
-            .snapshot(received.message, received.prepared);
+        let receiving = SnapshotIn {
+            store: self.member.store.clone(),
+            inbox: self.peers.inbox().clone(),
+            from,
+        };
+        // A task of its own: if the connection breaks, this call is dropped, and what has come must
+        // be cleared away before the next one has its turn.
+        let received = tokio::spawn(async move {
+            tracing::info!(%from, "receiving database snapshot");
+            let received = receiving.receive(request.into_inner()).await;
+            match &received {
+                Ok(bytes) => {
+                    tracing::info!(%from, bytes, "received database snapshot");
+                    transfer.succeeded();
+                }
+                Err(error) => {
+                    tracing::warn!(%from, %error, "failed to receive database snapshot");
+                }
+            }
+            drop(turn);
+            received
+        });
+        let bytes = received
+            .await
+            .map_err(|error| Status::internal(error.to_string()))??;
         Ok(Response::new(SnapshotReceived { bytes }))
     }
 

@@ -1,53 +1,100 @@
 //! Taking in the database of another member, beside this one's.
 //!
 //! When it is here, whole, checked, durable and indexed, the consensus thread gets it together with
-//! raft's message. Whatever happens before leaves this member as it was.
+//! raft's message. Whatever happens before leaves this member as it was, and of the database nothing:
+//! the next one begins anew.
 
 use cairn_backend::Applied;
+use cairn_consensus::MemberId;
 use cairn_mvcc::{Prepared, Store};
 use cairn_proto::cairnpb::SnapshotChunk;
 use cairn_proto::raftpb;
 use tokio::sync::mpsc;
-use tonic::{Status, Streaming};
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::Status;
+
+use super::inbox::InboxSender;
 
 /// Chunks that have come and are not yet written.
 const CHUNKS_WAITING: usize = 4;
 
-/// A database that has come whole.
+/// Where a database goes.
+#[derive(Clone)]
 pub(super) struct SnapshotIn {
-    /// Raft's message, which it belongs to.
-    pub(super) message: raftpb::Message,
-    /// What it is to be installed from.
-    pub(super) prepared: Prepared,
-    /// Bytes of its keys and values.
-    pub(super) bytes: u64,
+    /// The store that it may take the place of.
+    pub(super) store: Store,
+    /// The way to the consensus thread.
+    pub(super) inbox: InboxSender,
+    /// Who sends it.
+    pub(super) from: MemberId,
 }
 
 /// Why it is of no use.
 type ReceiveError = Box<dyn std::error::Error + Send + Sync>;
 
 impl SnapshotIn {
-    /// Takes in what `chunks` brings.
-    pub(super) async fn receive(
-        store: &Store,
-        mut chunks: Streaming<SnapshotChunk>,
-    ) -> Result<Self, Status> {
-        let first = chunks.message().await?;
+    /// Takes in what `chunks` brings and hands it on; the bytes of its keys and values.
+    ///
+    /// A database that is not ahead of this member's has nothing to bring. Raft gets its message all
+    /// the same: so the sender learns how far this member is.
+    ///
+    /// # Errors
+    ///
+    /// What the sender is told; nothing was handed on.
+    pub(super) async fn receive<S>(self, mut chunks: S) -> Result<u64, Status>
+    where
+        S: Stream<Item = Result<SnapshotChunk, Status>> + Unpin,
+    {
+        let first = chunks.next().await.transpose()?;
         let message = first.and_then(|chunk| chunk.message);
         let message = message.ok_or_else(|| Status::invalid_argument("no message of raft's"))?;
+        if message.from != Some(self.from.get()) {
+            return Err(Status::invalid_argument("the message is not its sender's"));
+        }
+        let announced = place(&message);
+        if self.is_as_far_as(announced)? {
+            self.inbox.only_message(message);
+            return Ok(0);
+        }
+        match self.write(announced, chunks).await {
+            Ok((prepared, bytes)) => {
+                self.inbox.snapshot(message, prepared);
+                Ok(bytes)
+            }
+            // Entries have brought this member as far while the database was under way.
+            Err(_) if self.is_as_far_as(announced)? => {
+                self.inbox.only_message(message);
+                Ok(0)
+            }
+            Err(status) => Err(status),
+        }
+    }
+
+    /// Whether the store stands for `announced`, or for more.
+    fn is_as_far_as(&self, announced: Applied) -> Result<bool, Status> {
+        let view = self.store.backend().read();
+        let ours = view.and_then(|view| Applied::read(&view));
+        let ours = ours.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(announced == ours || announced.index < ours.index)
+    }
+
+    /// Writes what comes to the disk, in a thread of its own.
+    async fn write<S>(&self, announced: Applied, mut chunks: S) -> Result<(Prepared, u64), Status>
+    where
+        S: Stream<Item = Result<SnapshotChunk, Status>> + Unpin,
+    {
         let (sender, waiting) = mpsc::channel(CHUNKS_WAITING);
-        let (writers_store, place) = (store.clone(), place(&message));
-        let writing = tokio::task::spawn_blocking(move || write(&writers_store, place, waiting));
+        let store = self.store.clone();
+        let writing = tokio::task::spawn_blocking(move || write(&store, announced, waiting));
         let mut broken = Ok(());
-        loop {
-            match chunks.message().await {
-                Ok(Some(chunk)) => {
+        while let Some(chunk) = chunks.next().await {
+            match chunk {
+                Ok(chunk) => {
                     // A writer that is gone says why below.
                     if sender.send(chunk.data).await.is_err() {
                         break;
                     }
                 }
-                Ok(None) => break,
                 Err(status) => {
                     broken = Err(status);
                     break;
@@ -58,13 +105,12 @@ impl SnapshotIn {
         let written = writing
             .await
             .map_err(|error| Status::internal(error.to_string()))?;
-        broken?;
-        let (prepared, bytes) = written.map_err(|error| Status::data_loss(error.to_string()))?;
-        Ok(Self {
-            message,
-            prepared,
-            bytes,
-        })
+        match (written, broken) {
+            // What has come whole is good, however the sender ended.
+            (Ok(written), _) => Ok(written),
+            (Err(_), Err(status)) => Err(status),
+            (Err(error), Ok(())) => Err(Status::data_loss(error.to_string())),
+        }
     }
 }
 
@@ -79,6 +125,7 @@ fn place(message: &raftpb::Message) -> Applied {
     })
 }
 
+/// Builds the database, and prepares its installation. What fails leaves nothing.
 fn write(
     store: &Store,
     announced: Applied,
@@ -90,9 +137,19 @@ fn write(
     }
     let bytes = receiver.received_bytes();
     let applied = receiver.finish()?;
-    if applied != announced {
-        store.backend().discard_received(applied)?;
-        return Err(format!("the database is of {applied}, the message of {announced}").into());
+    let prepared = if applied == announced {
+        store.prepare_install(applied).map_err(ReceiveError::from)
+    } else {
+        Err(format!("the database is of {applied}, the message of {announced}").into())
+    };
+    match prepared {
+        Ok(prepared) => Ok((prepared, bytes)),
+        Err(error) => {
+            store.backend().discard_received(applied)?;
+            Err(error)
+        }
     }
-    Ok((store.prepare_install(applied)?, bytes))
 }
+
+#[cfg(test)]
+mod tests;

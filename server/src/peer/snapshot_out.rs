@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cairn_backend::{Applied, Backend, SnapshotSender};
+use cairn_backend::{Applied, Backend, ReadError, SnapshotError, SnapshotSender};
 use cairn_consensus::MemberId;
 use cairn_proto::cairnpb::SnapshotChunk;
 use cairn_proto::raftpb;
@@ -16,8 +16,10 @@ use cairn_replica::membership::Membership;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
 
 use super::caller::Caller;
+use super::connection::ConnectionError;
 use super::peers::{PeerClient, PeersParts};
 use crate::settings::Url;
 
@@ -27,7 +29,30 @@ const CHUNKS_AHEAD: usize = 4;
 const CHUNK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a database did not arrive.
-type SendError = Box<dyn std::error::Error + Send + Sync>;
+#[derive(Debug, thiserror::Error)]
+enum SendError {
+    /// Nobody is there.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The receiver says no, or the connection broke.
+    #[error("{}", .0.message())]
+    Refused(#[from] Status),
+    /// The receiver does not go on.
+    #[error("the receiver takes nothing")]
+    Stuck,
+    /// The receiver wants no more; what it says tells why.
+    #[error("the receiver has gone")]
+    Gone,
+    /// There is nothing to send.
+    #[error(transparent)]
+    Begin(#[from] SnapshotError),
+    /// The database cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The reading thread panicked.
+    #[error(transparent)]
+    Panicked(#[from] tokio::task::JoinError),
+}
 
 /// One sending.
 pub(super) struct SnapshotOut {
@@ -43,12 +68,14 @@ impl SnapshotOut {
     pub(super) async fn run(self) {
         let begun = Instant::now();
         let (to, inbox) = (self.to, self.parts.inbox.clone());
+        let transfer = self.parts.metrics.sending_snapshot(to);
         tracing::info!(to = %to, "sending database snapshot");
         let sent = self.send().await;
         match &sent {
             Ok(bytes) => {
                 let took = begun.elapsed();
                 tracing::info!(to = %to, bytes, ?took, "sent database snapshot");
+                transfer.succeeded();
             }
             Err(error) => {
                 tracing::warn!(to = %to, %error, "failed to send database snapshot");
@@ -71,9 +98,13 @@ impl SnapshotOut {
         let sent = PeerClient::new(connection)
             .snapshot(ReceiverStream::new(taken))
             .await;
-        // What went wrong here explains what the other side says.
-        reading.await??;
-        Ok(sent?.into_inner().bytes)
+        match (sent, reading.await?) {
+            // Its word counts: it may have come as far by itself, and want no more.
+            (Ok(answer), _) => Ok(answer.into_inner().bytes),
+            (Err(status), Ok(()) | Err(SendError::Gone)) => Err(status.into()),
+            // What went wrong here explains what the other side says.
+            (Err(_), Err(error)) => Err(error),
+        }
     }
 }
 
@@ -105,9 +136,8 @@ impl Feed {
         let pushed = async {
             let pushed = tokio::time::timeout(CHUNK_PATIENCE, self.chunks.send(chunk)).await;
             pushed
-                .map_err(|_| "the receiver takes nothing")?
-                .map_err(|_| "the receiver has gone")?;
-            Ok(())
+                .map_err(|_| SendError::Stuck)?
+                .map_err(|_| SendError::Gone)
         };
         self.runtime.block_on(pushed)
     }
