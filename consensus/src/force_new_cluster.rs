@@ -1,9 +1,14 @@
 //! A cluster of one made of what is left of a larger one: `--force-new-cluster`.
 //!
-//! It is done to the log of a stopped member, by adding to what is committed: first that this
+//! It is done to the log of a stopped member. All of it is kept and counts as committed: how far the
+//! group had come is known here only as of the last message, so whatever this member holds beyond
+//! that may have been acknowledged to somebody. After it comes, as new entries, first that this
 //! member votes, if it did not (a learner may be all that is left), then that all others are gone.
-//! The application is handed these changes as any others. What was not committed is dropped, as
-//! etcd does: nobody is left who could say what became of it.
+//! The application is handed these changes as any others.
+//!
+//! One thing cannot be kept: that this very member was to be removed, where that is not known to be
+//! committed. It would leave nobody. That entry and those after it are written anew, with nothing in
+//! its place.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raft::eraftpb;
 
-use crate::conf_change::{ConfChange, ConfChangeKind};
+use crate::conf_change::{ConfChange, ConfChangeKind, ConfState};
 use crate::disk::Disk;
 use crate::driver::DriverError;
 use crate::entry::{Entry, EntryKind};
@@ -29,7 +34,7 @@ impl Node {
     /// Makes the member whose log is on `disk` the only one of its cluster; then open it as ever.
     /// `options` say what the application has applied; `context` is its description of this
     /// member, for the case that it must be made a voter. Nothing is changed if it is alone
-    /// already and everything is committed; to do it again does no harm.
+    /// already; to do it again does no harm.
     ///
     /// The others must never run again.
     ///
@@ -43,19 +48,15 @@ impl Node {
     ) -> Result<(), NodeError> {
         let (mut wal, log) = recover(disk, options)?;
         let me = wal.identity().member;
-        let group = Group::at_commit(&wal, &log, options)?;
-        let mut entries = group.changes_to_alone(me, context);
-        let state = log.hard_state();
-        if entries.is_empty() && log.last() > state.commit {
-            // Something must take the place of what is dropped.
-            entries.push(eraftpb::Entry::default());
-        }
+        let Tail { group, rewritten } = Tail::read(&wal, &log, options)?;
+        let mut entries = rewritten;
+        let mut commit = log.last() - entries.len() as u64;
+        entries.extend(group.changes_to_alone(me, context));
         if entries.is_empty() {
             return Ok(());
         }
         // A term of its own: what others may have in these places is never taken for the same.
-        let term = state.term + 1;
-        let mut commit = state.commit;
+        let term = log.hard_state().term + 1;
         for entry in &mut entries {
             commit += 1;
             entry.index = commit;
@@ -75,6 +76,43 @@ impl Node {
     }
 }
 
+/// What the log says beyond what was applied.
+struct Tail {
+    /// Who takes part after all of it.
+    group: Group,
+    /// The last entries, to be written anew; none but for the removal of this member.
+    rewritten: Vec<eraftpb::Entry>,
+}
+
+impl Tail {
+    fn read(wal: &Wal, log: &LogStore, options: &NodeOptions) -> Result<Self, NodeError> {
+        let me = wal.identity().member;
+        let mut group = Group::of(&options.conf_state);
+        let mut rewritten = Vec::new();
+        let end = LogIndex::new(log.last()).next();
+        let mut next = options.applied.next();
+        while next < end {
+            for entry in wal.read(next, end, READ_BYTES)? {
+                next = LogIndex::new(entry.index).next();
+                let is_committed = entry.index <= log.hard_state().commit;
+                let parsed = Entry::from_raft(entry.clone()).map_err(DriverError::from)?;
+                if let EntryKind::ConfChange(change) = parsed.kind {
+                    let leaves = change.kind == ConfChangeKind::Remove && change.member == me;
+                    if leaves && !is_committed {
+                        rewritten.push(eraftpb::Entry::default());
+                        continue;
+                    }
+                    group.apply(&change);
+                }
+                if !rewritten.is_empty() {
+                    rewritten.push(entry);
+                }
+            }
+        }
+        Ok(Self { group, rewritten })
+    }
+}
+
 /// Who takes part, as far as the log tells: a change that the application will refuse counts too,
 /// since removing somebody who is not there does no harm.
 struct Group {
@@ -83,26 +121,12 @@ struct Group {
 }
 
 impl Group {
-    /// The group after all that is committed.
-    fn at_commit(wal: &Wal, log: &LogStore, options: &NodeOptions) -> Result<Self, NodeError> {
-        let state = &options.conf_state;
+    fn of(state: &ConfState) -> Self {
         let voters = state.voters.iter().chain(&state.voters_outgoing);
-        let mut group = Self {
+        Self {
             voters: voters.copied().collect(),
             learners: state.learners.iter().copied().collect(),
-        };
-        let end = LogIndex::new(log.hard_state().commit).next();
-        let mut next = options.applied.next();
-        while next < end {
-            for entry in wal.read(next, end, READ_BYTES)? {
-                next = LogIndex::new(entry.index).next();
-                let entry = Entry::from_raft(entry).map_err(DriverError::from)?;
-                if let EntryKind::ConfChange(change) = entry.kind {
-                    group.apply(&change);
-                }
-            }
         }
-        Ok(group)
     }
 
     fn apply(&mut self, change: &ConfChange) {

@@ -566,12 +566,6 @@ impl Cluster {
         self.machines[&id].files.len()
     }
 
-    /// The cluster is lost but for one: what others were handed alone never happened.
-    pub(crate) fn forget_later_than_committed(&mut self, id: u64) {
-        let applied = self.machines[&id].durable.applied;
-        self.handed_out.retain(|index, _| *index <= applied);
-    }
-
     /// The application makes durable what it has, and the log is cut.
     pub(crate) fn keep(&mut self, id: u64) {
         let policy = self.policy;

@@ -25,7 +25,6 @@ fn force(cluster: &Cluster, id: u64) -> Result<(), cairn_consensus::NodeError> {
 fn alone(cluster: &mut Cluster, id: u64) {
     cluster.crash(id);
     cluster.machines.retain(|other, _| *other == id);
-    cluster.forget_later_than_committed(id);
     force(cluster, id).unwrap();
     force(cluster, id).unwrap();
     cluster.start(id);
@@ -36,25 +35,26 @@ fn alone(cluster: &mut Cluster, id: u64) {
 }
 
 #[test]
-fn one_voter_of_three_goes_on_with_what_was_committed() {
+fn one_voter_of_three_goes_on_with_all_that_it_holds() {
     let mut cluster = Cluster::new(1, &[1, 2, 3]);
     let leader = cluster.elect();
     for number in 0..9 {
         cluster.propose(leader, &number.to_string());
     }
     cluster.ticks(3);
-    let committed = cluster.data(leader).entries.clone();
+    let mut held = cluster.data(leader).entries.clone();
     cluster.keep(leader);
     for other in (1..=3).filter(|id| *id != leader) {
         cluster.crash(other);
     }
-    cluster.propose(leader, "never committed");
+    cluster.propose(leader, "for all it knows committed");
     cluster.ticks(1);
     alone(&mut cluster, leader);
-    assert_eq!(cluster.data(leader).entries, committed);
+    held.push("for all it knows committed".into());
+    assert_eq!(cluster.data(leader).entries, held);
     cluster.propose(leader, "and on");
     cluster.ticks(1);
-    assert_eq!(cluster.data(leader).entries.len(), 10);
+    assert_eq!(cluster.data(leader).entries.len(), 11);
 
     // It grows again.
     cluster.change(leader, ConfChangeKind::AddLearner, 7);
@@ -62,6 +62,56 @@ fn one_voter_of_three_goes_on_with_what_was_committed() {
     cluster.change(leader, ConfChangeKind::AddVoter, 7);
     cluster.ticks(5);
     cluster.converge();
+}
+
+#[test]
+fn what_was_acknowledged_just_before_all_were_killed_is_kept() {
+    for seed in 10..30 {
+        let mut cluster = Cluster::new(seed, &[1, 2, 3]);
+        let leader = cluster.elect();
+        cluster.propose(leader, "acknowledged");
+        // At the leader it is known to be committed, which nobody has written down.
+        while cluster.data(leader).entries.is_empty() {
+            cluster.step();
+        }
+        (1..=3).for_each(|id| cluster.crash(id));
+        alone(&mut cluster, leader);
+        assert_eq!(cluster.data(leader).entries, ["acknowledged"]);
+    }
+}
+
+#[test]
+fn changes_of_the_group_at_the_end_of_the_log_come_first() {
+    for kind in [ConfChangeKind::AddLearner, ConfChangeKind::AddVoter] {
+        let mut cluster = Cluster::new(6, &[1, 2, 3]);
+        let leader = cluster.elect();
+        cluster.ticks(3);
+        cluster.keep(leader);
+        for other in (1..=3).filter(|id| *id != leader) {
+            cluster.crash(other);
+        }
+        cluster.change(leader, kind, 4);
+        cluster.propose(leader, "with four");
+        cluster.ticks(1);
+        alone(&mut cluster, leader);
+        assert_eq!(cluster.data(leader).entries, ["with four"]);
+    }
+}
+
+#[test]
+fn whoever_is_left_stays_although_others_may_have_removed_it() {
+    let mut cluster = Cluster::new(7, &[1, 2, 3]);
+    let leader = cluster.elect();
+    cluster.ticks(3);
+    for other in (1..=3).filter(|id| *id != leader) {
+        cluster.crash(other);
+    }
+    cluster.propose(leader, "before");
+    cluster.change(leader, ConfChangeKind::Remove, leader);
+    cluster.propose(leader, "after");
+    cluster.ticks(1);
+    alone(&mut cluster, leader);
+    assert_eq!(cluster.data(leader).entries, ["before", "after"]);
 }
 
 #[test]
