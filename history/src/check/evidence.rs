@@ -1,7 +1,9 @@
-//! What is known of a revision that nobody was acknowledged for: what watchers heard of it, and
-//! versions of keys that were read and say that it wrote them.
+//! What is known of a revision that nobody was acknowledged for: what watchers heard of it, versions
+//! of keys that were read and say that it wrote them, and keys that it cannot have touched, since a
+//! later event tells of an earlier version as the one before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use crate::{
     Data, Event, EventKind, History, KeyRange, KeyValue, Outcome, Response, Revision,
@@ -18,6 +20,8 @@ pub(crate) struct Evidence<'a> {
 struct Known<'a> {
     /// Versions that the revision wrote.
     written: BTreeMap<&'a Data, &'a KeyValue>,
+    /// Keys that the revision left as they were.
+    untouched: BTreeSet<&'a Data>,
     /// What a watcher heard of the revision, all of it and perhaps nothing.
     heard: Vec<(&'a Watch, Vec<&'a Event>)>,
 }
@@ -34,7 +38,10 @@ impl<'a> Evidence<'a> {
         }
         for watch in &history.watches {
             for (_, event) in watch.events() {
-                event.prev_kv.iter().for_each(|kv| evidence.read(kv));
+                if let Some(before) = &event.prev_kv {
+                    evidence.read(before);
+                    evidence.skip(before, event.kv.mod_revision);
+                }
                 if event.kind == EventKind::Put {
                     evidence.read(&event.kv);
                 }
@@ -51,6 +58,20 @@ impl<'a> Evidence<'a> {
             if place.value.is_empty() {
                 *place = kv;
             }
+        }
+    }
+
+    /// Between a version of a key and the revision that found it nobody wrote the key.
+    fn skip(&mut self, before: &'a KeyValue, found_by: Revision) {
+        if before.mod_revision >= found_by {
+            return;
+        }
+        let between = (
+            Bound::Excluded(before.mod_revision),
+            Bound::Excluded(found_by),
+        );
+        for (_, known) in self.of.range_mut(between) {
+            known.untouched.insert(&before.key);
         }
     }
 
@@ -110,7 +131,9 @@ impl<'a> Evidence<'a> {
             let mut puts = changes.iter().filter(|it| it.kind == EventKind::Put);
             puts.any(|it| it.kv.key == kv.key && says_no_other(&it.kv, kv))
         });
+        let mut touched = changes.iter().map(|it| &it.kv.key);
         written
+            && !touched.any(|key| known.untouched.contains(key))
             && known.heard.iter().all(|(watch, events)| {
                 let due = changes.iter().filter(|it| is_due(watch, it));
                 due.map(identity).eq(events.iter().map(|it| identity(it)))

@@ -1,7 +1,8 @@
 //! Promises to watchers, each broken once.
 
 use cairn_history::{
-    Event, KeyRange, Request, Response, Revision, Rule, WatchId, WatchRequest, WatchSays,
+    DeleteResponse, Event, KeyRange, Request, Response, Revision, Rule, WatchId, WatchRequest,
+    WatchSays,
 };
 
 use crate::story::{Story, delete_event, found, kv, put_event, time};
@@ -338,4 +339,27 @@ fn watchers_may_not_hear_of_what_never_was() {
     let text = verdict.to_string();
     assert!(text.contains("nobody can have made revision 5"), "{text}");
     assert_eq!(found(vec![]).to_string(), "nothing of 0");
+}
+
+#[test]
+fn who_wrote_between_must_have_left_the_version_that_an_event_found() {
+    let mut story = Story::default();
+    story.put((1, 2), "a", "1", 2);
+    // One of these made revision 3, and nobody was told which.
+    story.call(1, 3, Request::put("a", "lost"));
+    story.call(2, 3, Request::put("b", "lost"));
+    let deleted = Response::DeleteRange(DeleteResponse {
+        deleted: 1,
+        prev_kvs: Vec::new(),
+    });
+    story.done(0, (4, 5), Request::delete("a"), (4, deleted));
+    let watch = story.watch(WatchRequest {
+        start: Some(Revision(4)),
+        prev_kv: true,
+        ..WatchRequest::new(KeyRange::all())
+    });
+    let mut event = delete_event("a", 4);
+    event.prev_kv = Some(kv("a", "1", (2, 2, 1)));
+    story.events(watch, 6, vec![event]);
+    story.passes();
 }
