@@ -166,7 +166,7 @@ fn join_writes(first: &mut LogWrite, later: LogWrite) {
     }
     if let Some(replaced_from) = later.entries.first() {
         let from = replaced_from.index;
-        first.entries.retain(|entry| entry.index < from);
+        while first.entries.pop_if(|entry| entry.index >= from).is_some() {}
     }
     first.entries.extend(later.entries);
 }

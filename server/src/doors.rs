@@ -53,15 +53,10 @@ pub struct DoorParts {
 
 impl DoorParts {
     /// The doors of `member`.
-    pub fn new(
-        member: &Arc<Member>,
-        metrics: Arc<Metrics>,
-        settings: &Settings,
-        leader_loss: LeaderLoss,
-    ) -> Self {
+    pub fn new(member: &Arc<Member>, settings: &Settings, leader_loss: LeaderLoss) -> Self {
         let http = HttpParts {
             probe: Arc::new(MemberProbe::new(Arc::clone(member))),
-            metrics,
+            metrics: Arc::clone(&member.metrics),
             request_timeout: member.limits().request_timeout,
         };
         Self {

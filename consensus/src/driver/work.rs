@@ -122,6 +122,14 @@ impl Driver {
         !self.under_way.is_written() || !self.under_way.reads.is_empty()
     }
 
+    /// Whether the snapshot at `index` is accepted and not yet durable: [`Driver::done`] will hand it
+    /// out.
+    #[must_use]
+    pub fn is_accepting(&self, index: LogIndex) -> bool {
+        let mut snapshots = self.under_way.snapshots.iter();
+        snapshots.any(|(_, point)| point.index == index)
+    }
+
     /// Whether the next [`Driver::begin`] gives effects without anything that must be durable
     /// first.
     pub(crate) fn has_free_work(&self) -> bool {

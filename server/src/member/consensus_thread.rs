@@ -1,6 +1,7 @@
 //! The consensus thread: takes all that waits, makes one log write of it, hands on what is committed.
 //!
-//! It waits for nobody but the disk. When applying falls behind, what is committed waits here, and
+//! It waits for nobody: its log has a thread of its own, but for a sole voter, whom nobody needs
+//! while it writes. When applying or the disk falls behind, what is committed waits here, and
 //! entries of a leader wait in the inbox; ticks, heartbeats and acknowledgements go on.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 use super::Reply;
 use super::apply_thread::Committed;
 use super::housekeeping::Housekeeping;
+use super::log_thread::LogDesk;
 use super::progress::{Progress, Role};
 use crate::error::{Error, ProposeError};
 use crate::fatal;
@@ -70,6 +72,8 @@ pub struct Matched {
 pub struct ConsensusThread {
     /// Raft, its log, and who waits for it.
     pub consensus: Consensus<Reply, WaitingRead>,
+    /// The way to the log's thread.
+    pub log: LogDesk,
     /// This member.
     pub member: MemberId,
     /// What others ask.
@@ -135,6 +139,7 @@ impl ConsensusThread {
                 return Ok(());
             }
             self.wait(next_tick);
+            self.take_done();
             self.take_deliveries();
             if let Err(Ending) = self.take_inputs() {
                 return Ok(());
@@ -156,18 +161,28 @@ impl ConsensusThread {
             let mut select = Select::new();
             select.recv(&self.inputs);
             select.recv(&self.inbox.quick);
-            if self.is_behind() {
+            select.recv(self.log.done());
+            if !self.backlog.is_empty() {
                 select.send(&self.committed);
-            } else {
+            }
+            if !self.is_behind() {
                 select.recv(&self.inbox.entries);
             }
             let _ = select.ready_deadline(next_tick);
         }
     }
 
-    /// Whether applying has fallen behind.
+    /// Whether applying or the disk has fallen behind.
     fn is_behind(&self) -> bool {
-        !self.backlog.is_empty()
+        !self.backlog.is_empty() || self.log.is_behind()
+    }
+
+    /// Takes what the log's thread has done.
+    fn take_done(&mut self) {
+        while let Some(done) = self.log.take_done() {
+            let effects = self.consensus.done(done);
+            self.carry_out(effects);
+        }
     }
 
     /// Takes what other members have sent.
@@ -245,10 +260,17 @@ impl ConsensusThread {
         Ok(())
     }
 
-    /// Turns raft until there is nothing to do: one write and one sync for all of the batch.
+    /// Turns raft until there is nothing to do: one write and one sync for all of the batch, here or
+    /// in the log's thread.
     fn turn(&mut self) -> Result<Result<(), Ending>, NodeError> {
         loop {
-            let effects = self.consensus.turn()?;
+            let effects = if self.is_sole_voter() && !self.consensus.has_work_under_way() {
+                self.consensus.turn()?
+            } else {
+                let (effects, work) = self.consensus.begin()?;
+                self.log.give(work);
+                effects
+            };
             self.note_progress();
             self.carry_out(effects);
             if let Err(Ending) = self.hand_on() {
@@ -340,8 +362,11 @@ impl ConsensusThread {
         if self.arrived.is_empty() {
             return Vec::new();
         }
-        let handed_out = self.consensus.status().handed_out;
-        let useless = self.arrived.extract_if(..=handed_out, |_, _| true);
+        let driver = self.consensus.node().driver();
+        let handed_out = driver.status().handed_out;
+        let useless = self
+            .arrived
+            .extract_if(..=handed_out, |index, _| !driver.is_accepting(*index));
         useless.map(|(_, prepared)| prepared).collect()
     }
 
@@ -360,10 +385,14 @@ impl ConsensusThread {
         Ok(())
     }
 
-    fn note_progress(&mut self) {
+    fn is_sole_voter(&mut self) -> bool {
         let driver = self.consensus.node().driver();
-        let is_sole_voter = driver.conf_state().is_sole_voter(self.member);
-        let status = driver.status();
+        driver.conf_state().is_sole_voter(self.member)
+    }
+
+    fn note_progress(&mut self) {
+        let is_sole_voter = self.is_sole_voter();
+        let status = self.consensus.status();
         let term = status.leadership.term;
         let role = match status.leadership.role {
             // Until an entry of its own term is applied, a new leader's store may lack what an

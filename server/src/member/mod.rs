@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! doors ── proposals ──► consensus thread ── committed entries ──► apply thread ──► replies
-//!   │                     (raft, log, sync)                        (store's write side)
+//!   │                     (raft; a thread writes its log)          (store's write side)
 //!   └── reads ──► the store's snapshots                                  │ changes
 //!                                                                   watch dispatcher
 //! ```
@@ -16,6 +16,7 @@ mod housekeeping;
 mod leadership;
 mod lease_keeper;
 mod leases;
+mod log_thread;
 mod peer_activity;
 mod progress;
 mod reconfiguration;
@@ -42,6 +43,7 @@ pub use downgrade::MinorVersion;
 pub use housekeeping::{Gone, Housekeeper, Housekeeping, Tasks};
 pub use lease_keeper::{LeaseKeeper, LeaseKeeping, LeaseTasks};
 pub use leases::{LeaderAnswer, LeaderQuestion};
+pub use log_thread::{LogDesk, LogThread};
 pub use peer_activity::PeerActivity;
 pub use progress::{Progress, Role};
 pub use reconfiguration::Reconfiguration;

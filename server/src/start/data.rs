@@ -1,0 +1,81 @@
+//! What a member holds, opened: its database, its log, and what both say.
+
+use std::sync::Arc;
+
+use cairn_backend::{Backend, BackendOptions, CommitHook, Committer, LmdbEngine, LmdbOptions};
+use cairn_consensus::disk::RealDisk;
+use cairn_consensus::{Identity, MemberId, Node};
+use cairn_mvcc::{Restored, Store};
+use cairn_replica::apply::Applier;
+
+use super::StartError;
+use super::bootstrap::{Opened, open_node};
+use super::places::Places;
+use crate::metrics::{Metrics, TimedDisk};
+use crate::peer::Network;
+use crate::settings::{Settings, Url};
+
+/// What a member holds.
+pub(super) struct Data {
+    pub(super) store: Store,
+    pub(super) applier: Applier,
+    pub(super) node: Node,
+    /// Members of the cluster that it is about to join.
+    pub(super) remotes: Vec<(MemberId, Vec<Url>)>,
+}
+
+impl Data {
+    /// Opens what is there, or begins it; the committer writes the database as long as it lives.
+    pub(super) fn open(
+        settings: &Settings,
+        places: &Places,
+        metrics: &Arc<Metrics>,
+        network: &Network,
+    ) -> Result<(Self, Committer), StartError> {
+        let engine = LmdbEngine::open(&places.database, LmdbOptions::default())?;
+        let options = BackendOptions {
+            batch_ops_max: settings.backend.batch_ops_max,
+            on_commit: Some(time_commits(metrics)),
+            ..BackendOptions::default()
+        };
+        let backend = Backend::open(engine, options)?;
+        let committer = backend.spawn_committer(settings.backend.batch_interval)?;
+        let restored = Restored::read(backend)?;
+        let store = restored.store.clone();
+        let mut applier = Applier::restore(restored)?;
+        let disk = TimedDisk::new(RealDisk::open(&places.log)?, Arc::clone(metrics));
+        let Opened { node, remotes } =
+            open_node(settings, Arc::new(disk), &store, &mut applier, network)?;
+        let data = Self {
+            store,
+            applier,
+            node,
+            remotes,
+        };
+        let identity = data.identity();
+        metrics.name_member(identity.member)?;
+        tracing::info!(
+            member = %identity.member,
+            cluster = %identity.cluster,
+            applied = data.applier.applied().get(),
+            revision = data.store.current().to_wire(),
+            "opened the member's data"
+        );
+        Ok((data, committer))
+    }
+
+    /// Whose data it is.
+    pub(super) fn identity(&self) -> Identity {
+        self.node.wal().identity()
+    }
+}
+
+/// What the database's commits take.
+fn time_commits(metrics: &Arc<Metrics>) -> CommitHook {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |took| {
+        metrics
+            .disk_backend_commit_duration_seconds
+            .observe(took.as_secs_f64());
+    })
+}

@@ -1,0 +1,278 @@
+//! A member and its threads, and the channels between them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread::{self, JoinHandle};
+
+use cairn_consensus::{CompactionPolicy, MemberId};
+use cairn_replica::apply::Applier;
+use cairn_replica::consensus::Consensus;
+use cairn_replica::request_ids::RequestIds;
+use crossbeam_channel::{Receiver, bounded};
+
+use super::data::Data;
+use super::{StartError, millis_now, worker_count};
+use crate::auth::{Auth, Passwords, Tokens};
+use crate::fatal;
+use crate::member::{
+    ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, LeaseKeeper, LeaseTasks, Limits,
+    LogDesk, LogThread, Member, PeerActivity, Progress, Reconfiguration, ReplyDesks, Tasks,
+};
+use crate::metrics::{ApplyMetrics, Metrics, PeerMetrics};
+use crate::peer::{Inbox, InboxSender, Network, Peers, PeersParts, inbox};
+use crate::settings::Settings;
+use crate::watching::Dispatcher;
+
+/// Inputs that may wait for the consensus thread.
+const CONSENSUS_INPUTS_MAX: usize = 16 * 1024;
+/// Turns of consensus that may wait to be applied.
+const COMMITTED_TURNS_MAX: usize = 16;
+
+/// A member whose threads are ready to start.
+pub(super) struct Wired {
+    pub(super) member: Arc<Member>,
+    pub(super) threads: Threads,
+}
+
+/// The threads of a member.
+pub(super) struct Threads {
+    /// It has nothing to do before the others start.
+    watch: JoinHandle<()>,
+    apply: ApplyThread,
+    log: LogThread,
+    consensus: ConsensusThread,
+    leases: LeaseKeeper,
+    housekeeper: Housekeeper,
+}
+
+impl Threads {
+    /// Starts them.
+    pub(super) fn start(self) -> io::Result<Vec<JoinHandle<()>>> {
+        let Self {
+            watch,
+            apply,
+            log,
+            consensus,
+            leases,
+            housekeeper,
+        } = self;
+        Ok(vec![
+            watch,
+            spawn("apply", move || apply.run())?,
+            spawn("log", move || log.run())?,
+            spawn("consensus", move || consensus.run())?,
+            spawn("leases", move || leases.run())?,
+            spawn("housekeeper", move || housekeeper.run())?,
+        ])
+    }
+}
+
+/// What the consensus thread and those behind the requests hold of a member.
+struct Ends {
+    watch: JoinHandle<()>,
+    inputs: Receiver<ConsensusInput>,
+    inbox: Inbox,
+    lease_keeper: LeaseKeeper,
+    housekeeper: Housekeeper,
+}
+
+/// Makes a member of what it holds; its answers leave by `desks`.
+pub(super) fn wire(
+    settings: &Settings,
+    data: Data,
+    network: Network,
+    desks: ReplyDesks,
+    metrics: Arc<Metrics>,
+) -> Result<Wired, StartError> {
+    let (member, ends) = connect(settings, &data, network, metrics)?;
+    let Data { applier, node, .. } = data;
+    let (committed_sender, committed) = bounded(COMMITTED_TURNS_MAX);
+    let (log_desk, log) = LogDesk::new(node.log());
+    let consensus = ConsensusThread {
+        consensus: Consensus::new(node, Arc::clone(&member.request_ids)),
+        log: log_desk,
+        member: member.identity.member,
+        inputs: ends.inputs,
+        inbox: ends.inbox,
+        peers: member.peers.clone(),
+        committed: committed_sender,
+        backlog: VecDeque::new(),
+        store: member.store.clone(),
+        arrived: BTreeMap::new(),
+        progress: Arc::clone(&member.progress),
+        housekeeping: member.housekeeping.clone(),
+        policy: compaction_policy(settings),
+        shortening: false,
+        heartbeat: settings.raft.heartbeat,
+    };
+    let apply = ApplyThread {
+        store: member.store.clone(),
+        auth: Arc::clone(&member.auth),
+        applier,
+        desks,
+        committed,
+        consensus: member.consensus.clone(),
+        peers: member.peers.clone(),
+        progress: Arc::clone(&member.progress),
+        watches: member.watches.clone(),
+        metrics: ApplyMetrics::new(Arc::clone(&member.metrics), settings.slow.apply)?,
+        leases: member.leases.clone(),
+        housekeeping: member.housekeeping.clone(),
+    };
+    let threads = Threads {
+        watch: ends.watch,
+        apply,
+        log,
+        consensus,
+        leases: ends.lease_keeper,
+        housekeeper: ends.housekeeper,
+    };
+    Ok(Wired { member, threads })
+}
+
+/// The member, as its doors see it, and the other ends of what it holds.
+fn connect(
+    settings: &Settings,
+    data: &Data,
+    network: Network,
+    metrics: Arc<Metrics>,
+) -> Result<(Arc<Member>, Ends), StartError> {
+    let Data { store, applier, .. } = data;
+    let identity = data.identity();
+    let activity = Arc::new(PeerActivity::default());
+    let (news, inbox) = inbox();
+    let metered = metrics.peers(identity.member)?;
+    let peers = link_up(settings, data, network, news, &activity, metered);
+    let (watches, watch) = Dispatcher::start(store.clone())?;
+    let (consensus, inputs) = bounded(CONSENSUS_INPUTS_MAX);
+    let progress = Arc::new(Progress::default());
+    let request_ids = Arc::new(RequestIds::new(identity.member, millis_now()));
+    let (housekeeping, housekeeper) = Housekeeper::new(Tasks {
+        store: store.clone(),
+        consensus: consensus.clone(),
+        progress: Arc::clone(&progress),
+        request_ids: Arc::clone(&request_ids),
+        alarms: applier.alarms(),
+        member: identity.member,
+        quota: settings.backend.quota,
+        metrics: Arc::clone(&metrics),
+        compaction: settings.compaction.clone(),
+    });
+    let (leases, lease_keeper) = LeaseKeeper::new(LeaseTasks {
+        leases: applier.leases(),
+        consensus: consensus.clone(),
+        progress: Arc::clone(&progress),
+        request_ids: Arc::clone(&request_ids),
+        election_timeout: settings.raft.election_timeout,
+    });
+    let member = Arc::new(Member {
+        identity,
+        store: store.clone(),
+        consensus,
+        progress,
+        request_ids,
+        alarms: applier.alarms(),
+        auth: authentication(settings, applier)?,
+        membership: applier.membership(),
+        activity,
+        watches,
+        housekeeping,
+        leases,
+        limits: limits(settings),
+        in_flight: Arc::new(AtomicUsize::new(0)),
+        peers,
+        metrics,
+    });
+    Ok((
+        member,
+        Ends {
+            watch,
+            inputs,
+            inbox,
+            lease_keeper,
+            housekeeper,
+        },
+    ))
+}
+
+/// Links up with the members that the data knows, and with those that only the cluster to join does.
+fn link_up(
+    settings: &Settings,
+    data: &Data,
+    network: Network,
+    inbox: InboxSender,
+    activity: &Arc<PeerActivity>,
+    metrics: PeerMetrics,
+) -> Peers {
+    let identity = data.identity();
+    let peers = Peers::new(PeersParts {
+        identity,
+        peer_urls: peer_urls(settings, &data.applier, identity.member),
+        network,
+        inbox,
+        backend: data.store.backend().clone(),
+        activity: Arc::clone(activity),
+        metrics,
+    });
+    peers.add_remotes(data.remotes.iter().cloned());
+    peers.set_members(&data.applier.membership().load());
+    peers
+}
+
+fn authentication(settings: &Settings, applier: &Applier) -> Result<Arc<Auth>, StartError> {
+    Ok(Arc::new(Auth {
+        rules: applier.rules(),
+        tokens: Tokens::new(&settings.auth.token)?,
+        passwords: Passwords::start(worker_count(), settings.auth.bcrypt_cost)?,
+    }))
+}
+
+/// Where others reach this member: what the cluster knows, or at first what the flags say.
+fn peer_urls(settings: &Settings, applier: &Applier, me: MemberId) -> Vec<String> {
+    let members = applier.membership().load_full();
+    let known = members.iter().find(|member| member.id == me.get());
+    known.map_or_else(
+        || {
+            let advertised = settings.advertise.peers.iter();
+            advertised.map(|url| url.as_str().to_owned()).collect()
+        },
+        |member| member.peer_urls.clone(),
+    )
+}
+
+fn compaction_policy(settings: &Settings) -> CompactionPolicy {
+    CompactionPolicy {
+        snapshot_count: settings.raft.snapshot_entries,
+        catchup_entries: settings.raft.catchup_entries,
+        ..CompactionPolicy::default()
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        request_bytes_max: settings.limits.request_bytes_max,
+        txn_operations_max: settings.limits.txn_ops_max,
+        quota: settings.backend.quota,
+        election_timeout: settings.raft.election_timeout,
+        request_timeout: settings.request_timeout(),
+        watch_progress_interval: settings.watch_progress_interval,
+        reconfiguration: Reconfiguration {
+            is_strict: settings.raft.strict_reconfig_check,
+            learners_max: settings.raft.learners_max,
+        },
+    }
+}
+
+/// Starts a thread whose failure ends the process.
+fn spawn<E: std::fmt::Display>(
+    name: &'static str,
+    work: impl FnOnce() -> Result<(), E> + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        if let Err(error) = work() {
+            fatal::stop(name, error);
+        }
+    })
+}
