@@ -4,13 +4,15 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use cairn_bench::compare::CompareArgs;
 use cairn_bench::endpoint::Endpoint;
 use cairn_bench::key_space::{KeySpace, Order};
 use cairn_bench::load::{Limit, LoadPlan};
+use cairn_bench::running_server::Ending;
 use cairn_bench::scenario::{Consistency, Transfer};
-use cairn_bench::server_command::Ending;
 use cairn_bench::server_process::ServerProcess;
+use cairn_bench::target::Target;
 use cairn_bench::tls::TlsArgs;
 use cairn_bench::user::UserArgs;
 use clap::{Args, Parser, Subcommand};
@@ -127,7 +129,7 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 1)]
         watchers: usize,
     },
-    /// Renewals of leases; the leases are granted first.
+    /// Renewals of leases, each client on a stream that it holds open; the leases are granted first.
     ///
     /// The server's memory is that with the leases: `bench lease-keepalive --leases 100000`.
     LeaseKeepalive {
@@ -136,9 +138,6 @@ pub(crate) enum Command {
         /// Leases that are granted and kept alive.
         #[arg(long, default_value_t = 1000)]
         leases: u64,
-        /// Renewals in one stream, which is one request here.
-        #[arg(long, default_value = "1", value_name = "RENEWALS")]
-        batch: NonZeroU16,
     },
     /// Fills the key space once, as fast as the server takes it.
     Load {
@@ -184,12 +183,14 @@ pub(crate) struct RestartArgs {
 /// What most loads have in common.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LoadArgs {
-    /// The server: a loopback address; https:// before it for TLS.
-    #[arg(long, default_value = "127.0.0.1:2379")]
-    pub(crate) endpoint: Endpoint,
-    /// The server's process; found by the port if not given.
-    #[arg(long)]
-    pub(crate) pid: Option<u32>,
+    /// The server: a loopback address; https:// before it for TLS. Several, with commas between
+    /// them, are members of one cluster: connections are spread over them, and what they cost is
+    /// added up.
+    #[arg(long, default_value = "127.0.0.1:2379", value_delimiter = ',')]
+    pub(crate) endpoint: Vec<Endpoint>,
+    /// The server's process, or its members' (with commas); found by the ports if not given.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) pid: Vec<u32>,
     /// Logical clients, each with one request under way.
     #[arg(long, default_value_t = 100)]
     pub(crate) clients: usize,
@@ -214,7 +215,10 @@ pub(crate) struct LoadArgs {
 }
 
 impl LoadArgs {
-    pub(crate) fn plan(&self) -> LoadPlan {
+    /// # Errors
+    ///
+    /// If there is no endpoint.
+    pub(crate) fn plan(&self) -> Result<LoadPlan> {
         let limit = match self.total {
             Some(requests) => Limit::Count {
                 requests,
@@ -225,15 +229,22 @@ impl LoadArgs {
                 measure: self.duration.unwrap_or(MEASURE_TIME),
             },
         };
-        LoadPlan {
-            endpoint: self.endpoint,
+        let processes = if self.pid.is_empty() {
+            let endpoints = self.endpoint.iter().copied();
+            endpoints.filter_map(ServerProcess::listening_on).collect()
+        } else {
+            let pids = self.pid.iter().copied();
+            pids.map(ServerProcess::with_pid).collect()
+        };
+        let target = Target::new(self.endpoint.clone()).context("no endpoint")?;
+        Ok(LoadPlan {
+            target: target.with_processes(processes),
             threads: self.threads,
             connections: self.connections,
             clients: self.clients,
             rate: self.rate,
             limit,
-            server: server(self.pid, self.endpoint),
-        }
+        })
     }
 }
 

@@ -6,8 +6,10 @@
 
 mod contest;
 mod quantity;
+mod scale;
 mod side;
 mod summary;
+mod turn;
 
 use std::path::{Path, PathBuf};
 
@@ -18,8 +20,9 @@ pub use contest::Contest;
 pub use quantity::{Aim, Quantity, Verdict};
 pub use summary::{Comparison, ContestResult, Metric};
 
-use crate::compare::contest::Scale;
+use crate::compare::scale::Scale;
 use crate::compare::side::{Samples, Side};
+use crate::compare::turn::Turn;
 use crate::conditions::Conditions;
 use crate::progress::Progress;
 use crate::server_command::ServerCommand;
@@ -36,16 +39,24 @@ pub struct CompareArgs {
     /// Only these contests; may be given several times.
     #[arg(long, value_enum, value_name = "CONTEST")]
     pub only: Vec<Contest>,
-    /// Less than two minutes: one short round each, and a tenth of the keys where it is a million.
+    /// A few minutes for all: one short round each, and a tenth of the keys where it is a million
+    /// (of the leases, too, and a twentieth of the revisions).
     #[arg(long)]
     pub quick: bool,
     /// Rounds for each contest and server (3, or 1 with --quick).
     #[arg(long)]
     pub rounds: Option<u32>,
-    /// Connections that the 1,000 clients of `puts` share. The fewer, the cheaper a put: requests
+    /// Connections that the 1,000 clients of a contest share. The fewer, the cheaper a put: requests
     /// and answers of many clients then share packets and system calls.
     #[arg(long, default_value_t = 100)]
     pub connections: usize,
+    /// Members of each cluster, at least three: for the contests that say that they have one.
+    #[arg(long, default_value_t = 3)]
+    pub members: usize,
+    /// Revisions that a member misses in `catch-up` (1,000,000, or 50,000 with --quick). No snapshot
+    /// flags are set: what a member that is so far behind is sent is each server's own choice.
+    #[arg(long)]
+    pub revisions: Option<u64>,
     /// Let clients speak TLS; certificates are made for the servers.
     #[arg(long)]
     pub tls: bool,
@@ -73,7 +84,7 @@ pub fn run(args: &CompareArgs, progress: Progress) -> Result<Comparison> {
         ServerCommand::parse(&args.a)?.with_tls(args.tls),
         ServerCommand::parse(&args.b)?.with_tls(args.tls),
     ];
-    let scale = Scale::new(args.quick, args.rounds, args.connections);
+    let scale = Scale::new(args);
     let contests = if args.only.is_empty() {
         &Contest::ALL[..]
     } else {
@@ -116,23 +127,23 @@ fn run_contest(
     progress: Progress,
 ) -> Result<[Samples; 2]> {
     let [a, b] = commands.each_ref();
+    let members = contest.members(scale);
     let mut sides = [
-        Side::start(a, &home.join("a"))?,
-        Side::start(b, &home.join("b"))?,
+        Side::start(a, &home.join("a"), members)?,
+        Side::start(b, &home.join("b"), members)?,
     ];
     for (side, command) in sides.iter_mut().zip(commands) {
-        let prepared = contest.prepare(side, scale, progress);
+        let prepared = Turn::new(contest, side, scale, progress).prepare();
         prepared.with_context(|| format!("preparing {}", command.line()))?;
     }
-    for round in 0..scale.rounds {
+    for round in 0..contest.rounds(scale) {
         let mut turns: Vec<_> = sides.iter_mut().zip(commands).collect();
         if round % 2 == 1 {
             turns.reverse();
         }
         for (side, command) in turns {
-            contest
-                .round(side, scale, progress)
-                .with_context(|| command.line())?;
+            let done = Turn::new(contest, side, scale, progress).round();
+            done.with_context(|| command.line())?;
         }
     }
     let [a, b] = sides;

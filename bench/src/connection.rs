@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::endpoint::Endpoint;
 use crate::framing::{FrameError, Frames};
+use crate::user::User;
 use crate::{tls, user};
 
 /// What one stream may send us before we read: a 100,000-key answer fits.
@@ -48,6 +49,20 @@ pub enum Method {
     Status,
     /// `Auth.Authenticate`
     Authenticate,
+    /// `Maintenance.HashKV`
+    HashKv,
+    /// `Auth.AuthEnable`
+    AuthEnable,
+    /// `Auth.AuthDisable`
+    AuthDisable,
+    /// `Auth.UserAdd`
+    UserAdd,
+    /// `Auth.UserGrantRole`
+    UserGrantRole,
+    /// `Auth.RoleAdd`
+    RoleAdd,
+    /// `Auth.RoleGrantPermission`
+    RoleGrantPermission,
 }
 
 impl Method {
@@ -62,6 +77,13 @@ impl Method {
             Self::LeaseKeepAlive => "/etcdserverpb.Lease/LeaseKeepAlive",
             Self::Status => "/etcdserverpb.Maintenance/Status",
             Self::Authenticate => "/etcdserverpb.Auth/Authenticate",
+            Self::HashKv => "/etcdserverpb.Maintenance/HashKV",
+            Self::AuthEnable => "/etcdserverpb.Auth/AuthEnable",
+            Self::AuthDisable => "/etcdserverpb.Auth/AuthDisable",
+            Self::UserAdd => "/etcdserverpb.Auth/UserAdd",
+            Self::UserGrantRole => "/etcdserverpb.Auth/UserGrantRole",
+            Self::RoleAdd => "/etcdserverpb.Auth/RoleAdd",
+            Self::RoleGrantPermission => "/etcdserverpb.Auth/RoleGrantPermission",
         })
     }
 }
@@ -95,12 +117,22 @@ where
 }
 
 impl Connection {
-    /// Connects, and drives the connection in a task until every handle is dropped.
+    /// Connects on behalf of this process's user, if it has one, and drives the connection in a task
+    /// until every handle is dropped.
     ///
     /// # Errors
     ///
     /// [`CallError::Connect`] or [`CallError::Transport`], or that the login is refused.
     pub async fn open(endpoint: Endpoint) -> Result<Self, CallError> {
+        Self::open_as(endpoint, user::own()).await
+    }
+
+    /// The same on a user's behalf, or on nobody's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::open`].
+    pub async fn open_as(endpoint: Endpoint, user: Option<&User>) -> Result<Self, CallError> {
         let connect = |source| CallError::Connect { endpoint, source };
         let socket = TcpStream::connect(endpoint.address())
             .await
@@ -122,8 +154,8 @@ impl Connection {
             authority,
             token: None,
         };
-        if let Some(login) = user::login() {
-            let answer = connection.fetch(Method::Authenticate, login).await?;
+        if let Some(user) = user {
+            let answer = connection.fetch(Method::Authenticate, user.login()).await?;
             connection.token = user::token(&answer);
         }
         Ok(connection)
@@ -307,8 +339,8 @@ pub enum CallError {
     /// The answer is framed badly.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// The answer ended within a message.
-    #[error("answer ended within a message")]
+    /// The answer ended within a message, or before one that was due.
+    #[error("the answer ended too early")]
     CutShort,
 }
 

@@ -12,12 +12,15 @@
     reason = "a load generator measures the time that passes and sleeps in it"
 )]
 
+pub mod access;
+pub mod cluster;
 pub mod compare;
 pub mod conditions;
 pub mod connection;
 pub mod disk_sync;
 pub mod endpoint;
 pub mod framing;
+pub mod gap;
 pub mod interrupt;
 pub mod key_space;
 pub mod latencies;
@@ -28,10 +31,13 @@ pub mod median;
 pub mod plot;
 pub mod probe;
 pub mod progress;
+pub mod pulse;
 pub mod report;
+pub mod running_server;
 pub mod scenario;
 pub mod server_command;
 pub mod server_process;
+pub mod target;
 pub mod template;
 pub mod tls;
 pub mod user;

@@ -10,6 +10,7 @@
 //! because the one before it was slow is timed from when it was due.
 
 mod client;
+mod exchange;
 mod gate;
 mod tally;
 
@@ -23,13 +24,13 @@ use bytes::Bytes;
 use tokio::task::LocalSet;
 
 use crate::connection::{Connection, Method};
-use crate::endpoint::Endpoint;
 use crate::load::client::{Client, Pace};
+use crate::load::exchange::Exchange;
 use crate::load::gate::{Gate, Phase, TICK};
 use crate::load::tally::Tally;
 use crate::measurement::{Measurement, Span};
 use crate::progress::Progress;
-use crate::server_process::ServerProcess;
+use crate::target::Target;
 
 /// How long clients may take to finish after the end, and to connect before the start.
 const GRACE: Duration = Duration::from_secs(30);
@@ -45,8 +46,22 @@ pub struct Call {
     pub kind: usize,
 }
 
+/// How one client's requests and answers travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Each request is a call of its own.
+    Calls,
+    /// Each client holds one stream open, on which a request is a message and its answer another.
+    Stream,
+}
+
 /// What the clients send.
 pub trait Workload: Sync {
+    /// How it travels.
+    fn channel(&self) -> Channel {
+        Channel::Calls
+    }
+
     /// The names of its kinds of requests; each has a histogram of its own.
     fn kinds(&self) -> &[&'static str];
 
@@ -76,8 +91,8 @@ pub enum Limit {
 /// How load is generated.
 #[derive(Clone, Debug)]
 pub struct LoadPlan {
-    /// The server.
-    pub endpoint: Endpoint,
+    /// Where it goes.
+    pub target: Target,
     /// Generator threads; at least one is used.
     pub threads: usize,
     /// HTTP/2 connections, spread over the threads; at least one a thread.
@@ -88,8 +103,6 @@ pub struct LoadPlan {
     pub rate: Option<f64>,
     /// When it ends.
     pub limit: Limit,
-    /// The server's process, if its cost is wanted and known.
-    pub server: Option<ServerProcess>,
 }
 
 impl LoadPlan {
@@ -153,7 +166,7 @@ impl LoadPlan {
             gate.enter(Phase::WarmUp);
             gate.wait_until(Instant::now() + warm_up, || ());
         }
-        let before = Span::begin(self.server)?;
+        let before = Span::begin(self.target.processes())?;
         gate.enter(Phase::Measure);
         let start = Instant::now();
         gate.wait_until(start + measure, || {
@@ -177,7 +190,7 @@ impl LoadPlan {
             .build()
             .map_err(anyhow::Error::from)
             .and_then(|runtime| {
-                let open = open_all(self.endpoint, share(self.connections));
+                let open = open_all(&self.target, share(self.connections));
                 let connections = runtime.block_on(open)?;
                 Ok((runtime, connections))
             });
@@ -193,7 +206,7 @@ impl LoadPlan {
         {
             clients.spawn_local(
                 Client {
-                    connection: connection.clone(),
+                    exchange: Exchange::new(connection.clone(), workload.channel()),
                     next_call: workload.client(index),
                     pace: self.rate.map(|rate| Pace::new(rate, index, all)),
                     tally: Rc::clone(&tally),
@@ -223,10 +236,16 @@ impl LoadPlan {
     }
 }
 
-async fn open_all(endpoint: Endpoint, count: usize) -> Result<Vec<Connection>> {
+async fn open_all(target: &Target, count: usize) -> Result<Vec<Connection>> {
     let mut connections = Vec::with_capacity(count);
-    for _ in 0..count {
-        let open = tokio::time::timeout(GRACE, Connection::open(endpoint));
+    for endpoint in target.in_turn().take(count) {
+        let open = async {
+            match target.user() {
+                Some(user) => Connection::open_as(endpoint, Some(user)).await,
+                None => Connection::open(endpoint).await,
+            }
+        };
+        let open = tokio::time::timeout(GRACE, open);
         connections.push(
             open.await
                 .map_err(|_| anyhow!("{endpoint} does not answer"))??,

@@ -111,7 +111,7 @@ fn measure(command: Command, progress: Progress) -> Result<Measurement> {
     match command {
         Command::Put { load, keys } => {
             let puts = scenario::puts(keys.space(), keys.order, keys.value_size);
-            load.plan().run("put", &puts, progress)
+            load.plan()?.run("put", &puts, progress)
         }
         Command::Range {
             load,
@@ -129,18 +129,18 @@ fn measure(command: Command, progress: Progress) -> Result<Measurement> {
                     scenario::reads(keys.space(), keys.order, consistency),
                 ),
             };
-            run_filled(&load.plan(), &keys, name, &ranges, progress)
+            run_filled(&load.plan()?, &keys, name, &ranges, progress)
         }
         Command::Scan { load, keys, stream } => {
-            let plan = load.plan();
+            let plan = load.plan()?;
             let scans = Scans::new(keys.space(), transfer(stream));
             fill(&plan, &keys, FILL_BATCH, progress)?;
-            scans.verify(plan.endpoint)?;
+            scans.verify(plan.target.first())?;
             plan.run("scan", &scans, progress)
         }
         Command::Txn { load, keys } => {
             let txns = scenario::txns(keys.space(), keys.order, keys.value_size);
-            run_filled(&load.plan(), &keys, "txn", &txns, progress)
+            run_filled(&load.plan()?, &keys, "txn", &txns, progress)
         }
         Command::Mixed {
             load,
@@ -151,7 +151,7 @@ fn measure(command: Command, progress: Progress) -> Result<Measurement> {
             let reads = scenario::reads(keys.space(), keys.order, consistency);
             let puts = scenario::puts(keys.space(), keys.order, keys.value_size);
             let mixed = Mixed::new(reads, puts, reads_percent);
-            run_filled(&load.plan(), &keys, "mixed", &mixed, progress)
+            run_filled(&load.plan()?, &keys, "mixed", &mixed, progress)
         }
         Command::WatchFanout {
             watch,
@@ -161,13 +161,11 @@ fn measure(command: Command, progress: Progress) -> Result<Measurement> {
         Command::WatchLatency { watch, watchers } => {
             watch_plan(&watch, watchers, watchers).run("watch-latency", progress)
         }
-        Command::LeaseKeepalive {
-            load,
-            leases,
-            batch,
-        } => keep_alive(&load.plan(), Renewals { leases, batch }, progress),
+        Command::LeaseKeepalive { load, leases } => {
+            keep_alive(&load.plan()?, Renewals { leases }, progress)
+        }
         Command::Load { load, keys, batch } => {
-            let plan = load.plan();
+            let plan = load.plan()?;
             let filled = fill(&plan, &keys, batch, progress)?;
             filled.context("every key is there already; choose another --prefix")
         }

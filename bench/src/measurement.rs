@@ -112,16 +112,15 @@ pub struct Span {
 }
 
 impl Span {
-    /// Starts the stretch.
+    /// Starts the stretch, in which what these processes use together is the server's cost.
     ///
     /// # Errors
     ///
-    /// If the server's process cannot be read.
-    pub fn begin(server: Option<ServerProcess>) -> Result<OpenSpan> {
+    /// If a process cannot be read.
+    pub fn begin(processes: &[ServerProcess]) -> Result<OpenSpan> {
         Ok(OpenSpan {
-            server: server
-                .map(|process| Ok::<_, anyhow::Error>((process, process.usage()?)))
-                .transpose()?,
+            before: Usage::of_all(processes)?,
+            processes: processes.to_vec(),
             own: ServerProcess::own().usage()?,
             machine: machine::busy()?,
             start: Instant::now(),
@@ -140,10 +139,11 @@ impl Span {
 }
 
 /// A stretch of time that has not ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct OpenSpan {
     start: Instant,
-    server: Option<(ServerProcess, Usage)>,
+    processes: Vec<ServerProcess>,
+    before: Option<Usage>,
     own: Usage,
     machine: Duration,
 }
@@ -153,13 +153,10 @@ impl OpenSpan {
     ///
     /// # Errors
     ///
-    /// If the server's process cannot be read: it may have died.
+    /// If a process cannot be read: it may have died.
     pub fn end(self) -> Result<Span> {
         let elapsed = self.start.elapsed();
-        let server = match self.server {
-            Some((process, before)) => Some((before, process.usage()?)),
-            None => None,
-        };
+        let server = self.before.zip(Usage::of_all(&self.processes)?);
         let generator_cpu = ServerProcess::own()
             .usage()?
             .cpu
@@ -208,10 +205,7 @@ mod tests {
 
     #[test]
     fn a_span_of_this_process_ends_with_its_usage() {
-        let span = Span::begin(Some(ServerProcess::own()))
-            .unwrap()
-            .end()
-            .unwrap();
+        let span = Span::begin(&[ServerProcess::own()]).unwrap().end().unwrap();
         assert!(
             Measurement::of("none", 0, &span)
                 .server

@@ -4,13 +4,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use cairn_proto::etcdserverpb::{RangeRequest, RangeResponse, StatusRequest, StatusResponse};
+use cairn_proto::etcdserverpb::{
+    HashKvRequest, HashKvResponse, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
+};
 use prost::Message;
 
 use crate::connection::{CallError, Connection, Method};
 use crate::endpoint::Endpoint;
 use crate::framing::frame;
 use crate::key_space::KeySpace;
+use crate::user::{self, User};
 
 /// How long a single question may take.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -43,6 +46,41 @@ pub fn status(endpoint: Endpoint) -> Result<StatusResponse> {
     ask(endpoint, Method::Status, frame(&StatusRequest::default()))
 }
 
+/// Whether this member says of itself that it leads its cluster.
+///
+/// # Errors
+///
+/// If it does not answer.
+pub fn leads(endpoint: Endpoint) -> Result<bool> {
+    let status = status(endpoint)?;
+    let own = status
+        .header
+        .context("a status without a header")?
+        .member_id;
+    Ok(own != 0 && status.leader == own)
+}
+
+/// The revision that this member's own store is at.
+///
+/// # Errors
+///
+/// If it does not answer.
+pub fn revision(endpoint: Endpoint) -> Result<i64> {
+    let header = status(endpoint)?.header;
+    Ok(header.context("a status without a header")?.revision)
+}
+
+/// The hash of this member's own store at a revision.
+///
+/// # Errors
+///
+/// If it does not answer, or has not reached that revision.
+pub fn hash(endpoint: Endpoint, revision: i64) -> Result<u32> {
+    let request = HashKvRequest { revision };
+    let response: HashKvResponse = ask(endpoint, Method::HashKv, frame(&request))?;
+    Ok(response.hash)
+}
+
 /// Waits until the server answers a linearizable read.
 ///
 /// # Errors
@@ -59,7 +97,8 @@ pub fn wait_until_ready(endpoint: Endpoint, wait_max: Duration) -> Result<()> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let answer = runtime.block_on(async {
-            tokio::time::timeout(left, fetch(endpoint, Method::Range, framed.clone())).await
+            let read = fetch(user::own(), endpoint, Method::Range, framed.clone());
+            tokio::time::timeout(left, read).await
         });
         match answer {
             Ok(Ok(_)) => return Ok(()),
@@ -87,16 +126,31 @@ pub(crate) fn ask<M: Message + Default>(
 
 /// Makes one call and returns its messages.
 pub(crate) fn ask_all(endpoint: Endpoint, method: Method, framed: Bytes) -> Result<Vec<Bytes>> {
+    ask_as(user::own(), endpoint, method, framed)
+}
+
+/// Makes one call on a user's behalf, or on nobody's, and returns its messages.
+pub(crate) fn ask_as(
+    user: Option<&User>,
+    endpoint: Endpoint,
+    method: Method,
+    framed: Bytes,
+) -> Result<Vec<Bytes>> {
     let answer = runtime()?.block_on(async {
-        tokio::time::timeout(ANSWER_MAX, fetch(endpoint, method, framed)).await
+        tokio::time::timeout(ANSWER_MAX, fetch(user, endpoint, method, framed)).await
     });
     answer
         .with_context(|| format!("{endpoint} does not answer"))?
         .map_err(anyhow::Error::from)
 }
 
-async fn fetch(endpoint: Endpoint, method: Method, framed: Bytes) -> Result<Vec<Bytes>, CallError> {
-    Connection::open(endpoint)
+async fn fetch(
+    user: Option<&User>,
+    endpoint: Endpoint,
+    method: Method,
+    framed: Bytes,
+) -> Result<Vec<Bytes>, CallError> {
+    Connection::open_as(endpoint, user)
         .await?
         .fetch(method, framed)
         .await

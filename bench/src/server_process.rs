@@ -113,6 +113,28 @@ pub struct Usage {
     pub peak_bytes: u64,
 }
 
+impl Usage {
+    /// What several processes use together; `None` of none.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerProcess::usage`].
+    pub fn of_all(processes: &[ServerProcess]) -> Result<Option<Self>> {
+        let Some((first, others)) = processes.split_first() else {
+            return Ok(None);
+        };
+        let mut total = first.usage()?;
+        for process in others {
+            let usage = process.usage()?;
+            total.cpu += usage.cpu;
+            total.resident_bytes += usage.resident_bytes;
+            total.anonymous_bytes += usage.anonymous_bytes;
+            total.peak_bytes += usage.peak_bytes;
+        }
+        Ok(Some(total))
+    }
+}
+
 fn listening_inodes(table: &str, port: u16) -> Vec<u64> {
     const LISTEN: &str = "0A";
     let wanted = format!("{port:04X}");

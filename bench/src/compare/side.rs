@@ -1,29 +1,29 @@
-//! One of the two servers of a contest, and what was measured on it.
+//! One of the two servers of a contest, or one of the two clusters, and what was measured on it.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::cluster::Cluster;
 use crate::compare::quantity::Quantity;
 use crate::endpoint::Endpoint;
-use crate::server_command::{Ending, RunningServer, ServerCommand};
-use crate::server_process::ServerProcess;
+use crate::server_command::ServerCommand;
+use crate::server_process::Usage;
 
 /// Values by quantity, in the order in which they were measured.
 pub(super) type Samples = Vec<(Quantity, f64)>;
 
-/// A running server and its samples.
+/// Running members and their samples.
 #[derive(Debug)]
 pub(super) struct Side {
-    /// `None` only within [`Side::restart`], or after a restart that failed.
-    server: Option<RunningServer>,
+    pub(super) cluster: Cluster,
     samples: Samples,
 }
 
 impl Side {
-    pub(super) fn start(command: &ServerCommand, home: &Path) -> Result<Self> {
+    pub(super) fn start(command: &ServerCommand, home: &Path, members: usize) -> Result<Self> {
         Ok(Self {
-            server: Some(command.start(home)?),
+            cluster: Cluster::start(command, home, members)?,
             samples: Samples::new(),
         })
     }
@@ -32,38 +32,25 @@ impl Side {
         self.samples.push((quantity, value));
     }
 
+    /// The first member's, which is the only one's in most contests.
     pub(super) fn endpoint(&self) -> Result<Endpoint> {
-        Ok(self.running()?.endpoint())
+        self.cluster.endpoint(0)
     }
 
-    pub(super) fn process(&self) -> Result<ServerProcess> {
-        Ok(self.running()?.process())
+    /// What all members use.
+    pub(super) fn usage(&self) -> Result<Usage> {
+        Usage::of_all(&self.cluster.processes())?.context("the server is gone")
     }
 
-    pub(super) fn home(&self) -> Result<&Path> {
-        Ok(self.running()?.home())
-    }
-
-    /// Ends and starts the server; returns the seconds until it answered.
+    /// Ends and starts the members; returns the seconds until all have answered.
     pub(super) fn restart(&mut self) -> Result<f64> {
-        let server = self
-            .server
-            .take()
-            .context("the server is gone")?
-            .restart(Ending::Term)?;
-        let seconds = server.ready_after().as_secs_f64();
-        self.server = Some(server);
-        Ok(seconds)
+        Ok(self.cluster.restart()?.as_secs_f64())
     }
 
-    /// Ends the server and returns what was measured.
-    pub(super) fn stop(self) -> Result<Samples> {
-        self.server.context("the server is gone")?.stop()?;
+    /// Ends the members and returns what was measured.
+    pub(super) fn stop(mut self) -> Result<Samples> {
+        self.cluster.stop()?;
         Ok(self.samples)
-    }
-
-    fn running(&self) -> Result<&RunningServer> {
-        self.server.as_ref().context("the server is gone")
     }
 }
 

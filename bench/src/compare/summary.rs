@@ -249,7 +249,6 @@ impl Metric {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::contest::Scale;
 
     fn comparison() -> Comparison {
         let a = vec![
@@ -270,7 +269,7 @@ mod tests {
             commands: ["cairn".to_owned(), "etcd".to_owned()],
             versions: ["0.1".to_owned(), "3.4".to_owned()],
             conditions: Conditions::here(Path::new("/")),
-            scale: Scale::new(true, None, 8).to_string(),
+            scale: "quick".to_owned(),
             contests: vec![
                 ContestResult {
                     contest: Contest::Puts,

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::connection::Connection;
 use crate::load::Call;
+use crate::load::exchange::Exchange;
 use crate::load::gate::{Gate, Phase};
 use crate::load::tally::Tally;
 
@@ -16,7 +16,7 @@ const ERRORS_MAX: u32 = 10;
 const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
 pub(super) struct Client {
-    pub(super) connection: Connection,
+    pub(super) exchange: Exchange,
     pub(super) next_call: Box<dyn FnMut(u64) -> Call>,
     pub(super) pace: Option<Pace>,
     pub(super) tally: Rc<RefCell<Tally>>,
@@ -48,7 +48,7 @@ impl Client {
                 framed,
                 kind,
             } = (self.next_call)(ticket);
-            let result = self.connection.call(method, framed).await;
+            let result = self.exchange.call(method, framed).await;
             let mut tally = self.tally.borrow_mut();
             match result {
                 Ok(received) if self.gate.phase() == Phase::Measure => {

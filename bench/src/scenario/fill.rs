@@ -88,7 +88,7 @@ pub fn fill(
     progress: Progress,
 ) -> Result<Option<Measurement>> {
     let expected = fill.keys.count();
-    if probe::count(plan.endpoint, &fill.keys)? == expected {
+    if probe::count(plan.target.first(), &fill.keys)? == expected {
         return Ok(None);
     }
     let limit = Limit::Count {
@@ -101,7 +101,7 @@ pub fn fill(
         ..plan.clone()
     };
     let measured = plan.run("fill", fill, progress)?;
-    let there = probe::count(plan.endpoint, &fill.keys)?;
+    let there = probe::count(plan.target.first(), &fill.keys)?;
     ensure!(
         there == expected,
         "{there} keys of {expected} are there after filling; first error: {:?}",

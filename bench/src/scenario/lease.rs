@@ -1,13 +1,10 @@
 //! Leases: granting many, and keeping them alive.
 
-use std::num::NonZeroU16;
-
-use bytes::{Bytes, BytesMut};
 use cairn_proto::etcdserverpb::{LeaseGrantRequest, LeaseKeepAliveRequest};
 
 use crate::connection::Method;
 use crate::framing::frame;
-use crate::load::{Call, Workload};
+use crate::load::{Call, Channel, Workload};
 
 /// Grants of leases numbered from one on, one a request.
 #[derive(Clone, Copy, Debug)]
@@ -16,13 +13,11 @@ pub struct Grants {
     pub ttl: i64,
 }
 
-/// Renewals of leases that were granted: a request is a stream of so many.
+/// Renewals of leases that were granted: each client sends them on one stream, one by one.
 #[derive(Clone, Copy, Debug)]
 pub struct Renewals {
     /// Leases that there are.
     pub leases: u64,
-    /// Renewals in one stream.
-    pub batch: NonZeroU16,
 }
 
 /// The id of a lease.
@@ -48,29 +43,22 @@ impl Workload for Grants {
     }
 }
 
-impl Renewals {
-    /// The renewals of one request, framed one after the other.
-    fn stream(self, ticket: u64) -> Bytes {
-        let batch = u64::from(self.batch.get());
-        let first = ticket.wrapping_mul(batch);
-        let mut framed = BytesMut::new();
-        for number in (0..batch).map(|nth| first.wrapping_add(nth) % self.leases.max(1)) {
-            framed.extend_from_slice(&frame(&LeaseKeepAliveRequest { id: id(number) }));
-        }
-        framed.freeze()
-    }
-}
-
 impl Workload for Renewals {
+    fn channel(&self) -> Channel {
+        Channel::Stream
+    }
+
     fn kinds(&self) -> &[&'static str] {
         &["keep-alive"]
     }
 
     fn client(&self, _: usize) -> Box<dyn FnMut(u64) -> Call> {
-        let renewals = *self;
+        let leases = self.leases.max(1);
         Box::new(move |ticket| Call {
             method: Method::LeaseKeepAlive,
-            framed: renewals.stream(ticket),
+            framed: frame(&LeaseKeepAliveRequest {
+                id: id(ticket % leases),
+            }),
             kind: 0,
         })
     }
@@ -79,22 +67,22 @@ impl Workload for Renewals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::Frames;
+    use crate::framing::HEADER_LEN;
     use prost::Message;
 
     #[test]
-    fn streams_renew_all_leases_in_turn() {
-        let renewals = Renewals {
-            leases: 5,
-            batch: NonZeroU16::new(3).unwrap(),
-        };
-        let mut frames = Frames::default();
-        let mut client = renewals.client(0);
-        (0..3).for_each(|ticket| frames.push(client(ticket).framed));
-        let mut ids = Vec::new();
-        while let Some(message) = frames.next_message().unwrap() {
-            ids.push(LeaseKeepAliveRequest::decode(message).unwrap().id);
-        }
-        assert_eq!(ids, [1, 2, 3, 4, 5, 1, 2, 3, 4]);
+    fn every_lease_that_was_granted_is_renewed_in_turn() {
+        let mut renew = Renewals { leases: 3 }.client(0);
+        let mut grant = Grants { ttl: 1 }.client(0);
+        let granted = [0, 1, 2].map(|ticket| {
+            let framed = grant(ticket).framed.slice(HEADER_LEN..);
+            LeaseGrantRequest::decode(framed).unwrap().id
+        });
+        let renewed = [0, 1, 2, 3].map(|ticket| {
+            let framed = renew(ticket).framed.slice(HEADER_LEN..);
+            LeaseKeepAliveRequest::decode(framed).unwrap().id
+        });
+        assert_eq!(granted, [1, 2, 3]);
+        assert_eq!(renewed, [1, 2, 3, 1]);
     }
 }

@@ -6,12 +6,15 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Member;
 use crate::load::{Limit, LoadPlan};
 use crate::probe;
 use crate::progress::Progress;
+use crate::running_server::Ending;
 use crate::scenario::{Fill, fill};
-use crate::server_command::{Ending, ServerCommand};
+use crate::server_command::ServerCommand;
 use crate::server_process::Usage;
+use crate::target::Target;
 
 /// The longest that filling may take.
 const FILL_MAX: Duration = Duration::from_secs(1800);
@@ -57,9 +60,9 @@ impl Restart {
     ///
     /// If the server does not start, does not take the keys, or has lost some after a restart.
     pub fn run(&self, home: &Path, progress: Progress) -> Result<RestartTimes> {
-        let mut server = self.command.start(home)?;
+        let mut server = Member::alone(&self.command, home)?.start()?;
         let plan = LoadPlan {
-            endpoint: server.endpoint(),
+            target: Target::one(server.endpoint()),
             threads: 1,
             connections: 8,
             clients: 1000,
@@ -68,7 +71,6 @@ impl Restart {
                 requests: 0,
                 deadline: FILL_MAX,
             },
-            server: Some(server.process()),
         };
         fill(&plan, &self.fill, FILL_MAX, progress)?;
         let loaded = server.process().usage()?;

@@ -93,7 +93,7 @@ impl WatchPlan {
         };
         let bar = progress.bar(name);
         putter.put_for(self.warm_up, &|_| ()).await?;
-        let span = Span::begin(self.server)?;
+        let span = Span::begin(self.server.as_slice())?;
         received.start_measuring();
         (putter.put, putter.all) = (Latencies::new(), Latencies::new());
         putter

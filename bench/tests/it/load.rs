@@ -9,12 +9,13 @@ use cairn_bench::probe;
 use cairn_bench::progress::Progress;
 use cairn_bench::scenario::{Consistency, Mixed, puts, reads};
 use cairn_bench::server_process::ServerProcess;
+use cairn_bench::target::Target;
 
 use crate::tiny_server::{Answer, TinyServer};
 
 fn counted(endpoint: Endpoint, requests: u64) -> LoadPlan {
     LoadPlan {
-        endpoint,
+        target: Target::one(endpoint).with_processes(vec![ServerProcess::own()]),
         threads: 2,
         connections: 3,
         clients: 20,
@@ -23,7 +24,6 @@ fn counted(endpoint: Endpoint, requests: u64) -> LoadPlan {
             requests,
             deadline: Duration::from_secs(60),
         },
-        server: Some(ServerProcess::own()),
     }
 }
 
@@ -91,7 +91,7 @@ fn clients_give_up_on_a_server_that_refuses_everything() {
 
 #[test]
 fn nobody_listening_is_an_error_at_once() {
-    let endpoint = Endpoint::free().unwrap();
+    let endpoint = Endpoint::free(1).unwrap()[0];
     let puts = puts(keys(), Order::Random, 8);
     let error = counted(endpoint, 10)
         .run("put", &puts, Progress::Quiet)
