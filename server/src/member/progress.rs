@@ -120,7 +120,8 @@ impl Progress {
         Role::from_code(self.role.load(Ordering::Acquire))
     }
 
-    /// The current term.
+    /// The current term. It may not be durable yet: what clients are shown is the
+    /// [term that was applied](Self::applied_term), as etcd does it.
     pub fn term(&self) -> Term {
         Term::new(self.term.load(Ordering::Acquire))
     }
