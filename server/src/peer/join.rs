@@ -3,6 +3,7 @@
 use cairn_consensus::{ClusterId, MemberId};
 use cairn_proto::cairnpb::MembersRequest;
 use http::HeaderMap;
+use tokio::task::JoinSet;
 
 use super::connection::Connector;
 use super::peers::PeerClient;
@@ -74,6 +75,17 @@ pub async fn ask_for_members(connector: &Connector, urls: &[Url]) -> Option<Remo
         }
     }
     None
+}
+
+/// Asks at all of `urls` at once who the members are; what those say that answer.
+pub async fn ask_all_for_members(connector: &Connector, urls: &[Url]) -> Vec<RemoteCluster> {
+    let mut asking = JoinSet::new();
+    for url in urls {
+        let (connector, url) = (connector.clone(), url.clone());
+        asking.spawn(async move { ask(&connector, &url).await.ok() });
+    }
+    let answers = asking.join_all().await;
+    answers.into_iter().flatten().collect()
 }
 
 impl RemoteCluster {

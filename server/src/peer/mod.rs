@@ -24,7 +24,7 @@ mod snapshot_out;
 pub use caller::{Caller, Refusal};
 pub use connection::{Connection, ConnectionError, Connector};
 pub use inbox::{Arrived, Delivery, Inbox, InboxSender, PeerEvent, inbox};
-pub use join::{JoinError, MemberInfo, RemoteCluster, ask_for_members};
+pub use join::{JoinError, MemberInfo, RemoteCluster, ask_all_for_members, ask_for_members};
 pub use lane::Lane;
 pub use pages::pages;
 pub use peers::{Network, NotConnected, PeerClient, Peers, PeersParts};

@@ -15,10 +15,15 @@ use cairn_replica::membership::{self, MemberChange};
 
 use super::{StartError, millis_now};
 use crate::discovery;
-use crate::peer::{Connector, JoinError, Network, RemoteCluster, ask_for_members};
+use crate::peer::{
+    Connector, JoinError, Network, RemoteCluster, ask_all_for_members, ask_for_members,
+};
 use crate::settings::{
     Discovery, FirstStart, InitialMember, JoinedCluster, NewCluster, Settings, Url,
 };
+
+/// How long a member without data waits for one that knows the cluster; etcd's time.
+const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A member's log, and whom it was told of besides.
 pub(super) struct Opened {
@@ -175,20 +180,20 @@ fn first_member(member: &InitialMember) -> FirstMember {
 }
 
 /// A member that has lost its data must not begin anew in a cluster that knows it.
+///
+/// Everybody is asked: etcd believes the first that answers, who may have begun anew itself, and know
+/// less than others.
 fn check_not_begun(cluster: &NewCluster, network: &Network) -> Result<(), StartError> {
     let others = cluster.members.iter().filter(|it| it.id != cluster.me);
     let urls: Vec<_> = others.flat_map(|it| it.peer_urls.clone()).collect();
     // Most of them are not there yet; whoever is answers at once.
     let quick = Connector {
-        timeout: network.connector.timeout.min(Duration::from_secs(1)),
+        timeout: network.connector.timeout.min(BOOTSTRAP_TIMEOUT),
         ..network.connector.clone()
     };
-    let asked = ask_for_members(&quick, &urls);
-    let Some(remote) = network.runtime.block_on(asked) else {
-        return Ok(());
-    };
-    let is_begun = |id| remote.members.iter().any(|it| it.id == id && it.is_started);
-    if is_begun(cluster.me) {
+    let answers = network.runtime.block_on(ask_all_for_members(&quick, &urls));
+    let mut known = answers.iter().flat_map(|it| &it.members);
+    if known.any(|it| it.id == cluster.me && it.is_started) {
         return Err(format!("member {} has already been bootstrapped", cluster.me).into());
     }
     Ok(())
@@ -201,3 +206,6 @@ fn join_cluster(cluster: &JoinedCluster, network: &Network) -> Result<RemoteClus
     let remote = network.runtime.block_on(asked);
     Ok(remote.ok_or(JoinError::NoAnswer)?)
 }
+
+#[cfg(test)]
+mod tests;
