@@ -1,6 +1,6 @@
 //! Several members on this machine, for a test.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
 use cairn_proto::etcdserverpb::{
@@ -33,13 +33,29 @@ impl Cluster {
 
     /// The same, with peer URLs of this scheme.
     pub(crate) fn start_over(scheme: &str, size: usize, flags: &[&str]) -> Self {
+        Self::start_advertised(scheme, size, flags, |_, address| address)
+    }
+
+    /// The same, with members that others reach where `advertised` says, by their number and the
+    /// address that they listen at.
+    pub(crate) fn start_advertised(
+        scheme: &str,
+        size: usize,
+        flags: &[&str],
+        mut advertised: impl FnMut(usize, SocketAddr) -> SocketAddr,
+    ) -> Self {
         // Held all at once, so that they differ.
         let listeners: Vec<_> = (0..size)
             .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
             .collect();
-        let urls: Vec<_> = listeners
+        let addresses: Vec<_> = listeners
             .iter()
-            .map(|listener| format!("{scheme}://{}", listener.local_addr().unwrap()))
+            .map(|listener| listener.local_addr().unwrap())
+            .collect();
+        let urls: Vec<_> = addresses
+            .iter()
+            .enumerate()
+            .map(|(number, address)| format!("{scheme}://{}", advertised(number, *address)))
             .collect();
         drop(listeners);
         let names = urls.iter().enumerate();
@@ -47,7 +63,8 @@ impl Cluster {
         let initial = initial.join(",");
         let slots = urls.iter().enumerate().map(|(number, url)| {
             let name = format!("m{number}");
-            let mut all = vec!["--name", &name, "--listen-peer-urls", url];
+            let listen = format!("{scheme}://{}", addresses[number]);
+            let mut all = vec!["--name", &name, "--listen-peer-urls", &listen];
             all.extend(["--initial-advertise-peer-urls", url]);
             all.extend(["--initial-cluster", &initial]);
             all.extend(flags);
