@@ -2,33 +2,37 @@
 //!
 //! The expectations are etcd's: the tests hold for it as well.
 
+use std::collections::BTreeSet;
+
 use cairn_proto::etcdserverpb::request_op::Request as Operation;
 use cairn_proto::etcdserverpb::{
     AlarmRequest, AuthDisableRequest, AuthEnableRequest, AuthRoleAddRequest, AuthRoleDeleteRequest,
     AuthRoleGetRequest, AuthRoleGrantPermissionRequest, AuthRoleListRequest,
     AuthRoleRevokePermissionRequest, AuthStatusRequest, AuthUserAddRequest,
     AuthUserChangePasswordRequest, AuthUserDeleteRequest, AuthUserGetRequest,
-    AuthUserGrantRoleRequest, AuthUserListRequest, AuthUserRevokeRoleRequest, CompactionRequest,
-    Compare, DefragmentRequest, DeleteRangeRequest, DowngradeRequest, HashKvRequest, HashRequest,
-    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest,
-    LeaseTimeToLiveRequest, MemberAddRequest, MemberListRequest, MemberPromoteRequest,
-    MemberRemoveRequest, MemberUpdateRequest, MoveLeaderRequest, PutRequest, RangeRequest,
-    SnapshotRequest, StatusRequest, TxnRequest, WatchCreateRequest,
+    AuthUserGrantRoleRequest, AuthUserListRequest, AuthUserRevokeRoleRequest, AuthenticateRequest,
+    CompactionRequest, Compare, DefragmentRequest, DeleteRangeRequest, DowngradeRequest,
+    HashKvRequest, HashRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseLeasesRequest,
+    LeaseRevokeRequest, LeaseTimeToLiveRequest, MemberAddRequest, MemberListRequest,
+    MemberPromoteRequest, MemberRemoveRequest, MemberUpdateRequest, MoveLeaderRequest, PutRequest,
+    RangeRequest, SnapshotRequest, StatusRequest, TxnRequest, WatchCreateRequest,
 };
-use cairn_proto::v3electionpb::LeaderRequest;
-use cairn_proto::v3lockpb::UnlockRequest;
-use tonic::Code;
+use cairn_proto::v3electionpb::{
+    CampaignRequest, LeaderKey, LeaderRequest, ProclaimRequest, ResignRequest,
+};
+use cairn_proto::v3lockpb::{LockRequest, UnlockRequest};
 
 use crate::auth_calls::*;
 use crate::cluster_harness::Cluster;
 use crate::harness::{Clients, Server};
 use crate::requests::*;
+use crate::services::methods_of_etcd;
 
 /// Everybody, in the order of the tables' letters: while authentication is off nobody, then nobody,
-/// a user without a role, one that may read, one that may write, and root.
-const USERS: [&str; 4] = ["norole", "reader", "writer", "root"];
+/// a user without a role, one that may read, one that may write, one that may do both, and root.
+const USERS: [&str; 5] = ["norole", "reader", "writer", "both", "root"];
 
-/// Ranges, and whether reader and writer have their permissions on them.
+/// Ranges, and whether reader, writer and who is both have their permissions on them.
 const RANGES: &[(&str, &str, &str, bool)] = &[
     ("a key", "k", "", true),
     ("a range", "b", "d", true),
@@ -58,11 +62,27 @@ const GRANTED: &[(&str, &str)] = &[
     ("n", "o"),
 ];
 
-const READS: &str = "+ed+d+";
-const WRITES: &str = "+edd++";
-const ROOT_ONLY: &str = "+eddd+";
-const SOMEBODY: &str = "+e++++";
-const EVERYBODY: &str = "++++++";
+/// Names of locks and elections, whose keys are all those below `name/`, and whether reader, writer and
+/// who is both have their permissions on these.
+const NAMES: &[(&str, &str, bool)] = &[
+    ("in a range", "b", true),
+    ("in a prefix", "p", true),
+    ("from a key on", "x", true),
+    ("after the key of an open end", "y", true),
+    ("where ranges touch", "m", true),
+    ("of a key alone", "k", false),
+    ("at a range's end", "d", false),
+    ("before the open end", "w", false),
+    ("beside all ranges", "j", false),
+    ("nothing", "", false),
+];
+
+const READS: &str = "+ed+d++";
+const WRITES: &str = "+edd+++";
+const READS_AND_WRITES: &str = "+eddd++";
+const ROOT_ONLY: &str = "+edddd+";
+const SOMEBODY: &str = "+e+++++";
+const EVERYBODY: &str = "+++++++";
 
 fn bytes(text: &str) -> bytes::Bytes {
     text.to_owned().into()
@@ -112,13 +132,13 @@ fn puts(key: &str) -> Vec<Row> {
     let path = "/etcdserverpb.KV/Put";
     vec![
         (Call::new(path, &put), "", WRITES),
-        (Call::new(path, &put_and_read), "prev_kv", ROOT_ONLY),
+        (Call::new(path, &put_and_read), "prev_kv", READS_AND_WRITES),
         (txn(&then(vec![op(operation(put.clone()))])), "put", WRITES),
         (txn(&nested(operation(put))), "nested put", WRITES),
         (
             txn(&nested(operation(put_and_read))),
             "nested put, prev_kv",
-            ROOT_ONLY,
+            READS_AND_WRITES,
         ),
     ]
 }
@@ -171,16 +191,59 @@ fn ranged(key: &str, range_end: &str) -> Vec<Row> {
         (
             Call::new("/etcdserverpb.KV/DeleteRange", &delete_and_read),
             "prev_kv",
-            ROOT_ONLY,
+            READS_AND_WRITES,
         ),
         (txn(&then(vec![op(written.clone())])), "delete", WRITES),
         (txn(&nested(written)), "nested delete", WRITES),
-        (txn(&nested(both)), "nested delete, prev_kv", ROOT_ONLY),
+        (
+            txn(&nested(both)),
+            "nested delete, prev_kv",
+            READS_AND_WRITES,
+        ),
     ];
     if range_end.is_empty() {
         calls.extend(puts(key));
+        let unlock = UnlockRequest { key: bytes(key) };
+        calls.push((Call::new("/v3lockpb.Lock/Unlock", &unlock), "", WRITES));
     }
     calls
+}
+
+/// Methods of locks and elections. None of them gets or changes anything, whoever asks: their lease and
+/// their leadership are not there.
+fn named(name: &str) -> Vec<Row> {
+    let lease = 5;
+    let leader = Some(LeaderKey {
+        name: bytes(name),
+        key: bytes(&format!("{name}/5")),
+        rev: 1 << 40,
+        lease,
+    });
+    let lock = LockRequest {
+        name: bytes(name),
+        lease,
+    };
+    let campaign = CampaignRequest {
+        name: bytes(name),
+        lease,
+        value: bytes("v"),
+    };
+    let proclaim = ProclaimRequest {
+        leader: leader.clone(),
+        value: bytes("v"),
+    };
+    let resign = ResignRequest { leader };
+    let who = LeaderRequest { name: bytes(name) };
+    let both = |call| (call, "", READS_AND_WRITES);
+    let read = |call| (call, "", READS);
+    vec![
+        both(Call::new("/v3lockpb.Lock/Lock", &lock)),
+        both(Call::new("/v3electionpb.Election/Campaign", &campaign)),
+        both(Call::new("/v3electionpb.Election/Proclaim", &proclaim)),
+        both(Call::new("/v3electionpb.Election/Resign", &resign)),
+        read(Call::new("/v3electionpb.Election/Leader", &who)),
+        read(Call::new("/v3electionpb.Election/Observe", &who)),
+    ]
 }
 
 /// Methods without a range. None of them does what it asks for, whoever asks: users, roles and members
@@ -191,6 +254,11 @@ fn others() -> Vec<Row> {
     rows.extend(of_leases());
     rows.extend(of_users());
     rows.extend(of_roles());
+    // Root, the last to call, does disable it.
+    rows.push(admin(
+        "/etcdserverpb.Auth/AuthDisable",
+        &AuthDisableRequest {},
+    ));
     rows
 }
 
@@ -338,11 +406,6 @@ fn of_leases() -> Vec<Row> {
             "",
             SOMEBODY,
         ),
-        admin("/v3lockpb.Lock/Unlock", &UnlockRequest { key: bytes("o") }),
-        admin(
-            "/v3electionpb.Election/Leader",
-            &LeaderRequest { name: bytes("o") },
-        ),
     ]
 }
 
@@ -350,6 +413,14 @@ fn of_users() -> Vec<Row> {
     vec![
         (
             Call::new("/etcdserverpb.Auth/AuthStatus", &AuthStatusRequest {}),
+            "",
+            EVERYBODY,
+        ),
+        (
+            Call::new(
+                "/etcdserverpb.Auth/Authenticate",
+                &AuthenticateRequest::default(),
+            ),
             "",
             EVERYBODY,
         ),
@@ -435,11 +506,17 @@ pub(crate) async fn rules(clients: &Clients) -> Vec<Option<String>> {
             admin.grant(role, perm_type, key, range_end).await;
         }
     }
-    for user in ["norole", "reader", "writer"] {
+    for user in ["norole", "reader", "writer", "both"] {
         admin.add_user(user).await;
     }
-    admin.grant_role("reader", "reads").await;
-    admin.grant_role("writer", "writes").await;
+    for (user, role) in [
+        ("reader", "reads"),
+        ("writer", "writes"),
+        ("both", "reads"),
+        ("both", "writes"),
+    ] {
+        admin.grant_role(user, role).await;
+    }
     admin.enable().await;
     let mut tokens = vec![None];
     for user in USERS {
@@ -448,7 +525,7 @@ pub(crate) async fn rules(clients: &Clients) -> Vec<Option<String>> {
     tokens
 }
 
-fn watched(key: &str, range_end: &str) -> WatchCreateRequest {
+pub(crate) fn watched(key: &str, range_end: &str) -> WatchCreateRequest {
     WatchCreateRequest {
         key: bytes(key),
         range_end: bytes(range_end),
@@ -456,16 +533,36 @@ fn watched(key: &str, range_end: &str) -> WatchCreateRequest {
     }
 }
 
+/// Makes somebody lead each election, so that who observes it hears of that.
+async fn elect(clients: &Clients, token: Option<&str>) {
+    for (_, name, _) in NAMES {
+        let put = Call::new("/etcdserverpb.KV/Put", &put(&format!("{name}/0"), "leader"));
+        put.by(clients, token).await.unwrap();
+    }
+}
+
 /// Verdicts on all calls by one caller; where the caller is at `at` in the tables.
 async fn check(clients: &Clients, token: Option<&str>, at: usize, wrong: &mut Vec<String>) {
     let mut compare = |what: String, expected: &str, verdict: Verdict| {
         let expected = expected.chars().nth(at).unwrap();
-        if verdict.letter() != expected {
+        let is_refused = verdict == Verdict::Unanswered && expected != Verdict::Allowed.letter();
+        if verdict.letter() != expected && !is_refused {
             wrong.push(format!(
                 "{what}, caller {at}: {verdict:?}, not {expected:?}"
             ));
         }
     };
+    for (kind, name, granted) in NAMES {
+        for (call, _, letters) in named(name) {
+            let verdict = call.verdict(clients, token).await;
+            let letters = if *granted { letters } else { ROOT_ONLY };
+            compare(
+                format!("{} with a name {kind}", call.path),
+                letters,
+                verdict,
+            );
+        }
+    }
     for (kind, key, range_end, granted) in RANGES {
         let expected = |letters| if *granted { letters } else { ROOT_ONLY };
         for (call, what, letters) in ranged(key, range_end) {
@@ -487,6 +584,7 @@ async fn every_method_on_every_kind_of_range_is_for_those_whom_etcd_lets() {
     let server = Server::start(&["--bcrypt-cost=4"]);
     let clients = server.clients().await;
     let mut wrong = Vec::new();
+    elect(&clients, None).await;
     check(&clients, None, 0, &mut wrong).await;
     // What this left behind would be in the way of the users of the same names.
     let delete = AuthUserDeleteRequest {
@@ -496,9 +594,26 @@ async fn every_method_on_every_kind_of_range_is_for_those_whom_etcd_lets() {
     admin.auth.user_delete(delete).await.unwrap();
     let tokens = rules(&clients).await;
     for (at, token) in tokens.iter().enumerate() {
+        elect(&clients, tokens.last().unwrap().as_deref()).await;
         check(&clients, token.as_deref(), at + 1, &mut wrong).await;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_tables_leave_out_no_method() {
+    let rows = [ranged("k", ""), named("n"), others()];
+    let mut paths: BTreeSet<&str> = rows
+        .iter()
+        .flatten()
+        .map(|row| row.0.path.as_str())
+        .collect();
+    paths.insert("/etcdserverpb.Watch/Watch");
+    let methods = methods_of_etcd();
+    // It tells health to everybody, as long as there is a leader.
+    let health = "/grpc.health.v1.Health/";
+    let others = methods.iter().filter(|path| !path.starts_with(health));
+    assert_eq!(paths, others.map(String::as_str).collect::<BTreeSet<_>>());
 }
 
 #[tokio::test]
@@ -523,112 +638,6 @@ async fn users_see_themselves_and_their_roles_and_no_others() {
     ] {
         assert_eq!(call.verdict(&clients, reader).await, expected, "{call:?}");
     }
-}
-
-#[tokio::test]
-async fn a_token_is_taken_from_either_header_with_or_without_bearer_and_nothing_else_is_one() {
-    let server = Server::start(&["--bcrypt-cost=4"]);
-    let clients = server.clients().await;
-    let tokens = rules(&clients).await;
-    let reader = tokens[2].clone().unwrap();
-    let mut kv = clients.kv.clone();
-    let bearer = format!("Bearer {reader}");
-    for (name, value) in [
-        ("token", &reader),
-        ("token", &bearer),
-        ("authorization", &reader),
-        ("authorization", &bearer),
-    ] {
-        let mut request = tonic::Request::new(range("k", ""));
-        request.metadata_mut().insert(name, value.parse().unwrap());
-        kv.range(request).await.unwrap();
-    }
-    let invalid = (Code::Unauthenticated, "etcdserver: invalid auth token");
-    let index = reader.split_once('.').unwrap().1;
-    let unknown = format!("abcdefghijklmnop.{index}");
-    for token in ["", "x", "a.b.c", "abc.-1", &unknown, "bearer x.1"] {
-        let answer = kv.range(with_token(range("k", ""), Some(token))).await;
-        refused(answer, invalid, token);
-        let answer = kv.put(with_token(put("k", ""), Some(token))).await;
-        refused(answer, invalid, token);
-        let reason = watch(&clients, watched("k", ""), Some(token)).await;
-        let expected = "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token";
-        assert_eq!(reason, Err(expected.to_owned()), "{token}");
-    }
-}
-
-#[tokio::test]
-async fn a_login_needs_the_right_password_of_a_user_that_has_one() {
-    let server = Server::start(&["--bcrypt-cost=4"]);
-    let clients = server.clients().await;
-    let mut admin = Admin::new(&clients);
-    admin.add_user("u").await;
-    let certified = AuthUserAddRequest {
-        name: "certified".to_owned(),
-        options: Some(cairn_proto::authpb::UserAddOptions { no_password: true }),
-        ..AuthUserAddRequest::default()
-    };
-    admin.auth.user_add(certified).await.unwrap();
-    let off = admin.try_log_in("u", "u").await.unwrap_err();
-    let not_enabled = "etcdserver: authentication is not enabled";
-    assert_eq!(error(&off), (Code::FailedPrecondition, not_enabled));
-    admin.enable().await;
-    let failed = "etcdserver: authentication failed, invalid user ID or password";
-    let failed = (Code::InvalidArgument, failed);
-    let no_password = "auth: authentication failed, password was given for no password user";
-    for (name, password, expected) in [
-        ("u", "v", failed),
-        ("u", "", failed),
-        ("nobody", "u", failed),
-        ("", "", failed),
-        ("certified", "", (Code::Unknown, no_password)),
-        ("certified", "certified", (Code::Unknown, no_password)),
-    ] {
-        let refused = admin.try_log_in(name, password).await.unwrap_err();
-        assert_eq!(error(&refused), expected, "{name:?} {password:?}");
-    }
-    assert_ne!(admin.log_in("u").await, admin.log_in("u").await);
-}
-
-#[tokio::test]
-async fn tokens_end_with_the_password_and_survive_other_changes_of_the_rules() {
-    let server = Server::start(&["--bcrypt-cost=4"]);
-    let clients = server.clients().await;
-    let tokens = rules(&clients).await;
-    let (reader, root) = (tokens[2].clone(), tokens[4].clone());
-    let mut admin = Admin::new(&clients);
-    admin.token = root;
-    let read = Call::new("/etcdserverpb.KV/Range", &range("k", ""));
-    admin.add_role("unrelated").await;
-    assert_eq!(
-        read.verdict(&clients, reader.as_deref()).await,
-        Verdict::Allowed
-    );
-    let change = admin.request(AuthUserChangePasswordRequest {
-        name: "reader".to_owned(),
-        password: "new".to_owned(),
-        ..AuthUserChangePasswordRequest::default()
-    });
-    admin.auth.user_change_password(change).await.unwrap();
-    assert_eq!(
-        read.verdict(&clients, reader.as_deref()).await,
-        Verdict::BadToken
-    );
-    assert!(admin.try_log_in("reader", "reader").await.is_err());
-    let reader = admin.try_log_in("reader", "new").await.unwrap();
-    assert_eq!(
-        read.verdict(&clients, Some(&reader)).await,
-        Verdict::Allowed
-    );
-    let disable = admin.request(AuthDisableRequest {});
-    admin.auth.auth_disable(disable).await.unwrap();
-    // Nobody looks at tokens now.
-    assert_eq!(read.verdict(&clients, Some("x")).await, Verdict::Allowed);
-    admin.auth.auth_enable(AuthEnableRequest {}).await.unwrap();
-    assert_eq!(
-        read.verdict(&clients, Some(&reader)).await,
-        Verdict::BadToken
-    );
 }
 
 #[tokio::test]
@@ -706,6 +715,7 @@ async fn a_token_is_good_at_every_member_and_rules_hold_at_each() {
             [Verdict::Allowed, Verdict::Denied],
             [Verdict::Denied, Verdict::Allowed],
             [Verdict::Allowed, Verdict::Allowed],
+            [Verdict::Allowed, Verdict::Allowed],
         ]) {
             let told = [
                 read.verdict(&clients, token.as_deref()).await,
@@ -718,7 +728,7 @@ async fn a_token_is_good_at_every_member_and_rules_hold_at_each() {
     cluster.kill(follower);
     let clients = cluster.clients(leader).await;
     let mut admin = Admin::new(&clients);
-    admin.token = tokens[4].clone();
+    admin.token = tokens[5].clone();
     admin.grant("reads", 2, "k", "").await;
     cluster.start_one(follower);
     let clients = cluster.clients(follower).await;

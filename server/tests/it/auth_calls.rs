@@ -30,6 +30,8 @@ pub(crate) enum Verdict {
     BadToken,
     /// The rules have changed.
     Old,
+    /// A stream ended without an answer: all that etcd tells an observer whom it refuses.
+    Unanswered,
 }
 
 impl Verdict {
@@ -41,6 +43,7 @@ impl Verdict {
             Self::Denied => 'd',
             Self::BadToken => 't',
             Self::Old => 'o',
+            Self::Unanswered => 'u',
         }
     }
 
@@ -58,31 +61,32 @@ impl Verdict {
 /// A call of any method with one message.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    pub(crate) path: &'static str,
+    pub(crate) path: String,
     message: Vec<u8>,
 }
 
 impl Call {
-    pub(crate) fn new(path: &'static str, message: &impl Message) -> Self {
+    pub(crate) fn new(path: &str, message: &impl Message) -> Self {
         Self {
-            path,
+            path: path.to_owned(),
             message: message.encode_to_vec(),
         }
     }
 
-    /// Calls, with a token or without, and takes the first of the answers.
-    pub(crate) async fn by(&self, clients: &Clients, token: Option<&str>) -> Result<(), Status> {
+    /// Calls, with a token or without, and takes the first of the answers; whether there was one.
+    pub(crate) async fn by(&self, clients: &Clients, token: Option<&str>) -> Result<bool, Status> {
         let mut grpc = tonic::client::Grpc::new(clients.channel.clone());
         grpc.ready().await.unwrap();
-        let path = http::uri::PathAndQuery::from_static(self.path);
+        let path = http::uri::PathAndQuery::try_from(self.path.as_str()).unwrap();
         let request = with_token(self.message.clone(), token);
         let answers = grpc.server_streaming(request, path, Raw).await?;
-        answers.into_inner().message().await.map(drop)
+        Ok(answers.into_inner().message().await?.is_some())
     }
 
     pub(crate) async fn verdict(&self, clients: &Clients, token: Option<&str>) -> Verdict {
         match self.by(clients, token).await {
-            Ok(()) => Verdict::Allowed,
+            Ok(true) => Verdict::Allowed,
+            Ok(false) => Verdict::Unanswered,
             Err(status) => {
                 let code = tonic::Code::Unimplemented;
                 assert_ne!(status.code(), code, "{}", self.path);

@@ -396,6 +396,36 @@ async fn files_are_replaced_while_connections_go_on() {
 }
 
 #[tokio::test]
+async fn a_new_revocation_list_counts_from_the_next_connection_on() {
+    let files = Files::new();
+    let ours = &files.authority;
+    write(files.path(), "crl.pem", ours.revoke(&[13]));
+    let server = files.start(&[
+        "--trusted-ca-file={}/ca.pem",
+        "--client-crl-file={}/crl.pem",
+    ]);
+    let [thirteen, fourteen] =
+        [13, 14].map(|serial| files.client_with(&client_certificate(ours, serial)));
+    let address = server.address();
+    let mut open = KvClient::new(channel(address, &fourteen).await.unwrap());
+    let served = async || {
+        let one = is_served(address, &thirteen).await;
+        (one, is_served(address, &fourteen).await)
+    };
+    assert_eq!(served().await, (false, true));
+    // In the other form, which etcd takes alone.
+    write(files.path(), "crl.pem", ours.revoke_in_der(&[14]));
+    assert_eq!(served().await, (true, false));
+    open.put(put("a", "b")).await.unwrap();
+    write(files.path(), "crl.pem", ours.revoke(&[13, 14]));
+    assert_eq!(served().await, (false, false));
+    write(files.path(), "crl.pem", "no list");
+    assert_eq!(served().await, (false, false), "what was loaded stays");
+    write(files.path(), "crl.pem", ours.revoke(&[]));
+    assert_eq!(served().await, (true, true));
+}
+
+#[tokio::test]
 async fn a_hangup_ends_nothing() {
     let files = Files::new();
     let server = files.start(&[]);

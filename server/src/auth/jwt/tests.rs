@@ -196,3 +196,65 @@ fn keys_that_are_none_are_refused() {
         }
     }
 }
+
+/// Makes the next call look at the files, as a second after the last look.
+fn let_time_pass(jwt: &Jwt) {
+    let mut looked = jwt.looked.lock();
+    *looked = looked.checked_sub(FILES_PATIENCE).unwrap();
+}
+
+#[test]
+fn replaced_keys_are_read_anew_and_end_the_tokens_of_the_old() {
+    let directory = tempfile::tempdir().unwrap();
+    // There is only one key of RSA here; which algorithm it is makes no difference to its files.
+    let is_rsa = |it: &Algorithm| matches!(it, Algorithm::Rs(_) | Algorithm::Ps(_));
+    for algorithm in Algorithm::ALL.into_iter().filter(|it| !is_rsa(it)) {
+        let key = private_key(algorithm);
+        let settings = settings(algorithm, directory.path(), &key);
+        let jwt = Jwt::load(&settings).unwrap();
+        let old = jwt.sign(&user()).unwrap();
+        let path = settings.private_key.as_ref().unwrap();
+        std::fs::write(path, private_key(algorithm).replace("nobody", "anybody")).unwrap();
+        let_time_pass(&jwt);
+        assert!(jwt.verify(&old).is_err(), "{algorithm:?}");
+        let new = jwt.sign(&user()).unwrap();
+        assert_eq!(jwt.verify(&new), Ok(user()), "{algorithm:?}");
+        // Another member, with the new key alone.
+        assert_eq!(Jwt::load(&settings).unwrap().verify(&new), Ok(user()));
+        std::fs::write(path, key).unwrap();
+        let_time_pass(&jwt);
+        assert_eq!(jwt.verify(&old), Ok(user()), "{algorithm:?}: the old again");
+        assert!(jwt.verify(&new).is_err(), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn replaced_files_that_hold_no_keys_leave_the_old_ones_in_force() {
+    let directory = tempfile::tempdir().unwrap();
+    let algorithm = Algorithm::Es256;
+    let pair = rcgen::KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let public = directory.path().join("public.pem");
+    std::fs::write(&public, pair.public_key_pem()).unwrap();
+    let settings = JwtSettings {
+        public_key: Some(public.clone()),
+        ..settings(algorithm, directory.path(), &pair.serialize_pem())
+    };
+    let jwt = Jwt::load(&settings).unwrap();
+    let token = jwt.sign(&user()).unwrap();
+    let private = settings.private_key.unwrap();
+    let other = rcgen::KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let still_good = |what: &str| {
+        let_time_pass(&jwt);
+        assert_eq!(jwt.verify(&token), Ok(user()), "{what}");
+        assert!(jwt.sign(&user()).is_ok(), "{what}");
+    };
+    std::fs::write(&private, "no key").unwrap();
+    still_good("damaged");
+    std::fs::remove_file(&private).unwrap();
+    still_good("missing");
+    std::fs::write(&private, other.serialize_pem()).unwrap();
+    still_good("half of another pair");
+    std::fs::write(&public, other.public_key_pem()).unwrap();
+    let_time_pass(&jwt);
+    assert!(jwt.verify(&token).is_err(), "the whole of another pair");
+}
