@@ -118,7 +118,7 @@ impl Maintenance for MaintenanceService {
             db_size: to_wire_size(backend.size()),
             leader: leader.map_or(0, MemberId::get),
             raft_index: progress.committed().get(),
-            raft_term: progress.applied_term().get(),
+            raft_term: progress.shown_term().get(),
             raft_applied_index: progress.applied().get(),
             errors,
             db_size_in_use: to_wire_size(backend.size_in_use()),

@@ -160,7 +160,7 @@ impl Member {
             cluster_id: self.identity.cluster.get(),
             member_id: self.identity.member.get(),
             revision: revision.map_or(0, Revision::to_wire),
-            raft_term: self.progress.applied_term().get(),
+            raft_term: self.progress.shown_term().get(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
+use cairn_backend::{Applied, Backend, ReadError};
 use cairn_consensus::{LogIndex, MemberId, Term};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -18,6 +19,7 @@ pub struct Progress {
     committed: AtomicU64,
     applied: AtomicU64,
     applied_term: AtomicU64,
+    shown_term: AtomicU64,
     role: AtomicU8,
     leader_changes: AtomicU64,
     moved: Notify,
@@ -65,6 +67,22 @@ impl Role {
 }
 
 impl Progress {
+    /// How far a member is before it runs: its data is in `backend`, its log is of `term`.
+    ///
+    /// # Errors
+    ///
+    /// If the backend cannot be read.
+    pub fn at_start(backend: &Backend, term: Term) -> Result<Self, ReadError> {
+        let Applied {
+            index,
+            term: applied_term,
+        } = Applied::read(&backend.read()?)?;
+        let progress = Self::default();
+        progress.set_applied(LogIndex::new(index), Term::new(applied_term));
+        progress.shown_term.store(term.get(), Ordering::Release);
+        Ok(progress)
+    }
+
     /// Notes what the consensus thread sees.
     pub fn set_group(&self, role: Role, term: Term, leader: Option<MemberId>, committed: LogIndex) {
         self.term.store(term.get(), Ordering::Release);
@@ -84,6 +102,7 @@ impl Progress {
     /// Notes that everything up to `index` has been applied and can be read.
     pub fn set_applied(&self, index: LogIndex, term: Term) {
         self.applied_term.store(term.get(), Ordering::Release);
+        self.shown_term.fetch_max(term.get(), Ordering::AcqRel);
         self.applied.store(index.get(), Ordering::Release);
         self.moved.notify_waiters();
     }
@@ -121,7 +140,7 @@ impl Progress {
     }
 
     /// The current term. It may not be durable yet: what clients are shown is the
-    /// [term that was applied](Self::applied_term), as etcd does it.
+    /// [another](Self::shown_term).
     pub fn term(&self) -> Term {
         Term::new(self.term.load(Ordering::Acquire))
     }
@@ -141,7 +160,14 @@ impl Progress {
         LogIndex::new(self.committed.load(Ordering::Acquire))
     }
 
-    /// The term of the last entry applied since the start.
+    /// The term that clients are shown: that of the last entry applied, as etcd does it. It does not
+    /// go back, also not over a restart, after which entries are applied once more: till then it is
+    /// what the log held on disk.
+    pub fn shown_term(&self) -> Term {
+        Term::new(self.shown_term.load(Ordering::Acquire))
+    }
+
+    /// The term of the last entry applied.
     pub fn applied_term(&self) -> Term {
         Term::new(self.applied_term.load(Ordering::Acquire))
     }
@@ -149,5 +175,30 @@ impl Progress {
     /// The last entry applied.
     pub fn applied(&self) -> LogIndex {
         LogIndex::new(self.applied.load(Ordering::Acquire))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_backend::{BackendOptions, MemoryEngine};
+
+    use super::*;
+
+    #[test]
+    fn a_member_starts_with_what_it_had_applied_and_shows_no_earlier_term() {
+        let backend = Backend::open(MemoryEngine::new(), BackendOptions::default()).unwrap();
+        let new = Progress::at_start(&backend, Term::new(0)).unwrap();
+        assert_eq!((new.applied(), new.shown_term().get()), (LogIndex::ZERO, 0));
+        let mut batch = backend.write();
+        Applied { index: 17, term: 3 }.write(&mut batch);
+        batch.end().unwrap();
+        let progress = Progress::at_start(&backend, Term::new(5)).unwrap();
+        assert_eq!(progress.applied(), LogIndex::new(17));
+        assert_eq!(progress.applied_term(), Term::new(3));
+        for (term, shown) in [(3, 5), (4, 5), (5, 5), (6, 6)] {
+            progress.set_applied(LogIndex::new(20 + term), Term::new(term));
+            assert_eq!(progress.applied_term(), Term::new(term));
+            assert_eq!(progress.shown_term(), Term::new(shown));
+        }
     }
 }

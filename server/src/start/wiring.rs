@@ -147,7 +147,8 @@ fn connect(
     let peers = link_up(settings, data, network, news, &activity, metered);
     let (watches, watch) = Dispatcher::start(store.clone())?;
     let (consensus, inputs) = bounded(CONSENSUS_INPUTS_MAX);
-    let progress = Arc::new(Progress::default());
+    let term = data.node.status().leadership.term;
+    let progress = Arc::new(Progress::at_start(store.backend(), term)?);
     let request_ids = Arc::new(RequestIds::new(identity.member, millis_now()));
     let (housekeeping, housekeeper) = Housekeeper::new(Tasks {
         store: store.clone(),
