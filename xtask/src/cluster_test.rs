@@ -56,6 +56,9 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(30);
 /// resolution.
 const CLOCK_ERROR_NANOS: u64 = 50_000_000;
 
+/// What a member misses in a moment is more than this keeps.
+const LITTLE_LOG: [&str; 2] = ["--snapshot-count=30", "--snapshot-catchup-entries=10"];
+
 /// What clients and watchers are to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -99,6 +102,9 @@ pub(crate) struct ClusterTest {
         default_values = ["kill", "kill-all", "pause", "partition", "move", "replace"]
     )]
     troubles: Vec<Trouble>,
+    /// Have members keep little log, so that those that were away need a snapshot.
+    #[arg(long)]
+    little_log: bool,
     /// Keep all members on the loopback even if network namespaces can be had.
     #[arg(long)]
     loopback: bool,
@@ -121,7 +127,13 @@ impl ClusterTest {
             clients: 6,
             watchers: 3,
             seed: 1,
-            troubles: vec![Trouble::Kill, Trouble::Pause, Trouble::Partition],
+            troubles: vec![
+                Trouble::Kill,
+                Trouble::Pause,
+                Trouble::Partition,
+                Trouble::Replace,
+            ],
+            little_log: true,
             loopback: false,
             history: None,
             keep: None,
@@ -129,10 +141,15 @@ impl ClusterTest {
     }
 
     pub(crate) async fn run(&self, workspace: &Workspace) -> Result<Outcome> {
-        let server = match &self.server {
+        let mut server = match &self.server {
             Some(line) => ServerCommand::parse(line)?,
             None => ServerCommand::program(workspace.build_server()?),
         };
+        if self.little_log {
+            for flag in LITTLE_LOG {
+                server = server.flag(flag);
+            }
+        }
         for seed in self.seed..self.seed + self.runs {
             let (history, ended) = self.record(&server, seed).await?;
             // A cluster that does not recover may have shown why before.
@@ -223,6 +240,8 @@ impl ClusterTest {
             ended?;
         }
         let revision = cluster.wait_until_equal().await?;
+        let installed = cluster.installations();
+        println!("seed {seed}: {installed} snapshots were installed");
         phase.send_replace(Phase::Finish(revision));
         let all = async {
             for _ in 0..=self.watchers {

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use super::call::call;
 use super::doors::{Door, Doors};
-use super::member::{Joining, Member};
+use super::member::{self, Joining, Member};
 use super::network::{Network, Place};
 use super::recorder::Recorder;
 use crate::server_process::ServerCommand;
@@ -169,6 +169,19 @@ impl Cluster {
         Ok(())
     }
 
+    /// How often members have installed a snapshot of another's data, those that are gone included, as
+    /// their logs say.
+    pub(crate) fn installations(&self) -> usize {
+        let numbers = 0..self.next;
+        let logs = numbers.map(|number| member::log_path(&self.home, MemberId(number)));
+        logs.map(|path| {
+            let text = std::fs::read(path).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            text.matches("applied snapshot").count()
+        })
+        .sum()
+    }
+
     /// The member that leads, as any of them says.
     pub(crate) async fn leader(&self) -> Option<Door> {
         for door in self.doors.all() {
@@ -201,6 +214,8 @@ impl Cluster {
         let raft_id = raft_id.with_context(|| format!("{id} never said its name"))?;
         self.kill(id)?;
         self.doors.close(id);
+        // It never comes back, whatever becomes of the rest of this.
+        self.members.retain(|member| member.id != id);
         self.note(Some(id), "removed");
         self.change(async |mut client| {
             let id = raft_id;
@@ -208,7 +223,6 @@ impl Cluster {
             in_time(client.member_remove(request)).await.map(drop)
         })
         .await?;
-        self.members.retain(|member| member.id != id);
 
         let place = self.network.place()?;
         let new = MemberId(self.next);

@@ -37,6 +37,18 @@ pub(crate) struct Joining {
     pub(crate) is_new_cluster: bool,
 }
 
+/// What its log is called, in its folder.
+const LOG: &str = "log";
+
+/// Where a member of a cluster at `home` logs.
+pub(crate) fn log_path(home: &Path, id: MemberId) -> PathBuf {
+    folder(home, id).join(LOG)
+}
+
+fn folder(home: &Path, id: MemberId) -> PathBuf {
+    home.join(id.to_string())
+}
+
 impl Member {
     pub(crate) fn new(
         id: MemberId,
@@ -48,7 +60,7 @@ impl Member {
         Self {
             id,
             place,
-            home: home.join(id.to_string()),
+            home: folder(home, id),
             server: server.clone(),
             initial_cluster: joining.initial_cluster,
             is_new_cluster: joining.is_new_cluster,
@@ -138,7 +150,7 @@ impl Member {
     }
 
     fn log_path(&self) -> PathBuf {
-        self.home.join("log")
+        self.home.join(LOG)
     }
 
     fn flags(&self) -> Vec<String> {
@@ -158,7 +170,6 @@ impl Member {
             format!("--initial-advertise-peer-urls={peer}"),
             format!("--initial-cluster={}", self.initial_cluster),
             format!("--initial-cluster-state={state}"),
-            "--log-level=warn".to_owned(),
         ]
     }
 }
