@@ -11,6 +11,7 @@
 
 mod certificates;
 mod check_history;
+mod clients;
 mod cluster_test;
 mod crash;
 mod differential;
@@ -34,6 +35,7 @@ use cairn_bench::progress::Progress;
 use clap::Parser;
 
 use crate::check_history::CheckHistory;
+use crate::clients::Clients;
 use crate::cluster_test::ClusterTest;
 use crate::crash::Crash;
 use crate::differential::Differential;
@@ -65,6 +67,8 @@ enum Task {
     CheckHistory(CheckHistory),
     /// Calls Debian's etcdctl on Cairn and on a real etcd, and compares what it prints.
     Etcdctl(Etcdctl),
+    /// Lets clients in other languages work with a cluster, in plain text and with certificates.
+    Clients(Clients),
     /// Plays simulated clusters from seeds, and checks what came of them.
     Sim(Sim),
     /// Runs both servers side by side under load, and prints ratios.
@@ -81,6 +85,7 @@ impl Task {
             Self::ClusterTest(test) => interruptible(test.run(workspace)),
             Self::CheckHistory(histories) => histories.run(),
             Self::Etcdctl(etcdctl) => interruptible(etcdctl.run(workspace)),
+            Self::Clients(clients) => interruptible(clients.run(workspace)),
             Self::Sim(sim) => sim.run(workspace),
             Self::Compare(arguments) => compare(workspace, &arguments),
         }

@@ -1,0 +1,187 @@
+//! `cargo xtask clients`: clients that others wrote, at a cluster of three members.
+//!
+//! Go's clientv3, the Python client etcd3 and the crate etcd-client each have a program of ours in
+//! `xtask/clients`, which does keys, watches, leases, locks, elections, users and what there is of
+//! maintenance: once in plain text, once with certificates. What a program needs is downloaded to
+//! `target/clients`; where that is not to be had, it is left out, and the run says so.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use crate::certificates::Certificates;
+use crate::members::Members;
+use crate::outcome::Outcome;
+use crate::server_process::{ServerCommand, on_path};
+use crate::workspace::{Workspace, run};
+
+/// Which clients, and which server.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Clients {
+    /// Only these clients, with commas between them.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "CLIENTS")]
+    only: Vec<Client>,
+    /// How many members there are.
+    #[arg(long, default_value_t = 3)]
+    members: usize,
+    /// The server to check: a command line; this workspace's if not given.
+    #[arg(long, value_name = "COMMAND")]
+    server: Option<String>,
+}
+
+/// Somebody else's client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Client {
+    /// etcd's own, with its locks and elections.
+    Go,
+    /// The package etcd3.
+    Python,
+    /// The crate etcd-client.
+    Rust,
+}
+
+/// Users by certificate.
+const USERS: [&str; 2] = ["root", "alice"];
+
+impl Clients {
+    pub(crate) async fn run(&self, workspace: &Workspace) -> Result<Outcome> {
+        let server = match &self.server {
+            Some(line) => ServerCommand::parse(line)?,
+            None => ServerCommand::program(workspace.build_server()?),
+        };
+        let (mut failed, mut skipped) = (false, Vec::new());
+        for client in Client::value_variants() {
+            if !self.only.is_empty() && !self.only.contains(client) {
+                continue;
+            }
+            println!("\n== {client:?} ==");
+            let program = match client.prepare(workspace) {
+                Ok(program) => program,
+                Err(error) => {
+                    println!("skipped: {error:#}");
+                    skipped.push(format!("{client:?}"));
+                    continue;
+                }
+            };
+            for is_secured in [false, true] {
+                failed |= !self.passes(&server, &program, is_secured).await?;
+            }
+        }
+        Ok(match (failed, skipped.as_slice()) {
+            (true, _) => Outcome::Failed,
+            (false, []) => Outcome::Passed,
+            (false, skipped) => {
+                let skipped = skipped.join(", ");
+                Outcome::Skipped(format!(
+                    "{skipped}, for the reasons above; the others passed"
+                ))
+            }
+        })
+    }
+
+    /// Runs a program on a cluster of its own.
+    async fn passes(
+        &self,
+        server: &ServerCommand,
+        program: &Program,
+        is_secured: bool,
+    ) -> Result<bool> {
+        let start = Instant::now();
+        let home = tempfile::tempdir().context("making a folder for the servers' data")?;
+        let folder = home.path().join("certificates");
+        let certificates = is_secured.then(|| Certificates::make(&folder, &USERS));
+        let certificates = certificates.transpose()?;
+        let data = home.path().join("data");
+        let members = Members::start(server, &data, self.members, certificates.as_ref()).await?;
+        let mut command = tokio::process::Command::from(program.command());
+        command.env("CAIRN_ENDPOINTS", members.endpoints());
+        if is_secured {
+            command.env("CAIRN_CERTIFICATES", &folder);
+        }
+        let how = if is_secured {
+            "with certificates"
+        } else {
+            "in plain text"
+        };
+        println!("{how}:");
+        let status = command.kill_on_drop(true).status().await?;
+        println!("{how}: {status}, {:.0} s", start.elapsed().as_secs_f64());
+        Ok(status.success())
+    }
+}
+
+impl Client {
+    /// Gets and builds what it needs.
+    ///
+    /// # Errors
+    ///
+    /// What is missing on this machine, or cannot be downloaded.
+    fn prepare(self, workspace: &Workspace) -> Result<Program> {
+        let source = workspace.root().join("xtask/clients");
+        let built = workspace.root().join("target/clients");
+        std::fs::create_dir_all(&built)?;
+        match self {
+            Self::Go => go(&source.join("go"), &built.join("go")),
+            Self::Python => python(&source.join("python"), &built.join("python")),
+            Self::Rust => rust(workspace, &source.join("rust"), &built.join("rust")),
+        }
+    }
+}
+
+/// A program that is ready to run.
+struct Program {
+    path: PathBuf,
+    arguments: Vec<PathBuf>,
+}
+
+impl Program {
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(&self.arguments);
+        command
+    }
+}
+
+fn go(source: &Path, built: &Path) -> Result<Program> {
+    let go = on_path("go").context("there is no `go` on the path")?;
+    let mut build = Command::new(go);
+    build.args(["build", "-mod=readonly", "-o"]).arg(built);
+    run(build.arg(".").current_dir(source))?;
+    Ok(Program {
+        path: built.to_path_buf(),
+        arguments: Vec::new(),
+    })
+}
+
+fn python(source: &Path, venv: &Path) -> Result<Program> {
+    let python = on_path("python3").context("there is no `python3` on the path")?;
+    run(Command::new(python).args(["-m", "venv"]).arg(venv))?;
+    let python = venv.join("bin/python");
+    let mut install = Command::new(&python);
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-r",
+    ]);
+    run(install.arg(source.join("requirements.txt")))?;
+    Ok(Program {
+        path: python,
+        arguments: vec![source.join("check.py")],
+    })
+}
+
+fn rust(workspace: &Workspace, source: &Path, built: &Path) -> Result<Program> {
+    on_path("protoc").context("there is no `protoc` on the path (Debian: protobuf-compiler)")?;
+    let mut build = workspace.cargo(["build", "--quiet", "--locked"]);
+    run(build.current_dir(source).env("CARGO_TARGET_DIR", built))?;
+    Ok(Program {
+        path: built.join("debug/cairn-clients"),
+        arguments: Vec::new(),
+    })
+}
