@@ -231,6 +231,15 @@ impl Driver {
         }
     }
 
+    /// Waits for a leader as if `ticks` had passed already, if none is known: for a member that has
+    /// just started. No time passes for anything else.
+    pub fn hasten_election(&mut self, ticks: usize) {
+        let raft = &mut self.raw.raft;
+        if raft.state == StateRole::Follower && raft.leader_id == raft::INVALID_ID {
+            raft.election_elapsed += ticks.min(self.election_ticks);
+        }
+    }
+
     /// Proposes an entry; if this member does not lead, the proposal goes to the one who does.
     ///
     /// # Errors

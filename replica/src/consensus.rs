@@ -203,6 +203,12 @@ impl<P: Waiter, R: Waiter> Consensus<P, R> {
             .sum();
     }
 
+    /// Waits for a leader as if `ticks` had passed already, if none is known: for a member that has
+    /// just started.
+    pub fn hasten_election(&mut self, ticks: usize) {
+        self.node.driver().hasten_election(ticks);
+    }
+
     /// Whether what was taken is enough for a write of its own.
     #[must_use]
     pub fn batch_is_full(&mut self) -> bool {

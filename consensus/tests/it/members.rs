@@ -134,3 +134,42 @@ fn a_sole_voter_with_learners_survives_any_loss_of_what_it_had_not_written() {
         assert!(cluster.data(2).applied > LogIndex::ZERO);
     }
 }
+
+#[test]
+fn a_first_election_can_be_hastened_and_one_that_is_not_due_cannot() {
+    let ticks_until_elected = |seed: u64, hastened: usize| {
+        let mut cluster = Cluster::new(seed, &[1, 2, 3]);
+        for id in [1, 2, 3] {
+            cluster.driver(id).hasten_election(hastened);
+        }
+        let leads =
+            |cluster: &mut Cluster, id| cluster.driver(id).status().leadership.role == Role::Leader;
+        let ticks = (1..).find(|_| {
+            cluster.tick();
+            (1..=3).any(|id| leads(&mut cluster, id))
+        });
+        ticks.unwrap()
+    };
+    for seed in 0..20 {
+        let (patient, hasty) = (ticks_until_elected(seed, 0), ticks_until_elected(seed, 8));
+        assert!(hasty <= patient, "seed {seed}: {hasty}, {patient}");
+        assert!(
+            hasty < 10 || patient > 12,
+            "seed {seed}: {hasty}, {patient}"
+        );
+    }
+    let mut cluster = Cluster::new(1, &[1, 2, 3]);
+    let leader = cluster.elect();
+    let follower = cluster.other(leader);
+    cluster.ticks(3);
+    for _ in 0..30 {
+        cluster.driver(follower).hasten_election(8);
+        cluster.driver(leader).hasten_election(8);
+        cluster.tick();
+        let leadership = cluster.driver(follower).status().leadership;
+        assert_eq!(
+            (leadership.role, leadership.leader),
+            (Role::Follower, Some(member(leader)))
+        );
+    }
+}

@@ -55,6 +55,8 @@ pub enum ConsensusInput {
     Shorten(LogIndex),
     /// To hand leadership over, to whoever is best placed if nobody is named.
     TransferLeader(Option<MemberId>),
+    /// To wait for a leader as if so many ticks had passed already, if none is known.
+    HastenElection(usize),
     /// To stop.
     Stop,
 }
@@ -254,6 +256,7 @@ impl ConsensusThread {
                         self.consensus.transfer_leader(heir);
                     }
                 }
+                ConsensusInput::HastenElection(ticks) => self.consensus.hasten_election(ticks),
                 ConsensusInput::Stop => return Err(Ending),
             }
         }

@@ -1,6 +1,7 @@
 //! Who leads, as doors see it: handing leadership over, and what a lost leader has to do with a
 //! request that was not answered in time.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_consensus::MemberId;
@@ -59,6 +60,30 @@ impl Member {
         match tokio::time::timeout(HANDOVER_PATIENCE, moved).await {
             Ok(()) => tracing::info!("leadership transfer finished before shutting down"),
             Err(_) => tracing::warn!("leadership transfer failed before shutting down"),
+        }
+    }
+
+    /// Once enough others are there to have heard of a leader, does not wait `ticks` longer to find out
+    /// that there is none. Rules and numbers are etcd's (`--initial-election-tick-advance`): a leader
+    /// has the rest of its followers' patience to be heard.
+    pub async fn hasten_first_election(self: Arc<Self>, ticks: usize) {
+        /// How long the others may take.
+        const PATIENCE: Duration = Duration::from_secs(5);
+        const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+        /// Others that must be connected.
+        const ENOUGH: usize = 2;
+
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            let connected = self.activity.count();
+            if connected >= ENOUGH {
+                let hastened = ConsensusInput::HastenElection(ticks);
+                // A thread that is so busy has a leader.
+                let _ = self.consensus.try_send(hastened);
+                tracing::info!(ticks, connected, "fast-forwarding election ticks");
+                return;
+            }
         }
     }
 

@@ -27,6 +27,11 @@ impl PeerActivity {
         self.0.lock().get(&peer).copied()
     }
 
+    /// How many can be reached.
+    pub fn count(&self) -> usize {
+        self.0.lock().len()
+    }
+
     /// Whether `peer` has been reachable for all of the last `time`.
     pub fn is_active_for(&self, peer: MemberId, time: Duration) -> bool {
         self.active_since(peer)

@@ -221,6 +221,10 @@ fn raft_settings(given: &GivenFlags, gates: &FeatureGates) -> Result<RaftSetting
         heartbeat: Duration::from_millis(heartbeat),
         election_timeout: Duration::from_millis(heartbeat * ticks),
         election_ticks: number("election-timeout", ticks)?,
+        initial_ticks: given
+            .initial_election_tick_advance
+            .then(|| number("election-timeout", ticks.saturating_sub(2)))
+            .transpose()?,
         pre_vote: given.pre_vote,
         snapshot_entries: match given.snapshot_count {
             0 => SNAPSHOT_ENTRIES_DEFAULT,

@@ -293,6 +293,8 @@ pub struct RaftSettings {
     pub election_timeout: Duration,
     /// The same in ticks.
     pub election_ticks: u32,
+    /// Ticks that a member which has just started need not wait for a leader once others are there.
+    pub initial_ticks: Option<usize>,
     /// Ask for votes before raising the term.
     pub pre_vote: bool,
     /// Applied entries after which the log is shortened.

@@ -70,6 +70,9 @@ fn a_start_without_flags_has_etcds_defaults_and_nothing_to_warn_of() {
         &ListenAddress::Tcp("127.0.0.1:2379".parse().unwrap())
     );
     assert_eq!(settings.raft.election_ticks, 10);
+    assert_eq!(settings.raft.initial_ticks, Some(8));
+    let waits = with_flags(&["--initial-election-tick-advance=false"]);
+    assert_eq!(waits.raft.initial_ticks, None);
     assert_eq!(
         settings.backend.quota,
         Quota::Bytes(NonZeroU64::new(2_147_483_648).unwrap())

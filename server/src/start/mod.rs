@@ -178,12 +178,15 @@ impl Server {
     }
 }
 
-/// What a leader does for the cluster beside requests.
+/// What members do for the cluster beside requests.
 fn look_after_cluster(settings: &Settings, member: &Arc<Member>, workers: &Workers) {
     if let Some(worker) = workers.handle() {
         let checks = settings.raft.corruption_checks;
         worker.spawn(Arc::clone(member).look_for_corruption(checks));
         worker.spawn(Arc::clone(member).keep_cluster_version());
+        if let Some(ticks) = settings.raft.initial_ticks {
+            worker.spawn(Arc::clone(member).hasten_first_election(ticks));
+        }
     }
 }
 
