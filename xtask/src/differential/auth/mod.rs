@@ -35,7 +35,7 @@ impl Difference {
 
 /// Plays the script of a seed; a difference comes with as few steps as show it.
 pub(super) async fn compare(arena: &Arena, seed: u64, steps: usize) -> Result<Option<Difference>> {
-    let Some(mut found) = play_both(arena, script(seed, steps)).await? else {
+    let Some(mut found) = play_both(arena, script(seed, steps, arena.real_version)).await? else {
         return Ok(None);
     };
     found.script.truncate(found.at + 1);

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use cairn_proto::authpb::{Permission, UserAddOptions};
+use cairn_proto::etcdserverpb::request_op::Request;
 use cairn_proto::etcdserverpb::{
     AuthDisableRequest, AuthEnableRequest, AuthRoleAddRequest, AuthRoleDeleteRequest,
     AuthRoleGetRequest, AuthRoleGrantPermissionRequest, AuthRoleListRequest,
     AuthRoleRevokePermissionRequest, AuthStatusRequest, AuthUserAddRequest,
     AuthUserChangePasswordRequest, AuthUserDeleteRequest, AuthUserGetRequest,
     AuthUserGrantRoleRequest, AuthUserListRequest, AuthUserRevokeRoleRequest, AuthenticateRequest,
-    CompactionRequest,
+    CompactionRequest, TxnRequest,
 };
 use prost::Message;
 use rand::RngExt;
@@ -39,6 +40,32 @@ impl AuthStep {
     pub(super) fn show(&self) -> String {
         format!("{}: {}", self.user.unwrap_or("nobody"), self.shown)
     }
+
+    /// Whether older etcds answer otherwise: see [`ALL_ASKED`].
+    fn is_new(&self) -> bool {
+        const PATHS: [&str; 4] = [
+            "/etcdserverpb.KV/Compact",
+            "/etcdserverpb.Auth/AuthDisable",
+            "/etcdserverpb.Auth/AuthStatus",
+            "/etcdserverpb.Auth/RoleGet",
+        ];
+        let Call::Method { path, message } = &self.call else {
+            return false;
+        };
+        match *path {
+            "/etcdserverpb.Auth/RoleGrantPermission" => {
+                let grant = AuthRoleGrantPermissionRequest::decode(message.clone());
+                let perm = grant.ok().and_then(|grant| grant.perm).unwrap_or_default();
+                let has_end = perm.range_end != OPEN_END && !perm.range_end.is_empty();
+                has_end && perm.range_end < perm.key
+            }
+            "/etcdserverpb.KV/Txn" => TxnRequest::decode(message.clone()).is_ok_and(|txn| {
+                let mut operations = txn.success.iter().chain(&txn.failure);
+                operations.any(|it| matches!(it.request, Some(Request::RequestTxn(_))))
+            }),
+            path => PATHS.contains(&path),
+        }
+    }
 }
 
 const USERS: [&str; 5] = ["root", "u", "v", "w", "certified"];
@@ -55,14 +82,20 @@ const GRANTED: [(&[u8], &[u8]); 8] = [
     (b"\0", b"\0"),
     (b"d", b"a"),
 ];
+/// The end of a range that has none.
+const OPEN_END: &[u8] = b"\0";
 /// Nobody that there is.
 const UNKNOWN: &str = "unknown";
 
-const VERSION: ApiVersion = ApiVersion { major: 3, minor: 7 };
+/// Etcds from then on look into nested transactions, ask who tells them to compact, take no notice of
+/// tokens once authentication is off, tell whether it is on and what root may, and refuse to grant a
+/// range that ends before it begins.
+const ALL_ASKED: ApiVersion = ApiVersion { major: 3, minor: 7 };
 
-/// A script of so many steps; the same seed gives the same script. Most begin with rules that are on.
-pub(super) fn script(seed: u64, steps: usize) -> Vec<AuthStep> {
-    let mut writer = Writer(Generator::new(seed, VERSION));
+/// A script of so many steps for servers that stand for at least this version; the same seed gives
+/// the same script. Most begin with rules that are on.
+pub(super) fn script(seed: u64, steps: usize, version: ApiVersion) -> Vec<AuthStep> {
+    let mut writer = Writer(Generator::new(seed, version));
     let mut script = Vec::new();
     if !writer.0.rarely(8) {
         for user in ["root", "u", "v"] {
@@ -81,6 +114,9 @@ pub(super) fn script(seed: u64, steps: usize) -> Vec<AuthStep> {
         }
     }
     script.extend((0..steps).map(|_| writer.step()));
+    if version < ALL_ASKED {
+        script.retain(|step| !step.is_new());
+    }
     script
 }
 
