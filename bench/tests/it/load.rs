@@ -1,13 +1,14 @@
 //! What the generator sends and counts, and that it ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_bench::endpoint::Endpoint;
 use cairn_bench::key_space::{KeySpace, Order};
 use cairn_bench::load::{Limit, LoadPlan};
 use cairn_bench::probe;
 use cairn_bench::progress::Progress;
-use cairn_bench::scenario::{Consistency, Mixed, puts, reads};
+use cairn_bench::pulse::Pulse;
+use cairn_bench::scenario::{Consistency, Mixed, Renewals, puts, reads};
 use cairn_bench::server_process::ServerProcess;
 use cairn_bench::target::Target;
 
@@ -43,6 +44,49 @@ fn exactly_the_given_number_of_requests_is_sent_and_counted() {
     assert_eq!(measured.latency("put").unwrap().count, 1000);
     // Five bytes of frame head and four of message each.
     assert_eq!(measured.received_bytes, 9000);
+}
+
+#[test]
+fn connections_are_spread_over_all_members() {
+    let servers = [(); 3].map(|()| TinyServer::start(Answer::Well));
+    let endpoints = servers.iter().map(|server| server.endpoint).collect();
+    let plan = LoadPlan {
+        target: Target::new(endpoints).unwrap(),
+        threads: 1,
+        ..counted(servers[0].endpoint, 300)
+    };
+    let puts = puts(keys(), Order::Random, 8);
+    plan.run("put", &puts, Progress::Quiet).unwrap();
+    let calls = servers.map(|server| server.calls());
+    assert_eq!(calls.iter().sum::<u64>(), 300);
+    assert!(calls.iter().all(|calls| *calls > 0), "{calls:?}");
+}
+
+#[test]
+fn each_client_renews_on_one_stream() {
+    let server = TinyServer::start(Answer::Each);
+    let renewals = Renewals { leases: 7 };
+    let measured = counted(server.endpoint, 1000)
+        .run("keep-alive", &renewals, Progress::Quiet)
+        .unwrap();
+    assert_eq!((measured.operations, measured.errors), (1000, 0));
+    assert_eq!(server.calls(), 20);
+}
+
+#[test]
+fn a_pulse_goes_on_with_the_member_that_acknowledges() {
+    let [well, failing] = [Answer::Well, Answer::Error("14")].map(TinyServer::start);
+    let pulse = Pulse::start(vec![failing.endpoint, well.endpoint]).unwrap();
+    let wait_max = Duration::from_secs(60);
+    for _ in 0..3 {
+        pulse
+            .wait_for_one_sent_after(Instant::now(), wait_max)
+            .unwrap();
+    }
+    let acknowledged = pulse.end().unwrap();
+    assert!(acknowledged.is_sorted() && acknowledged.len() >= 3);
+    assert!(failing.calls() > 0);
+    assert!(acknowledged.len() as u64 <= well.calls());
 }
 
 #[test]

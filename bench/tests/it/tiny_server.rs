@@ -11,10 +11,12 @@ use cairn_proto::etcdserverpb::RangeResponse;
 use http::{HeaderMap, HeaderValue, Response};
 
 /// How the server answers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// With an empty message and status 0.
+    /// With a message and status 0.
     Well,
+    /// With a message for each that comes, for as long as the call is open.
+    Each,
     /// Without a message, with this gRPC status.
     Error(&'static str),
 }
@@ -75,18 +77,28 @@ async fn answer_one(
     mut body: h2::RecvStream,
     mut respond: h2::server::SendResponse<Bytes>,
 ) {
+    let message = || {
+        frame(&RangeResponse {
+            more: true,
+            count: 7,
+            ..RangeResponse::default()
+        })
+    };
+    if answer == Answer::Each {
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        while let Some(Ok(chunk)) = body.data().await {
+            body.flow_control().release_capacity(chunk.len()).unwrap();
+            stream.send_data(message(), false).unwrap();
+        }
+        return;
+    }
     while let Some(Ok(chunk)) = body.data().await {
         body.flow_control().release_capacity(chunk.len()).unwrap();
     }
     let mut stream = respond.send_response(Response::new(()), false).unwrap();
     let status = match answer {
-        Answer::Well => {
-            let more = RangeResponse {
-                more: true,
-                count: 7,
-                ..RangeResponse::default()
-            };
-            stream.send_data(frame(&more), false).unwrap();
+        Answer::Well | Answer::Each => {
+            stream.send_data(message(), false).unwrap();
             "0"
         }
         Answer::Error(status) => status,
