@@ -88,6 +88,8 @@ pub enum Quantity {
     LeasesRestarted,
     /// Puts per second on a server without auth, beside those with it.
     OpenPutRate,
+    /// Server processor time per put without auth.
+    OpenPutCpu,
     /// Puts per second of a user with a role, on the same server with auth.
     AuthPutRate,
     /// Server processor time per put under auth.
@@ -155,7 +157,7 @@ pub enum Verdict {
 
 impl Quantity {
     /// All quantities, in the order of reports.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::PutRate,
         Self::PutCpu,
         Self::PutsP50,
@@ -196,6 +198,7 @@ impl Quantity {
         Self::LeasesAdded,
         Self::LeasesRestarted,
         Self::OpenPutRate,
+        Self::OpenPutCpu,
         Self::AuthPutRate,
         Self::AuthPutCpu,
         Self::AuthShare,
@@ -251,6 +254,7 @@ impl Quantity {
             Self::LeasesAdded => "of it, added by the leases",
             Self::LeasesRestarted => "resident memory with the leases, restarted",
             Self::OpenPutRate => "puts without auth, 1,000 clients",
+            Self::OpenPutCpu => "server CPU per put without auth",
             Self::AuthPutRate => "puts under auth, 1,000 clients",
             Self::AuthPutCpu => "server CPU per put under auth",
             Self::AuthShare => "puts under auth, of those without",
@@ -344,6 +348,7 @@ impl Quantity {
             | Self::RenewalCpu
             | Self::RenewalP50
             | Self::RenewalP99
+            | Self::OpenPutCpu
             | Self::AuthPutCpu => Unit::Micros,
             Self::Failover | Self::CatchUp | Self::Restart => Unit::Seconds,
             Self::LeasesMemory

@@ -21,6 +21,7 @@ impl Turn<'_> {
         let under_auth = self.drive(MANY, target, &some_puts())?;
         access.disable()?;
         self.side.add(Quantity::OpenPutRate, open.per_second);
+        self.add_cpu(&open, Quantity::OpenPutCpu);
         self.side.add(Quantity::AuthPutRate, under_auth.per_second);
         self.add_cpu(&under_auth, Quantity::AuthPutCpu);
         let share = under_auth.per_second / open.per_second;
