@@ -69,6 +69,16 @@ impl Differential {
         }
     }
 
+    /// The same for users.
+    pub(crate) fn short_of_users() -> Self {
+        Self {
+            seeds: 12,
+            seconds: Some(25),
+            auth: true,
+            ..Self::short()
+        }
+    }
+
     pub(crate) async fn run(&self, workspace: &Workspace) -> Result<Outcome> {
         let real = match (&self.etcd, on_path("etcd")) {
             (Some(line), _) => ServerCommand::parse(line)?,

@@ -109,7 +109,10 @@ impl Section {
             }
             Self::Sim => Sim::run_short(workspace),
             Self::Etcdctl => interruptible(Etcdctl::default().run(workspace)),
-            Self::Differential => interruptible(Differential::short().run(workspace)),
+            Self::Differential => match interruptible(Differential::short().run(workspace))? {
+                Outcome::Passed => interruptible(Differential::short_of_users().run(workspace)),
+                other => Ok(other),
+            },
             Self::Crash => interruptible(Crash::short().run(workspace)),
             Self::Cluster => interruptible(ClusterTest::short().run(workspace)),
         }
