@@ -51,6 +51,19 @@ impl SnapshotReceiver {
     ///
     /// If it is not what should come next, or cannot be written. There is no going on then.
     pub fn write(&mut self, chunk: &[u8]) -> Result<(), ReceiveError> {
+        self.write_and_see(chunk, &mut |_, _| {})
+    }
+
+    /// As [`Self::write`]; `see` gets the rows, once they are checked and written.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`].
+    pub fn write_and_see(
+        &mut self,
+        chunk: &[u8],
+        see: &mut dyn FnMut(Table, &[Entry<'_>]),
+    ) -> Result<(), ReceiveError> {
         let stage = std::mem::replace(&mut self.stage, Stage::Failed);
         self.stage = match (stage, self.checksum.read(chunk)?) {
             (Stage::Beginning, Chunk::Begin(header)) => Stage::Rows(header),
@@ -58,6 +71,7 @@ impl SnapshotReceiver {
                 let rows = rows.collect::<Result<Vec<_>, _>>()?;
                 self.check_rows(table, &rows)?;
                 self.incoming.append(table, &rows)?;
+                see(table, &rows);
                 Stage::Rows(header)
             }
             (Stage::Rows(header), Chunk::End(totals)) => {

@@ -56,33 +56,24 @@ fn measure(directory: &Path, keys: u64) -> Result<(), Error> {
     );
 
     let follower = open(&directory.join("follower"))?;
-    let mut received = None;
+    let mut prepared = None;
     let receiving = timed(|| {
         let mut sender = leader.backend().send()?;
-        let mut receiver = follower.backend().receive()?;
+        let announced = sender.applied();
+        let mut receiving = follower.receive()?;
         while let Some(chunk) = sender.next_chunk()? {
-            receiver.write(&chunk)?;
+            receiving.write(&chunk)?;
         }
-        received = Some(receiver.finish()?);
+        prepared = Some(receiving.finish(announced)?);
         Ok(())
     })?;
-    println!("  rows, read and written: {receiving:?}");
-    let mut prepared = None;
-    let preparing = timed(|| {
-        let received = received.ok_or("nothing was received")?;
-        prepared = Some(follower.prepare_install(received)?);
-        Ok(())
-    })?;
-    println!("  indexed:               {preparing:?}");
+    println!("  received and indexed:  {receiving:?}");
     let installing = timed(|| {
         follower.install(prepared.take().ok_or("nothing was prepared")?)?;
         Ok(())
     })?;
     println!("  installed:             {installing:?}");
-    println!(
-        "  = in all:              {:?}",
-        receiving + preparing + installing
-    );
+    println!("  = in all:              {:?}", receiving + installing);
     let megabytes = follower.backend().size() / 1_000_000;
     println!("  the follower's database: {megabytes} MB");
     assert_eq!(

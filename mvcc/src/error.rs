@@ -133,3 +133,22 @@ pub enum InstallError {
     #[error(transparent)]
     Backend(#[from] cairn_backend::InstallError),
 }
+
+/// Why a database was not received. The store is as before, and nothing is left of it.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// What came is no good, or cannot be written.
+    #[error(transparent)]
+    Transfer(#[from] cairn_backend::ReceiveError),
+    /// It is another one.
+    #[error("the database is of {received}, and that of {announced} was announced")]
+    Misnamed {
+        /// What it stands for.
+        received: Applied,
+        /// What it should.
+        announced: Applied,
+    },
+    /// It cannot be installed.
+    #[error(transparent)]
+    Unfit(#[from] InstallError),
+}

@@ -1,12 +1,11 @@
 //! Installing the database of another member into a running store.
 //!
-//! A member that is far behind receives a database beside its own
-//! ([`SnapshotReceiver`](cairn_backend::SnapshotReceiver)). It is read and indexed there, which takes
-//! as long as a restore, while the store goes on. The installation itself is then one step: what
+//! A member that is far behind [receives](crate::Receiving) a database beside its own, which is indexed
+//! on the way, or read and indexed afterwards, while the store goes on. The installation itself is then one step: what
 //! readers have begun they end on the old contents, and what they begin finds the new ones.
 
 use bytes::Bytes;
-use cairn_backend::Applied;
+use cairn_backend::{Applied, ReadTx};
 use cairn_index::Revision;
 
 use crate::compaction::Compaction;
@@ -37,7 +36,7 @@ pub struct Installed {
 }
 
 impl Store {
-    /// Reads a received database, so that whatever is wrong with it is known before the log is told
+    /// Reads a received database that an earlier process has received, so that whatever is wrong with it is known before the log is told
     /// to begin after it.
     ///
     /// # Errors
@@ -46,6 +45,14 @@ impl Store {
     /// log was not told of it, the caller should discard it
     /// ([`Backend::discard_received`](cairn_backend::Backend::discard_received)).
     pub fn prepare_install(&self, received: Applied) -> Result<Prepared, InstallError> {
+        self.prepare(received, Contents::read)
+    }
+
+    pub(crate) fn prepare(
+        &self,
+        received: Applied,
+        read: impl FnOnce(&ReadTx) -> Result<Contents, RestoreError>,
+    ) -> Result<Prepared, InstallError> {
         let view = self.backend().read_received(received)?;
         let view = view.ok_or(InstallError::NotReceived(received))?;
         let stored = Applied::read(&view).map_err(RestoreError::from)?;
@@ -54,7 +61,7 @@ impl Store {
         }
         let prepared = Prepared {
             applied: received,
-            contents: Contents::read(&view)?,
+            contents: read(&view)?,
         };
         prepared.check_follows(&self.state().read())?;
         Ok(prepared)

@@ -1,4 +1,5 @@
-//! Reading a store back: one thread scans storage, another builds the index.
+//! Reading a store back: one thread scans storage, or takes in what another member sends, another
+//! builds the index.
 //!
 //! The two are joined by a bounded channel of chunks, so what is under way between them is small
 //! however large the store is.
@@ -9,7 +10,7 @@
 use std::collections::HashMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use cairn_backend::{Backend, ReadTx, Table};
@@ -82,9 +83,19 @@ impl Restored {
 
 impl Contents {
     pub(crate) fn read(tx: &ReadTx) -> Result<Self, RestoreError> {
+        let mut indexing = Indexing::begin()?;
+        let everything = (Bound::Unbounded, Bound::Unbounded);
+        tx.scan(Table::Key, everything, &mut |key, value| {
+            indexing.take(key, value)
+        })?;
+        Self::of(tx, indexing.close())
+    }
+
+    /// Those of `tx`, all of whose changes were taken and indexed.
+    pub(crate) fn of(tx: &ReadTx, indexing: Closed) -> Result<Self, RestoreError> {
         let finished = Mark::Finished.read(tx)?;
         let compacted = finished.max(Mark::Scheduled.read(tx)?);
-        let (last, built) = scan_and_build(tx)?;
+        let (last, built) = indexing.end()?;
         // The last revisions may all be gone: a compaction at the current one deletes deletions.
         let current = compacted
             .and_then(CompactionPoint::revision)
@@ -105,74 +116,88 @@ impl Contents {
     }
 }
 
-/// The last stored transaction, and what was built of all of them.
-fn scan_and_build(tx: &ReadTx) -> Result<(Option<Revision>, Built), RestoreError> {
-    let (sender, receiver) = sync_channel(CHUNKS_WAITING_MAX);
-    thread::scope(|scope| {
-        let builder = thread::Builder::new()
-            .name("restore-index".to_owned())
-            .spawn_scoped(scope, move || Built::of(&receiver))
-            .map_err(RestoreError::Thread)?;
-        let last = Scanner::new(sender).scan(tx);
-        match builder.join() {
-            Ok(built) => Ok((last?, built)),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
-}
-
-/// The producer: reads every stored change in order.
-struct Scanner {
+/// The producer: takes every stored change in order, and passes it on to the thread that builds.
+pub(crate) struct Indexing {
     chunk: Vec<Record>,
     last: Option<Revision>,
+    failed: Option<RestoreError>,
     sender: SyncSender<Vec<Record>>,
+    builder: JoinHandle<Built>,
 }
 
-impl Scanner {
-    fn new(sender: SyncSender<Vec<Record>>) -> Self {
-        Self {
+impl Indexing {
+    /// Starts the thread.
+    pub(crate) fn begin() -> Result<Self, RestoreError> {
+        let (sender, receiver) = sync_channel(CHUNKS_WAITING_MAX);
+        let builder = thread::Builder::new()
+            .name("restore-index".to_owned())
+            .spawn(move || Built::of(&receiver))
+            .map_err(RestoreError::Thread)?;
+        Ok(Self {
             chunk: Vec::with_capacity(CHUNK_CHANGES),
             last: None,
+            failed: None,
             sender,
-        }
+            builder,
+        })
     }
 
-    fn scan(mut self, tx: &ReadTx) -> Result<Option<Revision>, RestoreError> {
-        let mut failed = None;
-        let everything = (Bound::Unbounded, Bound::Unbounded);
-        tx.scan(
-            Table::Key,
-            everything,
-            &mut |key, value| match Record::read(key, value) {
-                Ok(record) => self.take(record),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
+    /// Takes the next change as it is stored; breaks off if [`Self::end`] will fail.
+    pub(crate) fn take(&mut self, key: &[u8], value: &[u8]) -> ControlFlow<()> {
+        if self.failed.is_some() {
+            return ControlFlow::Break(());
+        }
+        match Record::read(key, value) {
+            Ok(record) => {
+                self.last = Some(record.change.at().main);
+                self.chunk.push(record);
+                if self.chunk.len() < CHUNK_CHANGES {
+                    return ControlFlow::Continue(());
                 }
-            },
-        )?;
-        if let Some(error) = failed {
-            return Err(error);
+                self.pass_on()
+            }
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
         }
-        let _ = self.pass_on();
-        Ok(self.last)
     }
 
-    fn take(&mut self, record: Record) -> ControlFlow<()> {
-        self.last = Some(record.change.at().main);
-        self.chunk.push(record);
-        if self.chunk.len() < CHUNK_CHANGES {
-            return ControlFlow::Continue(());
-        }
-        self.pass_on()
-    }
-
-    /// Breaks off if the builder is gone, which is told by joining it.
+    /// The builder is gone only if it has panicked, which is told by joining it.
     fn pass_on(&mut self) -> ControlFlow<()> {
         let next = Vec::with_capacity(CHUNK_CHANGES);
         match self.sender.send(std::mem::replace(&mut self.chunk, next)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
+        }
+    }
+
+    /// Says that all has been taken, so that the thread can finish while something else is done.
+    pub(crate) fn close(mut self) -> Closed {
+        let _ = self.pass_on();
+        Closed {
+            last: self.last,
+            failed: self.failed,
+            builder: self.builder,
+        }
+    }
+}
+
+/// A producer that has nothing more to take.
+pub(crate) struct Closed {
+    last: Option<Revision>,
+    failed: Option<RestoreError>,
+    builder: JoinHandle<Built>,
+}
+
+impl Closed {
+    /// The last stored transaction, and what was built of all of them.
+    fn end(self) -> Result<(Option<Revision>, Built), RestoreError> {
+        let built = self.builder.join();
+        match (self.failed, built) {
+            (_, Err(panic)) => std::panic::resume_unwind(panic),
+            (Some(error), Ok(_)) => Err(error),
+            (None, Ok(built)) => Ok((self.last, built)),
         }
     }
 }

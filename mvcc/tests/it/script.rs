@@ -314,12 +314,12 @@ impl Sends for Store {
 
     fn offer_to(&self, follower: &Self) -> Prepared {
         let mut sender = self.backend().send().unwrap();
-        let mut receiver = follower.backend().receive().unwrap();
+        let mut receiving = follower.receive().unwrap();
         while let Some(chunk) = sender.next_chunk().unwrap() {
-            receiver.write(&chunk).unwrap();
+            receiving.write(&chunk).unwrap();
         }
-        let received = receiver.finish().unwrap();
-        follower.prepare_install(received).unwrap()
+        let announced = sender.applied();
+        receiving.finish(announced).unwrap()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use cairn_backend::Applied;
 use cairn_consensus::MemberId;
-use cairn_mvcc::{Prepared, Store};
+use cairn_mvcc::{Prepared, ReceiveError, Store};
 use cairn_proto::cairnpb::SnapshotChunk;
 use cairn_proto::raftpb;
 use tokio::sync::mpsc;
@@ -28,9 +28,6 @@ pub(super) struct SnapshotIn {
     /// Who sends it.
     pub(super) from: MemberId,
 }
-
-/// Why it is of no use.
-type ReceiveError = Box<dyn std::error::Error + Send + Sync>;
 
 impl SnapshotIn {
     /// Takes in what `chunks` brings and hands it on; the bytes of its keys and values.
@@ -131,24 +128,12 @@ fn write(
     announced: Applied,
     mut chunks: mpsc::Receiver<bytes::Bytes>,
 ) -> Result<(Prepared, u64), ReceiveError> {
-    let mut receiver = store.backend().receive()?;
+    let mut receiving = store.receive()?;
     while let Some(chunk) = chunks.blocking_recv() {
-        receiver.write(&chunk)?;
+        receiving.write(&chunk)?;
     }
-    let bytes = receiver.received_bytes();
-    let applied = receiver.finish()?;
-    let prepared = if applied == announced {
-        store.prepare_install(applied).map_err(ReceiveError::from)
-    } else {
-        Err(format!("the database is of {applied}, the message of {announced}").into())
-    };
-    match prepared {
-        Ok(prepared) => Ok((prepared, bytes)),
-        Err(error) => {
-            store.backend().discard_received(applied)?;
-            Err(error)
-        }
-    }
+    let bytes = receiving.received_bytes();
+    Ok((receiving.finish(announced)?, bytes))
 }
 
 #[cfg(test)]

@@ -125,12 +125,12 @@ impl Member {
             return;
         }
         let mut sender = leader.store.backend().send().expect("it has applied");
-        let mut receiver = self.store.backend().receive().expect("memory");
+        let announced = sender.applied();
+        let mut receiving = self.store.receive().expect("memory");
         while let Some(chunk) = sender.next_chunk().expect("memory") {
-            receiver.write(&chunk).expect("it is sound");
+            receiving.write(&chunk).expect("it is sound");
         }
-        let received = receiver.finish().expect("it is whole");
-        let prepared = self.store.prepare_install(received).expect("it is sound");
+        let prepared = receiving.finish(announced).expect("it is whole and sound");
         self.store.install(prepared).expect("memory");
         self.applied = leader.applied;
     }

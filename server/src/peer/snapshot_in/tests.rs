@@ -203,7 +203,7 @@ async fn a_database_that_is_not_what_its_message_says_is_deleted() {
     let refusal = receiver.receive(other).await.unwrap_err();
     assert_eq!(
         refusal.message(),
-        "the database is of index 6 of term 1, the message of index 100 of term 1"
+        "the database is of index 6 of term 1, and that of index 100 of term 1 was announced"
     );
     receiver.assert_untouched(&leader, "misnamed").await;
     let mut stolen = chunks(&leader);
