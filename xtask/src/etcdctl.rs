@@ -15,7 +15,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use self::cluster_script::{CERTIFIED, LEASES, LOCKS, MEMBERSHIP};
+use self::cluster_script::{ALARMS, CERTIFIED, LEASES, LOCKS, MEMBERSHIP};
 use self::script::{Call, DATA, LEASES_AND_LOCKS, MEMBER, USERS};
 use self::session::{Session, VISITOR};
 use crate::certificates::Certificates;
@@ -62,7 +62,7 @@ const ARENAS: [Arena; 4] = [
     Arena {
         members: 3,
         is_secured: false,
-        scripts: &[LEASES, LOCKS, USERS, MEMBERSHIP],
+        scripts: &[LEASES, LOCKS, USERS, ALARMS, MEMBERSHIP],
     },
     Arena {
         members: 3,

@@ -104,7 +104,7 @@ impl Maintenance for MaintenanceService {
         }
         errors.extend(member.alarms().iter().map(|(alarm, by)| {
             // The text form of an alarm record, which is how etcd lists it here.
-            format!("memberID:{} alarm:{} ", by.get(), alarm.name())
+            format!("memberID:{} alarm:{}", by.get(), alarm.name())
         }));
         let membership = member.membership();
         let downgrade_info = DowngradeInfo {

@@ -52,7 +52,7 @@ async fn a_full_database_refuses_what_needs_space_until_space_is_back() {
     let status = clients.maintenance.clone().status(StatusRequest {}).await;
     let status = status.unwrap().into_inner();
     let member = status.header.unwrap().member_id;
-    assert_eq!(status.errors, [format!("memberID:{member} alarm:NOSPACE ")]);
+    assert_eq!(status.errors, [format!("memberID:{member} alarm:NOSPACE")]);
     assert_eq!(status.db_size_quota, 5_000_000);
     let raised = AlarmMember {
         member_id: member,

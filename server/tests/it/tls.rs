@@ -426,6 +426,44 @@ async fn a_new_revocation_list_counts_from_the_next_connection_on() {
 }
 
 #[tokio::test]
+async fn a_new_revocation_list_of_members_counts_from_the_next_connection_on() {
+    let files = Files::new();
+    let ours = &files.authority;
+    let issue = |serial| {
+        ours.issue(&Wanted {
+            hosts: &["127.0.0.1"],
+            serial,
+            ..Wanted::default()
+        })
+    };
+    issue(1).write(files.path(), "member");
+    write(files.path(), "crl.pem", ours.revoke(&[]));
+    let flags = [
+        "--peer-cert-file={}/member.pem",
+        "--peer-key-file={}/member.key",
+        "--peer-trusted-ca-file={}/ca.pem",
+        "--peer-client-cert-auth",
+        "--peer-crl-file={}/crl.pem",
+    ];
+    let flags = flags.map(|flag| flag.replace("{}", files.path().to_str().unwrap()));
+    let cluster = Cluster::start_over("https", 1, &flags.each_ref().map(String::as_str));
+    let url = cluster.peer_url(0);
+    let peer: SocketAddr = url.strip_prefix("https://").unwrap().parse().unwrap();
+    let mut config = Arc::unwrap_or_clone(client(&ours.pem, Some(&issue(13)), BOTH));
+    config.alpn_protocols = Vec::new();
+    let config = Arc::new(config);
+    let is_served = async || match secure(peer, Arc::clone(&config)).await {
+        Ok(stream) => version_page(stream).await.starts_with("HTTP/1.1 200"),
+        Err(_) => false,
+    };
+    assert!(is_served().await);
+    write(files.path(), "crl.pem", ours.revoke(&[13]));
+    assert!(!is_served().await);
+    write(files.path(), "crl.pem", ours.revoke(&[14]));
+    assert!(is_served().await);
+}
+
+#[tokio::test]
 async fn a_hangup_ends_nothing() {
     let files = Files::new();
     let server = files.start(&[]);

@@ -42,6 +42,30 @@ pub(super) const LOCKS: &[Call] = &[
     exact("get seat --prefix --print-value-only"),
 ];
 
+/// Somebody's data are said to be damaged.
+pub(super) const ALARMS: &[Call] = &[
+    exact("put k v"),
+    exact("RAISE 2"),
+    exact("alarm list"),
+    exact("put k w"),
+    exact("get k"),
+    exact("get k --consistency=s"),
+    exact("del k"),
+    with_stdin("txn", "\nget k\n\n\n"),
+    exact("lease grant 600"),
+    exact("lock name echo locked"),
+    exact("compaction 1"),
+    shape("member list -w table"),
+    exact("user list"),
+    words("endpoint health --cluster"),
+    // 3.4 writes a blank behind each alarm.
+    shape("endpoint status -w json").since(7),
+    exact("alarm disarm"),
+    exact("alarm list"),
+    exact("put k w"),
+    exact("get k"),
+];
+
 /// Members who come and go, the leader and alarms: last, when members have known each other long
 /// enough to let etcd change who they are.
 pub(super) const MEMBERSHIP: &[Call] = &[

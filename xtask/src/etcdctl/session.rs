@@ -7,8 +7,12 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use cairn_proto::etcdserverpb::AlarmRequest;
+use cairn_proto::etcdserverpb::alarm_request::AlarmAction;
+use cairn_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
+use tonic::transport::Endpoint;
 
 use super::mask::mask;
 use super::script::Call;
@@ -34,6 +38,8 @@ pub(super) const VISITOR: &str = "visitor";
 /// - `LEASE`, `ADDED`: the lease granted last, the member added last;
 /// - `FOLLOWER`: a member that does not lead;
 /// - `AS:name`: by the certificate of this name.
+///
+/// `RAISE` and the number of an alarm is no call of etcdctl, which raises none; in plain text only.
 pub(super) struct Session<'a> {
     program: PathBuf,
     endpoints: String,
@@ -91,6 +97,9 @@ impl<'a> Session<'a> {
     }
 
     async fn run(&self, call: &Call) -> Result<String> {
+        if let Some(alarm) = call.line.strip_prefix("RAISE ") {
+            return self.raise(alarm.parse()?).await;
+        }
         let mut arguments = Vec::new();
         for word in call.line.split(' ') {
             self.expand(word, &mut arguments).await?;
@@ -110,6 +119,20 @@ impl<'a> Session<'a> {
             String::from_utf8_lossy(&output.stderr),
             output.status
         ))
+    }
+
+    /// Says that some member has this alarm.
+    async fn raise(&self, alarm: i32) -> Result<String> {
+        let first = self.endpoints.split(',').next().unwrap_or_default();
+        let channel = Endpoint::from_shared(format!("http://{first}"))?;
+        let raise = AlarmRequest {
+            action: AlarmAction::Activate.into(),
+            member_id: 1234,
+            alarm,
+        };
+        let mut client = MaintenanceClient::new(channel.connect_lazy());
+        let raised = client.alarm(raise).await?.into_inner();
+        Ok(format!("{:?}", raised.alarms))
     }
 
     /// The arguments that a word of a call stands for.
