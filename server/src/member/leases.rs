@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cairn_auth::Access;
 use cairn_consensus::MemberId;
+use cairn_index::Revision;
 use cairn_lease::{LeaseId, Renew, Term, Ttl};
 use cairn_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseTimeToLiveRequest,
@@ -203,7 +204,11 @@ impl Member {
                     }
                 }
                 match self.ask_leader(LeaderQuestion::TimeToLive(request)).await {
-                    Some(LeaderAnswer::TimeToLive(answer)) => return Ok(answer),
+                    Some(LeaderAnswer::TimeToLive(answer)) => {
+                        // It is told in this member's name, which must be as far then.
+                        self.linearizable().await?;
+                        return Ok(self.in_own_name(answer));
+                    }
                     _ => {
                         let _ = tokio::time::timeout(LEADER_WAIT, settled).await;
                     }
@@ -216,6 +221,15 @@ impl Member {
             self.confirm(permit)?;
         }
         Ok(answer)
+    }
+
+    /// The leader's answer, of the same revision.
+    fn in_own_name(&self, answer: LeaseTimeToLiveResponse) -> LeaseTimeToLiveResponse {
+        let revision = answer.header.as_ref().map_or(0, |header| header.revision);
+        LeaseTimeToLiveResponse {
+            header: Some(self.header(Revision::from_wire(revision).ok())),
+            ..answer
+        }
     }
 
     /// What is left of a lease. None if this member does not lead.

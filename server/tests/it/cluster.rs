@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cairn_proto::etcdserverpb::{MemberListRequest, MoveLeaderRequest};
+use cairn_proto::etcdserverpb::lease_client::LeaseClient;
+use cairn_proto::etcdserverpb::{
+    LeaseGrantRequest, LeaseTimeToLiveRequest, MemberListRequest, MoveLeaderRequest,
+};
 use parking_lot::Mutex;
 use rustix::process::Signal;
 use tonic::transport::Endpoint;
@@ -210,6 +213,33 @@ async fn a_member_that_missed_more_than_the_log_keeps_gets_the_leaders_data() {
     }
     cluster.leader(&[0, 1, 2]).await;
     assert_all_there(&cluster, behind, &acknowledged).await;
+}
+
+#[tokio::test]
+async fn every_member_tells_of_a_lease_in_its_own_name_and_does_not_go_back() {
+    let cluster = Cluster::start(3, &[]);
+    let leader = cluster.leader(&[0, 1, 2]).await;
+    let lease = LeaseGrantRequest { ttl: 1000, id: 7 };
+    let mut leases = LeaseClient::new(cluster.clients(leader).await.channel);
+    leases.lease_grant(lease).await.unwrap();
+    for round in 0..50 {
+        let mut at_leader = cluster.clients(leader).await;
+        let written = put(&mut at_leader, "key", &round.to_string())
+            .await
+            .unwrap();
+        for number in 0..3 {
+            let mut clients = cluster.clients(number).await;
+            let own = status(&mut clients).await.unwrap().header.unwrap();
+            let mut leases = LeaseClient::new(clients.channel.clone());
+            let question = LeaseTimeToLiveRequest { id: 7, keys: true };
+            let told = leases.lease_time_to_live(question).await.unwrap();
+            let told = told.into_inner().header.unwrap();
+            assert_eq!(told.member_id, own.member_id);
+            assert!(told.revision >= written);
+            let after = status(&mut clients).await.unwrap().header.unwrap();
+            assert!(after.revision >= told.revision, "member {number}");
+        }
+    }
 }
 
 #[tokio::test]
