@@ -6,6 +6,8 @@
 pub mod registry;
 pub mod srv;
 
+use crate::tls::TlsError;
+
 /// Why the members were not found.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
@@ -39,6 +41,9 @@ pub enum DiscoveryError {
     /// The service cannot be used like this.
     #[error("discovery: {0}")]
     Endpoints(String),
+    /// The files of TLS towards the service cannot be used.
+    #[error("discovery: {0}")]
+    Tls(#[from] TlsError),
     /// The service refuses, for good.
     #[error("discovery: {0}")]
     Refused(String),

@@ -10,11 +10,14 @@ use cairn_proto::etcdserverpb::auth_client::AuthClient;
 use cairn_proto::etcdserverpb::kv_client::KvClient;
 use cairn_proto::etcdserverpb::{AuthenticateRequest, PutRequest, RangeRequest};
 use cairn_proto::mvccpb::KeyValue;
+use http::HeaderMap;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::DiscoveryError;
+use crate::peer::{Connection, Connector, Pings};
+use crate::settings::{Protection, ServiceTls, Url};
+use crate::tls::ClientTls;
 
 /// How to reach the service.
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ pub struct RegistrySettings {
     pub endpoints: Vec<String>,
     /// The cluster that is to be.
     pub token: String,
+    /// How to speak with it, unless it is in plain text.
+    pub tls: Option<ServiceTls>,
     /// Time to connect.
     pub dial_timeout: Duration,
     /// Time for one request.
@@ -51,7 +56,7 @@ pub async fn join(
     own: &str,
     entry: &str,
 ) -> Result<String, DiscoveryError> {
-    let mut registry = Registry::connect(settings)?;
+    let mut registry = Registry::new(settings)?;
     let own_key = format!("/_etcd/registry/{}/members/{own}", settings.token);
     let mut retry = Duration::from_secs(1);
     let mut is_registered = false;
@@ -103,49 +108,129 @@ impl From<Status> for Trouble {
     }
 }
 
+/// The service, as this member reaches it.
 struct Registry {
-    channel: Channel,
+    connector: Connector,
+    /// The next one to try comes first.
+    endpoints: Vec<Url>,
     settings: RegistrySettings,
+    session: Option<Session>,
+}
+
+/// A connection, and who this member is on it.
+#[derive(Clone)]
+struct Session {
+    connection: Connection,
     access: Option<MetadataValue<Ascii>>,
+    timeout: Duration,
+    /// Of the cluster that is to be.
+    token: String,
 }
 
 impl Registry {
-    fn connect(settings: &RegistrySettings) -> Result<Self, DiscoveryError> {
-        let endpoints: Result<Vec<_>, _> = settings
-            .endpoints
-            .iter()
-            .map(|endpoint| {
-                let with_scheme = if endpoint.contains("://") {
-                    endpoint.clone()
-                } else {
-                    format!("http://{endpoint}")
-                };
-                let endpoint = Endpoint::from_shared(with_scheme)?;
-                Ok::<_, tonic::transport::Error>(
-                    endpoint
-                        .connect_timeout(settings.dial_timeout)
-                        .timeout(settings.request_timeout)
-                        .http2_keep_alive_interval(settings.keepalive_time)
-                        .keep_alive_timeout(settings.keepalive_timeout),
-                )
-            })
-            .collect();
+    fn new(settings: &RegistrySettings) -> Result<Self, DiscoveryError> {
+        let scheme = match settings.tls {
+            Some(_) => "https",
+            None => "http",
+        };
+        let endpoints = settings.endpoints.iter().map(|endpoint| {
+            if endpoint.contains("://") {
+                Url::parse(endpoint)
+            } else {
+                Url::parse(&format!("{scheme}://{endpoint}"))
+            }
+        });
+        let endpoints: Result<Vec<_>, _> = endpoints.collect();
         let endpoints = endpoints.map_err(|error| DiscoveryError::Endpoints(error.to_string()))?;
+        let wants_tls = |url: &Url| url.protection() == Protection::Tls;
+        // An address may want TLS without a flag that does.
+        let tls = endpoints.iter().any(wants_tls).then(|| {
+            let service = settings.tls.clone().unwrap_or_default();
+            ClientTls::to_service(&service)
+        });
         Ok(Self {
-            channel: Channel::balance_list(endpoints.into_iter()),
+            connector: Connector {
+                timeout: settings.dial_timeout,
+                pings: Pings {
+                    interval: settings.keepalive_time,
+                    timeout: settings.keepalive_timeout,
+                },
+                tls: tls.transpose()?,
+            },
+            endpoints,
             settings: settings.clone(),
-            access: None,
+            session: None,
         })
     }
 
-    /// Looks at who is there and registers this member if it is not.
+    /// Takes the next step, over a new connection to the next address if the last one failed.
     async fn step(
         &mut self,
         own_key: &str,
         entry: &str,
         is_registered: &mut bool,
     ) -> Result<Step, Trouble> {
-        self.authenticate().await?;
+        let session = match &self.session {
+            Some(session) => session.clone(),
+            None => self.connect().await?,
+        };
+        let step = session.step(own_key, entry, is_registered).await;
+        if step.is_err() {
+            self.endpoints.rotate_left(1);
+            self.session = None;
+        } else {
+            self.session = Some(session);
+        }
+        step
+    }
+
+    async fn connect(&mut self) -> Result<Session, Trouble> {
+        let connected = self.connector.connect(&self.endpoints, HeaderMap::new());
+        let mut session = Session {
+            connection: connected
+                .await
+                .map_err(|error| Status::unavailable(error.to_string()))?,
+            access: None,
+            timeout: self.settings.request_timeout,
+            token: self.settings.token.clone(),
+        };
+        if let Some((name, password)) = &self.settings.user {
+            session.authenticate(name, password).await?;
+        }
+        Ok(session)
+    }
+}
+
+impl Session {
+    async fn authenticate(&mut self, name: &str, password: &str) -> Result<(), Trouble> {
+        let request = AuthenticateRequest {
+            name: name.to_owned(),
+            password: password.to_owned(),
+        };
+        let mut client = AuthClient::new(self.connection.clone());
+        let answer = self.ask(client.authenticate(request)).await?;
+        let token = answer.token.parse();
+        self.access = Some(token.map_err(|_| Status::internal("the token is no text"))?);
+        Ok(())
+    }
+
+    /// Waits for an answer, but not for long.
+    async fn ask<T>(
+        &self,
+        answer: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Status> {
+        let answer = tokio::time::timeout(self.timeout, answer).await;
+        let answer = answer.map_err(|_| Status::deadline_exceeded("no answer in time"))?;
+        answer.map(Response::into_inner)
+    }
+
+    /// Looks at who is there and registers this member if it is not.
+    async fn step(
+        &self,
+        own_key: &str,
+        entry: &str,
+        is_registered: &mut bool,
+    ) -> Result<Step, Trouble> {
         let size = self.size().await?;
         let members = self.members().await?;
         let place = members.iter().position(|kv| kv.key == own_key);
@@ -159,7 +244,7 @@ impl Registry {
                 value: Bytes::copy_from_slice(entry.as_bytes()),
                 ..PutRequest::default()
             };
-            self.kv().put(self.request(put)).await?;
+            self.ask(self.kv().put(self.request(put))).await?;
             *is_registered = true;
             // The next look tells who was first.
             return Box::pin(self.step(own_key, entry, is_registered)).await;
@@ -171,32 +256,13 @@ impl Registry {
         Ok(Step::Found(initial_cluster(&members, size)))
     }
 
-    async fn authenticate(&mut self) -> Result<(), Trouble> {
-        let Some((name, password)) = &self.settings.user else {
-            return Ok(());
-        };
-        if self.access.is_some() {
-            return Ok(());
-        }
-        let request = AuthenticateRequest {
-            name: name.clone(),
-            password: password.clone(),
-        };
-        let answer = AuthClient::new(self.channel.clone())
-            .authenticate(request)
-            .await?;
-        let token = answer.into_inner().token.parse();
-        self.access = Some(token.map_err(|_| Status::internal("the token is no text"))?);
-        Ok(())
-    }
-
     async fn size(&self) -> Result<usize, Trouble> {
-        let key = format!("/_etcd/registry/{}/_config/size", self.settings.token);
+        let key = format!("/_etcd/registry/{}/_config/size", self.token);
         let range = RangeRequest {
             key: key.into(),
             ..RangeRequest::default()
         };
-        let answer = self.kv().range(self.request(range)).await?.into_inner();
+        let answer = self.ask(self.kv().range(self.request(range))).await?;
         let Some(kv) = answer.kvs.first() else {
             return Err(Trouble::Hopeless(DiscoveryError::SizeNotFound));
         };
@@ -211,7 +277,7 @@ impl Registry {
 
     /// Those that have registered, the first one first.
     async fn members(&self) -> Result<Vec<KeyValue>, Trouble> {
-        let prefix = format!("/_etcd/registry/{}/members", self.settings.token);
+        let prefix = format!("/_etcd/registry/{}/members", self.token);
         let mut end = prefix.clone().into_bytes();
         if let Some(last) = end.last_mut() {
             *last += 1;
@@ -221,14 +287,14 @@ impl Registry {
             range_end: end.into(),
             ..RangeRequest::default()
         };
-        let answer = self.kv().range(self.request(range)).await?.into_inner();
+        let answer = self.ask(self.kv().range(self.request(range))).await?;
         let mut members: Vec<_> = answer.kvs.into_iter().filter(is_member).collect();
         members.sort_by_key(|kv| kv.create_revision);
         Ok(members)
     }
 
-    fn kv(&self) -> KvClient<Channel> {
-        KvClient::new(self.channel.clone())
+    fn kv(&self) -> KvClient<Connection> {
+        KvClient::new(self.connection.clone())
     }
 
     fn request<T>(&self, message: T) -> Request<T> {

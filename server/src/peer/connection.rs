@@ -26,10 +26,6 @@ const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
 /// How much of a stream waits in the connection's own memory.
 const SEND_BUFFER_BYTES_MAX: usize = 2 << 20;
-/// Silence after which a member is asked whether it is still there.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
-/// Time for its answer; etcd's least `--raft-read-timeout`.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a member cannot be reached.
 #[derive(Debug, thiserror::Error)]
@@ -66,11 +62,30 @@ pub(super) trait PeerIo: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> PeerIo for T {}
 
+/// How a connection that is silent is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Pings {
+    /// Silence after which the other side is asked whether it is still there.
+    pub interval: Duration,
+    /// Time for its answer.
+    pub timeout: Duration,
+}
+
+impl Pings {
+    /// Between members; the time is etcd's least `--raft-read-timeout`.
+    pub const OF_MEMBERS: Self = Self {
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(5),
+    };
+}
+
 /// How connections to other members are made.
 #[derive(Clone)]
 pub struct Connector {
     /// How long one try may take.
     pub timeout: Duration,
+    /// While it lasts.
+    pub pings: Pings,
     /// For addresses that begin with `https`.
     pub tls: Option<Arc<ClientTls>>,
 }
@@ -120,8 +135,8 @@ impl Connector {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_interval(self.pings.interval)
+            .keep_alive_timeout(self.pings.timeout)
             .handshake(TokioIo::new(stream))
             .await;
         let (sender, connection) = handshake.map_err(|source| ConnectionError::Handshake {

@@ -22,7 +22,7 @@ mod snapshot_in;
 mod snapshot_out;
 
 pub use caller::{Caller, Refusal};
-pub use connection::{Connection, ConnectionError, Connector};
+pub use connection::{Connection, ConnectionError, Connector, Pings};
 pub use inbox::{Arrived, Delivery, Inbox, InboxSender, PeerEvent, inbox};
 pub use join::{JoinError, MemberInfo, RemoteCluster, ask_all_for_members, ask_for_members};
 pub use lane::Lane;

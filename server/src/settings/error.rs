@@ -120,16 +120,6 @@ pub enum SettingsError {
         /// What is wrong, and what to set instead.
         reason: String,
     },
-    /// A flag whose feature comes later and that must not be ignored.
-    #[error(
-        "--{name} is set, but this build of Cairn has no {feature} yet, and starting without it would not be safe; remove the flag, or use etcd for this member"
-    )]
-    NotYet {
-        /// The flag.
-        name: &'static str,
-        /// What is missing.
-        feature: &'static str,
-    },
 }
 
 impl SettingsError {
@@ -152,8 +142,7 @@ impl SettingsError {
             | Self::FileValue { .. }
             | Self::DefaultValue { .. }
             | Self::Address { .. }
-            | Self::Unfit { .. }
-            | Self::NotYet { .. } => 1,
+            | Self::Unfit { .. } => 1,
         }
     }
 

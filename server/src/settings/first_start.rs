@@ -11,6 +11,7 @@ use super::assembly::span;
 use super::error::SettingsError;
 use super::flag_table::GivenFlags;
 use super::flag_value::{ClusterState, parse_urls};
+use super::tls::discovery_tls;
 use super::url::{Place, Url};
 use crate::discovery::registry::RegistrySettings;
 use crate::discovery::srv::SrvSettings;
@@ -261,6 +262,7 @@ fn discovery(given: &GivenFlags) -> Result<Discovery, SettingsError> {
             .map(ToString::to_string)
             .collect(),
         token: given.discovery_token.clone(),
+        tls: discovery_tls(given)?,
         dial_timeout: span("discovery-dial-timeout", given.discovery_dial_timeout)?,
         request_timeout: span("discovery-request-timeout", given.discovery_request_timeout)?,
         keepalive_time: span("discovery-keepalive-time", given.discovery_keepalive_time)?,

@@ -63,8 +63,6 @@ pub(crate) enum State {
     Moot,
     /// Its feature comes later, and starting without it is safe: a warning when set.
     LaterWarn,
-    /// Its feature comes later, and starting without it could harm: no start when set.
-    LaterRefuse,
     /// etcd itself only accepts it.
     Ignored,
 }

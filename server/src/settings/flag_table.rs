@@ -6,7 +6,7 @@
 
 use super::duration::FlagDuration;
 use super::flag::FileKey::{Absent, Path, Same};
-use super::flag::State::{Ignored, LaterRefuse, LaterWarn, Moot, Works};
+use super::flag::State::{Ignored, LaterWarn, Moot, Works};
 use super::flag::{Flag, Group};
 use super::flag_value::{
     ClusterState, FlagValue, Forgotten, Input, InvalidValue, NameList, NameSet, Origins, UrlList,
@@ -142,15 +142,15 @@ discovery_keepalive_time "discovery-keepalive-time": FlagDuration = "2s", Works,
     "Time between pings to the discovery service.";
 discovery_keepalive_timeout "discovery-keepalive-timeout": FlagDuration = "6s", Works, Path(&["discovery-config", "client", "keepalive-timeout"]),
     "Time that such a ping may stay unanswered.";
-discovery_insecure_transport "discovery-insecure-transport": bool = "true", LaterWarn, Path(&["discovery-config", "client", "secure", "insecure-transport"]),
-    "Speak to the discovery service without TLS.";
-discovery_insecure_skip_tls_verify "discovery-insecure-skip-tls-verify": bool = "false", LaterWarn, Path(&["discovery-config", "client", "secure", "insecure-skip-tls-verify"]),
+discovery_insecure_transport "discovery-insecure-transport": bool = "true", Works, Path(&["discovery-config", "client", "secure", "insecure-transport"]),
+    "Speak to the discovery service without TLS, unless its address begins with https or a certificate is named.";
+discovery_insecure_skip_tls_verify "discovery-insecure-skip-tls-verify": bool = "false", Works, Path(&["discovery-config", "client", "secure", "insecure-skip-tls-verify"]),
     "Do not check the certificate of the discovery service.";
-discovery_cert "discovery-cert": String = "", LaterRefuse, Path(&["discovery-config", "client", "secure", "cert"]),
+discovery_cert "discovery-cert": String = "", Works, Path(&["discovery-config", "client", "secure", "cert"]),
     "Certificate to show to the discovery service.";
-discovery_key "discovery-key": String = "", LaterRefuse, Path(&["discovery-config", "client", "secure", "key"]),
+discovery_key "discovery-key": String = "", Works, Path(&["discovery-config", "client", "secure", "key"]),
     "Key of that certificate.";
-discovery_cacert "discovery-cacert": String = "", LaterRefuse, Path(&["discovery-config", "client", "secure", "cacert"]),
+discovery_cacert "discovery-cacert": String = "", Works, Path(&["discovery-config", "client", "secure", "cacert"]),
     "Authorities that vouch for the discovery service.";
 discovery_user "discovery-user": String = "", Works, Path(&["discovery-config", "client", "auth", "username"]),
     "User name for the discovery service, or name:password.";

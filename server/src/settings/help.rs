@@ -51,7 +51,6 @@ fn push_flag(text: &mut String, flag: &Flag) {
         State::Works | State::Ignored => "",
         State::Moot => " (No effect in Cairn.)",
         State::LaterWarn => " (Not in this build yet: a warning when set.)",
-        State::LaterRefuse => " (Not in this build yet: no start when set.)",
     };
     push_wrapped(text, &format!("{}{note}", flag.help), INDENT);
 }

@@ -5,7 +5,7 @@ use super::flag::State;
 use super::flag_table::{FLAGS, GivenFlags};
 use super::notice::Notice;
 
-/// Refuses what must not be ignored, and adds a notice for the rest.
+/// Adds a notice for what is set and has no effect.
 pub(super) fn check_unsupported(
     given: &GivenFlags,
     notices: &mut Vec<Notice>,
@@ -23,12 +23,6 @@ pub(super) fn check_unsupported(
             State::LaterWarn => {
                 let text = "setting has no effect yet: its feature is not in this build of Cairn";
                 notices.push(Notice::warn(text).about(flag.name));
-            }
-            State::LaterRefuse => {
-                return Err(SettingsError::NotYet {
-                    name: flag.name,
-                    feature: "discovery",
-                });
             }
         }
     }

@@ -48,8 +48,8 @@ pub use self::flag_value::{ClusterState, InvalidValue};
 pub use self::log::{LogFormat, LogLevel, LogOutput, LogSettings};
 pub use self::notice::{Notice, Severity};
 pub use self::tls::{
-    AllowedSubjects, Callers, GeneratedIdentity, KeyPairFiles, TlsEndpoint, TlsIdentity, TlsKind,
-    TlsProtocol, TlsSettings, TlsVersions,
+    AllowedSubjects, Callers, GeneratedIdentity, KeyPairFiles, ServiceTls, TlsEndpoint,
+    TlsIdentity, TlsKind, TlsProtocol, TlsSettings, TlsVersions,
 };
 pub use self::url::{ListenAddress, ListenUrl, Place, Protection, Url, UrlError};
 pub use cairn_replica::quota::Quota;

@@ -282,16 +282,42 @@ fn tls_settings_that_do_not_fit_exit_with_1_and_say_why() {
 }
 
 #[test]
-fn what_would_be_unsafe_to_ignore_is_refused() {
-    for arguments in [
-        &["--discovery-cert", "c", "--discovery-key", "k"][..],
-        &["--discovery-cacert", "c"],
+fn tls_to_the_discovery_service_is_what_etcds_client_makes_of_its_flags() {
+    let tls = |arguments: &[&str]| {
+        let service = ["--discovery-endpoints", "s:1", "--discovery-token", "t"];
+        let settings = with_flags(&[&service, arguments].concat());
+        match settings.discovery() {
+            Discovery::Registry(registry) => registry.tls.clone(),
+            Discovery::None | Discovery::Srv(_) => panic!("there is a service"),
+        }
+    };
+    let plain = ServiceTls::default();
+    let certificate = ServiceTls {
+        identity: Some(KeyPairFiles {
+            certificate: "c".into(),
+            key: "k".into(),
+        }),
+        ..plain.clone()
+    };
+    let authorities = ServiceTls {
+        authorities: Some("a".into()),
+        ..plain.clone()
+    };
+    let anyone = ServiceTls {
+        believes_anyone: true,
+        ..plain.clone()
+    };
+    for (arguments, expected) in [
+        (&[][..], None),
+        (&["--discovery-insecure-transport=false"], Some(plain)),
+        (
+            &["--discovery-cert", "c", "--discovery-key", "k"],
+            Some(certificate),
+        ),
+        (&["--discovery-cacert", "a"], Some(authorities)),
+        (&["--discovery-insecure-skip-tls-verify"], Some(anyone)),
     ] {
-        let error = start(arguments, &[], None).unwrap_err();
-        assert!(
-            matches!(error, SettingsError::NotYet { .. }),
-            "{arguments:?}: {error}"
-        );
+        assert_eq!(tls(arguments), expected, "{arguments:?}");
     }
 }
 
@@ -439,8 +465,8 @@ fn a_configuration_file_with_wrong_values_is_refused() {
             "--cert-file and --key-file",
         ),
         (
-            "discovery-config: {client: {secure: {cacert: c}}}",
-            "is set",
+            "discovery-config: {token: t, client: {endpoints: e, secure: {cert: c}}}",
+            "both --discovery-cert and --discovery-key",
         ),
     ] {
         let error = start(&["--config-file=f"], &[], Some(file)).unwrap_err();

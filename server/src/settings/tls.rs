@@ -45,6 +45,17 @@ pub struct TlsEndpoint {
     pub protocol: TlsProtocol,
 }
 
+/// TLS towards a service that is no member, whose authority may be another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceTls {
+    /// What this member shows, if it is asked.
+    pub identity: Option<KeyPairFiles>,
+    /// Who vouches for the service; none stands for those that the system trusts.
+    pub authorities: Option<PathBuf>,
+    /// Whether anyone is believed to be the service.
+    pub believes_anyone: bool,
+}
+
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsKind {
@@ -216,6 +227,28 @@ pub(super) fn tls_settings(
     clients.check_urls(settings.clients.as_ref(), &metrics, notices)?;
     peers.check_urls(settings.peers.as_ref(), &listen.peers, notices)?;
     Ok(settings)
+}
+
+/// TLS towards the discovery service, for addresses that begin with `https` and those that name no
+/// scheme; those get none unless a flag asks for it, as in etcd.
+pub(super) fn discovery_tls(given: &GivenFlags) -> Result<Option<ServiceTls>, SettingsError> {
+    let identity = match (path(&given.discovery_cert), path(&given.discovery_key)) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(KeyPairFiles { certificate, key }),
+        _ => {
+            return Err(SettingsError::unfit(
+                "KeyFile and CertFile must both be present: set both --discovery-cert and \
+                 --discovery-key, or neither",
+            ));
+        }
+    };
+    let settings = ServiceTls {
+        identity,
+        authorities: path(&given.discovery_cacert),
+        believes_anyone: given.discovery_insecure_skip_tls_verify,
+    };
+    let is_asked_for = settings != ServiceTls::default() || !given.discovery_insecure_transport;
+    Ok(is_asked_for.then_some(settings))
 }
 
 impl Around<'_> {

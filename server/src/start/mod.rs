@@ -27,7 +27,7 @@ use crate::grpc::LeaderLoss;
 use crate::lock_file::LockFile;
 use crate::member::{ConsensusInput, Member, ReplyDesks};
 use crate::metrics::{GRPC_METHODS, Metrics, MetricsSource};
-use crate::peer::{Connector, Network};
+use crate::peer::{Connector, Network, Pings};
 use crate::serve::Workers;
 use crate::settings::{CLUSTER_VERSION, Settings};
 use crate::tls::ClientTls;
@@ -216,6 +216,7 @@ fn network(settings: &Settings, worker: &Workers) -> Result<Network, StartError>
     Ok(Network {
         connector: Connector {
             timeout: PEER_DIAL_TIME + settings.raft.election_timeout,
+            pings: Pings::OF_MEMBERS,
             tls: tls.map(ClientTls::load).transpose()?,
         },
         runtime: worker.handle().cloned().ok_or("no thread for peers")?,

@@ -9,12 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{self, Endpoint};
 use super::error::TlsError;
 use super::source::Source;
-use crate::settings::TlsEndpoint;
+use crate::settings::{ServiceTls, TlsEndpoint};
 
-/// TLS towards other members.
+/// TLS towards other members, or towards a service.
 pub struct ClientTls {
     source: Source<Arc<ClientConfig>>,
 }
@@ -30,6 +30,23 @@ impl ClientTls {
         let paths = files.paths();
         let source = Source::load(paths, move |contents| {
             files.client_side(contents).map(Arc::new)
+        })?;
+        Ok(Arc::new(Self { source }))
+    }
+
+    /// Reads the files of `service`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub fn to_service(service: &ServiceTls) -> Result<Arc<Self>, TlsError> {
+        let service = service.clone();
+        let identity = service.identity.as_ref();
+        let identity = identity.map(|pair| [pair.certificate.clone(), pair.key.clone()]);
+        let mut paths: Vec<_> = identity.into_iter().flatten().collect();
+        paths.extend(service.authorities.clone());
+        let source = Source::load(paths, move |contents| {
+            endpoint::to_service(&service, contents).map(Arc::new)
         })?;
         Ok(Arc::new(Self { source }))
     }

@@ -20,7 +20,10 @@ use super::pinned::Pinned;
 use super::revocation::Revocations;
 use super::server_verifier::ServerVerifier;
 use super::{generated, key_pair, protocol};
-use crate::settings::{Callers, KeyPairFiles, TlsEndpoint, TlsIdentity};
+use crate::settings::{
+    AllowedSubjects, Callers, KeyPairFiles, ServiceTls, TlsEndpoint, TlsIdentity, TlsProtocol,
+    TlsVersions,
+};
 
 /// HTTP/2 where the other side speaks it.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -177,6 +180,51 @@ impl Endpoint {
             revocations,
         })
     }
+}
+
+/// What a connection to a service is made with.
+pub(super) fn to_service(
+    service: &ServiceTls,
+    contents: &Contents,
+) -> Result<ClientConfig, TlsError> {
+    let protocol = TlsProtocol {
+        versions: TlsVersions::Both,
+        suites: Vec::new(),
+    };
+    let provider = protocol::provider(&protocol);
+    let (signatures, pinned) = if service.believes_anyone {
+        (None, Pinned::default())
+    } else {
+        let authorities = Authorities::load(service.authorities.as_deref(), contents)?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(
+            Arc::clone(&authorities.roots),
+            Arc::clone(&provider),
+        );
+        let verifier: Arc<dyn ServerCertVerifier> = verifier.build().map_err(no_protocol)?;
+        (Some(verifier), authorities.pinned)
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&protocol::versions(&protocol, &provider))
+        .map_err(no_protocol)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ServerVerifier {
+            signatures,
+            pinned,
+            judge: Judge {
+                allowed: AllowedSubjects::Any,
+                revocations: Revocations::default(),
+            },
+            provider: Arc::clone(&provider),
+        }));
+    let mut config = match &service.identity {
+        Some(files) => {
+            let shown = key_pair::load(files, contents, &provider)?;
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)))
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = PROTOCOLS.iter().take(1).map(|it| it.to_vec()).collect();
+    Ok(config)
 }
 
 fn no_protocol(error: impl std::fmt::Display) -> TlsError {

@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use self::certificates::{Authority, Issued, Wanted, params_of, write};
 use super::*;
 use crate::settings::{
-    AllowedSubjects, Callers, GeneratedIdentity, KeyPairFiles, TlsEndpoint, TlsIdentity, TlsKind,
-    TlsProtocol, TlsVersions,
+    AllowedSubjects, Callers, GeneratedIdentity, KeyPairFiles, ServiceTls, TlsEndpoint,
+    TlsIdentity, TlsKind, TlsProtocol, TlsVersions,
 };
 
 #[path = "../../tests/it/certificates.rs"]
@@ -354,6 +354,42 @@ async fn a_replaced_authority_counts_from_the_next_connection_on_and_ends_old_se
     std::fs::copy(directory.join("other.key"), directory.join("own.key")).unwrap();
     write(directory, "ca.pem", &new.pem);
     assert!(!met(&before).await && met(&after).await);
+}
+
+#[tokio::test]
+async fn a_service_is_believed_by_its_authority_and_shown_what_it_asks_for() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let service = Member::new(&ours.pem, &member_certificate(&ours));
+    let TlsIdentity::Files(pair) = &service.settings.identity else {
+        panic!("it has files");
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let right = write(directory.path(), "right", &ours.pem);
+    let wrong = write(directory.path(), "wrong", &theirs.pem);
+    let open = Member::new(&ours.pem, &member_certificate(&ours))
+        .with(|settings, _| settings.callers = Callers::Anyone);
+    for (what, server, shows, authorities, believes_anyone, meets) in [
+        ("all it needs", &service, true, &right, false, true),
+        ("nothing to show", &service, false, &right, false, false),
+        (
+            "nothing to show, nobody asks",
+            &open,
+            false,
+            &right,
+            false,
+            true,
+        ),
+        ("trust in others", &open, false, &wrong, false, false),
+        ("no distrust", &open, false, &wrong, true, true),
+    ] {
+        let client = ClientTls::to_service(&ServiceTls {
+            identity: shows.then(|| pair.clone()),
+            authorities: Some(authorities.clone()),
+            believes_anyone,
+        });
+        let met = meet(&server.server(), &client.unwrap(), "member", HERE).await;
+        assert_eq!(met.connected, meets, "{what}");
+    }
 }
 
 #[tokio::test]

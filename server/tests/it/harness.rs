@@ -76,6 +76,12 @@ impl Place {
         }
     }
 
+    /// The same with further flags, which count for more than those before.
+    pub(crate) fn start_with(mut self, flags: &[String]) -> Server {
+        self.flags.extend_from_slice(flags);
+        self.start()
+    }
+
     /// Starts a server that cannot start here, and returns what it said.
     pub(crate) fn refusal(&self) -> Refusal {
         match self.try_start() {

@@ -7,6 +7,7 @@ use cairn_mvcc::Restored;
 use cairn_proto::raftpb;
 
 use super::*;
+use crate::peer::Pings;
 use crate::settings::{Invocation, read};
 
 const CLUSTER: &str = "a=http://127.0.0.1:1,b=http://127.0.0.1:2";
@@ -69,6 +70,7 @@ impl Machine {
         let network = Network {
             connector: Connector {
                 timeout: Duration::from_secs(1),
+                pings: Pings::OF_MEMBERS,
                 tls: None,
             },
             runtime: tokio::runtime::Handle::current(),
