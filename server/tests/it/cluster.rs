@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cairn_proto::etcdserverpb::lease_client::LeaseClient;
 use cairn_proto::etcdserverpb::{
-    LeaseGrantRequest, LeaseTimeToLiveRequest, MemberListRequest, MoveLeaderRequest,
+    LeaseGrantRequest, LeaseTimeToLiveRequest, MemberListRequest, MemberRemoveRequest,
+    MoveLeaderRequest,
 };
 use parking_lot::Mutex;
 use rustix::process::Signal;
@@ -268,6 +269,33 @@ async fn leadership_moves_when_asked_and_before_a_leader_ends() {
     assert_ne!(cluster.leader(&left).await, target);
     let mut clients = cluster.clients(left[0]).await;
     put(&mut clients, "after", "it").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_leader_that_removes_itself_goes_when_the_others_know() {
+    let mut cluster = Cluster::start(3, &[]);
+    let leader = cluster.leader(&[0, 1, 2]).await;
+    let mut at_leader = cluster.clients(leader).await;
+    let header = status(&mut at_leader).await.unwrap().header.unwrap();
+    let id = header.member_id;
+    until("a cluster that is healthy enough", async || {
+        let removed = at_leader.cluster.member_remove(MemberRemoveRequest { id });
+        removed.await.is_ok()
+    })
+    .await;
+    cluster.ended(leader);
+    let left = cluster.running();
+    assert_ne!(cluster.leader(&left).await, leader);
+    for number in left {
+        let mut clients = cluster.clients(number).await;
+        put(&mut clients, "after", "it").await.unwrap();
+        let listed = clients.cluster.member_list(MemberListRequest::default());
+        let listed = listed.await.unwrap().into_inner().members;
+        assert_eq!(listed.len(), 2);
+        assert!(listed.iter().all(|member| member.id != id));
+    }
+    let refusal = cluster.refusal(leader);
+    assert!(refusal.log.contains("removed"), "{}", refusal.log);
 }
 
 async fn move_leader(clients: &mut Clients, target: u64) -> Result<(), tonic::Status> {

@@ -9,7 +9,7 @@ use cairn_proto::etcdserverpb::{
 use rustix::process::Signal;
 use tonic::Status;
 
-use crate::harness::{Clients, Place, Server, until};
+use crate::harness::{Clients, Place, Refusal, Server, until};
 
 /// A cluster whose members come and go.
 pub(crate) struct Cluster {
@@ -117,6 +117,14 @@ impl Cluster {
             Slot::Running(server) => Slot::Down(server.ended().1),
             other => other,
         };
+    }
+
+    /// What a member that is down and cannot start says.
+    pub(crate) fn refusal(&self, number: usize) -> Refusal {
+        match &self.slots[number] {
+            Slot::Down(place) => place.refusal(),
+            Slot::Running(_) | Slot::Moving => panic!("member {number} is up"),
+        }
     }
 
     pub(crate) fn peer_url(&self, number: usize) -> String {
