@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_backend::{BatchTx, ReadTx, Table};
@@ -11,7 +12,7 @@ use cairn_mvcc::{Change, ChangeKind, KvFields, LeaseId, MalformedKv};
 use crate::attachments::Attachments;
 use crate::error::{GrantError, RestoreError};
 use crate::lease::{Lease, Timer};
-use crate::primary::{Expired, Primary};
+use crate::primary::{CHECKPOINT_INTERVAL, Checkpoint, Expired, Primary};
 use crate::record;
 use crate::renewal::Renewal;
 use crate::ttl::Ttl;
@@ -24,11 +25,23 @@ use crate::ttl::Ttl;
 ///    [`follow`](Self::follow) has seen all changes.
 /// 3. At the leader a lease's time runs, or it waits for its start in `waiting`, or its expiry is
 ///    under way; and as many are [expiring](Timer::Expiring) as `primary` has counted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Leases {
     pub(crate) table: BTreeMap<LeaseId, Lease>,
     pub(crate) attachments: Attachments,
     pub(crate) primary: Option<Primary>,
+    pub(crate) checkpoint_interval: Duration,
+}
+
+impl Default for Leases {
+    fn default() -> Self {
+        Self {
+            table: BTreeMap::new(),
+            attachments: Attachments::default(),
+            primary: None,
+            checkpoint_interval: CHECKPOINT_INTERVAL,
+        }
+    }
 }
 
 impl Leases {
@@ -115,32 +128,40 @@ impl Leases {
         None
     }
 
-    /// Notes what is left of a lease's time, or, with `None`, that it was renewed by the log entry
-    /// `at`. Nothing happens if there is no such lease.
-    pub fn checkpoint(
-        &mut self,
-        id: LeaseId,
-        remaining: Option<Ttl>,
-        at: Renewal,
-        tx: &mut BatchTx<'_>,
-    ) {
+    /// Notes what is left of a lease's time. Nothing happens if there is no such lease, or if it was
+    /// renewed through the log since the leader looked.
+    pub fn checkpoint(&mut self, checkpoint: Checkpoint, tx: &mut BatchTx<'_>) {
+        let Checkpoint {
+            id,
+            renewal,
+            remaining,
+        } = checkpoint;
+        let Some(mut lease) = self.table.get(&id).copied() else {
+            return;
+        };
+        if lease.renewal != renewal {
+            return;
+        }
+        lease.checkpointing = false;
+        lease.remaining = Some(remaining).filter(|remaining| *remaining < lease.ttl);
+        if let (Some(primary), Timer::Until(_)) = (&mut self.primary, lease.timer) {
+            primary.checkpointed.push(id);
+        }
+        self.store(id, lease, tx);
+    }
+
+    /// Renews a lease by the log entry `at`, which undoes its checkpoints, also those that are under
+    /// way. Nothing happens if there is no such lease.
+    pub fn renewed(&mut self, id: LeaseId, at: Renewal, tx: &mut BatchTx<'_>) {
         let Some(mut lease) = self.table.get(&id).copied() else {
             return;
         };
         lease.checkpointing = false;
-        lease.remaining = remaining.filter(|remaining| *remaining < lease.ttl);
-        if remaining.is_none() {
-            lease.renewal = at;
-        }
-        if let Some(primary) = &mut self.primary {
-            match lease.timer {
-                Timer::Until(_) if remaining.is_none() => {
-                    lease.timer = Timer::Waiting;
-                    primary.waiting.push(id);
-                }
-                Timer::Until(_) => primary.checkpointed.push(id),
-                Timer::Waiting | Timer::Expiring => {}
-            }
+        lease.remaining = None;
+        lease.renewal = at;
+        if let (Some(primary), Timer::Until(_)) = (&mut self.primary, lease.timer) {
+            lease.timer = Timer::Waiting;
+            primary.waiting.push(id);
         }
         self.store(id, lease, tx);
     }

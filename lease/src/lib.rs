@@ -23,11 +23,13 @@
 //!    current one: so whoever leads next is promoted later, and gives each lease its whole time.
 //! 3. *While an expiry is under way its lease cannot be renewed* ([`Renew::Expiring`]): the answer
 //!    waits until the entry is applied, or known not to be in the log, or the term has ended.
-//! 4. *An expiry does nothing if the lease's [`Renewal`] is another than it carries*: the lease was
-//!    revoked and granted again, or renewed through the log, since the leader decided.
+//! 4. *An expiry, and a checkpoint, does nothing if the lease's [`Renewal`] is another than it
+//!    carries*: the lease was revoked and granted again, or renewed through the log, since the leader
+//!    decided.
 //! 5. *What shortens a lease at the next leader is a checkpoint, and a renewal undoes it through the
-//!    log before it is answered* ([`Renew::ThroughLog`]), also one that is still under way. Checkpoints
-//!    carry their term as expiries do, and cannot come late.
+//!    log before it is answered* ([`Renew::ThroughLog`]). One that is still under way, and comes after
+//!    the renewal, is of an earlier renewal then; and as checkpoints carry their term as expiries do,
+//!    none comes later than that.
 //!
 //! Not here: the log, threads, and who waits for what.
 #![forbid(unsafe_code)]

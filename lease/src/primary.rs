@@ -12,7 +12,8 @@ use crate::renewal::Renewal;
 use crate::term::Term;
 use crate::ttl::Ttl;
 
-/// How far what is replicated of a lease's remaining time may be behind; etcd's number.
+/// How far what is replicated of a lease's remaining time may be behind, unless it is told otherwise;
+/// etcd's number.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Leases in one log entry: applying it takes some milliseconds, in which nothing else is applied.
@@ -29,6 +30,8 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Primary {
     pub(crate) term: Term,
+    /// How far what is replicated of a lease's time may be behind.
+    checkpoint_interval: Duration,
     /// When to look whether a lease has expired.
     expiries: DueQueue,
     /// When to look whether a lease needs a checkpoint.
@@ -64,6 +67,8 @@ pub struct Expiry {
 pub struct Checkpoint {
     /// The lease.
     pub id: LeaseId,
+    /// Which renewal of it is left so much of.
+    pub renewal: Renewal,
     /// Time left.
     pub remaining: Ttl,
 }
@@ -116,18 +121,25 @@ impl Primary {
     }
 
     fn schedule_checkpoint(&mut self, id: LeaseId, lease: &Lease, now: Moment) {
-        if lease.replicated_time().duration() > CHECKPOINT_INTERVAL {
-            self.checkpoints.push(now.plus(CHECKPOINT_INTERVAL), id);
+        if lease.replicated_time().duration() > self.checkpoint_interval {
+            self.checkpoints
+                .push(now.plus(self.checkpoint_interval), id);
         }
     }
 }
 
 impl Leases {
+    /// Lets what is replicated of leases' times be behind by `interval` at most, from the next term on.
+    pub const fn checkpoint_every(&mut self, interval: Duration) {
+        self.checkpoint_interval = interval;
+    }
+
     /// Begins to lead in `term`: all leases get the time that is replicated of them. The caller has
     /// applied an entry of this term.
     pub fn promote(&mut self, term: Term, now: Moment) {
         let mut primary = Primary {
             term,
+            checkpoint_interval: self.checkpoint_interval,
             expiries: DueQueue::default(),
             checkpoints: DueQueue::default(),
             waiting: Vec::new(),
@@ -264,17 +276,22 @@ impl Leases {
             let left = until.since(now);
             let replicated = lease.replicated_time().duration();
             let behind = replicated.saturating_sub(left);
-            if behind < CHECKPOINT_INTERVAL {
+            let interval = primary.checkpoint_interval;
+            if behind < interval {
                 // Renewed since; a lease that is renewed often needs no checkpoint at all.
-                if replicated > CHECKPOINT_INTERVAL {
-                    let due = now.plus(CHECKPOINT_INTERVAL - behind);
+                if replicated > interval {
+                    let due = now.plus(interval - behind);
                     primary.checkpoints.push(due, id);
                 }
                 continue;
             }
             if let Some(remaining) = Ttl::covering(left) {
                 lease.checkpointing = true;
-                taken.push(Checkpoint { id, remaining });
+                taken.push(Checkpoint {
+                    id,
+                    renewal: lease.renewal,
+                    remaining,
+                });
             }
         }
         taken

@@ -1,8 +1,8 @@
 //! What the log carries about leases.
 //!
 //! A grant and a revocation are etcd's requests under etcd's numbers. What the leader does by itself is
-//! ours, under numbers that etcd will not use: a checkpoint and an expiry carry the term in which
-//! they were decided, and hold only there (`cairn_lease` says why).
+//! ours, under numbers that etcd will not use: a checkpoint, a renewal and an expiry carry the term in
+//! which they were decided, and hold only there (`cairn_lease` says why).
 
 use bytes::{Bytes, BytesMut};
 use cairn_lease::{Checkpoint, Expired, Expiry, LeaseId, Renewal, Term, Ttl};
@@ -18,12 +18,19 @@ pub enum LeaseRequest {
     Grant(LeaseGrantRequest),
     /// End a lease.
     Revoke(LeaseRevokeRequest),
-    /// Note what is left of leases, or that they were renewed, if `term` has not ended.
+    /// Note what is left of leases, if `term` has not ended.
     Checkpoint {
         /// The term in which the leader decided this.
         term: Term,
-        /// Each lease with what is left; without it was renewed.
-        leases: Vec<(LeaseId, Option<Ttl>)>,
+        /// What is left.
+        leases: Vec<Checkpoint>,
+    },
+    /// Renew a lease of which it was noted what is left, or may be, if `term` has not ended.
+    Renew {
+        /// The term in which the leader decided this.
+        term: Term,
+        /// The lease.
+        lease: LeaseId,
     },
     /// End leases that have expired, if the term has not ended.
     Expire(Expiry),
@@ -35,50 +42,38 @@ mod field {
     pub(super) const REVOKE: u32 = 9;
     pub(super) const CHECKPOINT: u32 = 20_000;
     pub(super) const EXPIRE: u32 = 20_001;
+    pub(super) const RENEW: u32 = 20_002;
 }
 
-/// Leases with a number each, as decided in a term: the wire form of checkpoints and expiries.
+/// Leases as decided in a term: the wire form of checkpoints, renewals and expiries.
 #[derive(Clone, PartialEq, Message)]
 struct InTerm {
     #[prost(uint64, tag = "1")]
     term: u64,
     #[prost(message, repeated, tag = "2")]
-    leases: Vec<Numbered>,
+    leases: Vec<Seen>,
 }
 
-/// A lease, and what is left of it (0: it was renewed) or the index of its renewal.
+/// A lease as the leader saw it, as far as the request needs that.
 #[derive(Clone, Copy, PartialEq, Message)]
-struct Numbered {
+struct Seen {
     #[prost(int64, tag = "1")]
     id: i64,
+    /// The index of its renewal.
     #[prost(uint64, tag = "2")]
-    number: u64,
+    renewal: u64,
+    /// The seconds left.
+    #[prost(uint64, tag = "3")]
+    remaining: u64,
 }
 
 impl LeaseRequest {
-    /// Notes of what is left.
-    #[must_use]
-    pub fn checkpoint(term: Term, checkpoints: &[Checkpoint]) -> Self {
-        let leases = checkpoints.iter();
-        let leases = leases.map(|it| (it.id, Some(it.remaining))).collect();
-        Self::Checkpoint { term, leases }
-    }
-
-    /// A renewal that undoes what was noted.
-    #[must_use]
-    pub fn renewal(term: Term, lease: LeaseId) -> Self {
-        Self::Checkpoint {
-            term,
-            leases: vec![(lease, None)],
-        }
-    }
-
     /// Adds those requests whose field stands before the header's.
     pub(crate) fn encode_before_header(&self, data: &mut BytesMut) {
         match self {
             Self::Grant(request) => message::encode(field::GRANT, request, data),
             Self::Revoke(request) => message::encode(field::REVOKE, request, data),
-            Self::Checkpoint { .. } | Self::Expire(_) => {}
+            Self::Checkpoint { .. } | Self::Renew { .. } | Self::Expire(_) => {}
         }
     }
 
@@ -88,6 +83,9 @@ impl LeaseRequest {
             Self::Grant(_) | Self::Revoke(_) => {}
             Self::Checkpoint { term, leases } => {
                 message::encode(field::CHECKPOINT, &checkpoint_to_wire(*term, leases), data);
+            }
+            Self::Renew { term, lease } => {
+                message::encode(field::RENEW, &renewal_to_wire(*term, *lease), data);
             }
             Self::Expire(expiry) => message::encode(field::EXPIRE, &expiry_to_wire(expiry), data),
         }
@@ -99,6 +97,9 @@ impl LeaseRequest {
             Self::Revoke(request) => message::encoded_len(field::REVOKE, request),
             Self::Checkpoint { term, leases } => {
                 message::encoded_len(field::CHECKPOINT, &checkpoint_to_wire(*term, leases))
+            }
+            Self::Renew { term, lease } => {
+                message::encoded_len(field::RENEW, &renewal_to_wire(*term, *lease))
             }
             Self::Expire(expiry) => message::encoded_len(field::EXPIRE, &expiry_to_wire(expiry)),
         }
@@ -115,22 +116,36 @@ impl LeaseRequest {
             field::REVOKE => Self::Revoke(read(wire_type, data)?),
             field::CHECKPOINT => {
                 let wire: InTerm = read(wire_type, data)?;
-                let lease = |it: &Numbered| {
-                    let secs = i64::try_from(it.number).unwrap_or(i64::MAX);
-                    let remaining = (secs > 0).then(|| Ttl::from_wire(secs).unwrap_or(Ttl::MAX));
-                    Some((LeaseId::from_wire(it.id)?, remaining))
+                let lease = |it: &Seen| {
+                    let secs = i64::try_from(it.remaining).unwrap_or(i64::MAX);
+                    Some(Checkpoint {
+                        id: LeaseId::from_wire(it.id)?,
+                        renewal: Renewal(it.renewal),
+                        remaining: Ttl::from_wire(secs).unwrap_or(Ttl::MAX),
+                    })
                 };
                 Self::Checkpoint {
                     term: Term(wire.term),
                     leases: wire.leases.iter().filter_map(lease).collect(),
                 }
             }
+            field::RENEW => {
+                let wire: InTerm = read(wire_type, data)?;
+                let lease = wire.leases.first();
+                let lease = lease.and_then(|it| LeaseId::from_wire(it.id));
+                let lease = lease.ok_or_else(|| {
+                    #[expect(deprecated, reason = "prost has no other way to make one")]
+                    DecodeError::new("a renewal of no lease")
+                })?;
+                let term = Term(wire.term);
+                Self::Renew { term, lease }
+            }
             field::EXPIRE => {
                 let wire: InTerm = read(wire_type, data)?;
-                let lease = |it: &Numbered| {
+                let lease = |it: &Seen| {
                     Some(Expired {
                         id: LeaseId::from_wire(it.id)?,
-                        renewal: Renewal(it.number),
+                        renewal: Renewal(it.renewal),
                     })
                 };
                 Self::Expire(Expiry {
@@ -143,25 +158,38 @@ impl LeaseRequest {
     }
 }
 
-fn checkpoint_to_wire(term: Term, leases: &[(LeaseId, Option<Ttl>)]) -> InTerm {
-    let numbered = |(id, remaining): &(LeaseId, Option<Ttl>)| Numbered {
-        id: id.to_wire(),
-        number: remaining.map_or(0, |ttl| ttl.duration().as_secs()),
+fn checkpoint_to_wire(term: Term, leases: &[Checkpoint]) -> InTerm {
+    let seen = |it: &Checkpoint| Seen {
+        id: it.id.to_wire(),
+        renewal: it.renewal.0,
+        remaining: it.remaining.duration().as_secs(),
     };
     InTerm {
         term: term.0,
-        leases: leases.iter().map(numbered).collect(),
+        leases: leases.iter().map(seen).collect(),
+    }
+}
+
+fn renewal_to_wire(term: Term, lease: LeaseId) -> InTerm {
+    let seen = Seen {
+        id: lease.to_wire(),
+        ..Seen::default()
+    };
+    InTerm {
+        term: term.0,
+        leases: vec![seen],
     }
 }
 
 fn expiry_to_wire(expiry: &Expiry) -> InTerm {
-    let numbered = |expired: &Expired| Numbered {
+    let seen = |expired: &Expired| Seen {
         id: expired.id.to_wire(),
-        number: expired.renewal.0,
+        renewal: expired.renewal.0,
+        remaining: 0,
     };
     InTerm {
         term: expiry.term.0,
-        leases: expiry.leases.iter().map(numbered).collect(),
+        leases: expiry.leases.iter().map(seen).collect(),
     }
 }
 
@@ -187,26 +215,37 @@ mod tests {
         data.freeze()
     }
 
-    fn one_of_each() -> [(LeaseRequest, Vec<u8>); 2] {
+    fn one_of_each() -> [(LeaseRequest, Vec<u8>); 3] {
         let [a, b] = [3, -1].map(|id| LeaseId::from_wire(id).unwrap());
-        let left = Ttl::from_wire(300).ok();
+        let term = Term(7);
         let checkpoint = LeaseRequest::Checkpoint {
-            term: Term(7),
-            leases: vec![(a, left), (b, None)],
+            term,
+            leases: vec![Checkpoint {
+                id: a,
+                renewal: Renewal(9),
+                remaining: Ttl::from_wire(300).unwrap(),
+            }],
         };
+        let renew = LeaseRequest::Renew { term, lease: b };
         let expire = LeaseRequest::Expire(Expiry {
-            term: Term(7),
+            term,
             leases: vec![Expired {
                 id: a,
                 renewal: Renewal(9),
             }],
         });
+        let checkpoint_bytes = vec![
+            0x82, 0xe2, 0x09, 11, 8, 7, 0x12, 7, 8, 3, 16, 9, 24, 0xac, 2,
+        ];
         let minus_one = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
-        let mut checkpoint_bytes = vec![0x82, 0xe2, 0x09, 22, 8, 7, 0x12, 5, 8, 3, 16, 0xac, 2];
-        checkpoint_bytes.extend([0x12, 11, 8]);
-        checkpoint_bytes.extend(minus_one);
+        let mut renew_bytes = vec![0x92, 0xe2, 0x09, 15, 8, 7, 0x12, 11, 8];
+        renew_bytes.extend(minus_one);
         let expire_bytes = vec![0x8a, 0xe2, 0x09, 8, 8, 7, 0x12, 4, 8, 3, 16, 9];
-        [(checkpoint, checkpoint_bytes), (expire, expire_bytes)]
+        [
+            (checkpoint, checkpoint_bytes),
+            (renew, renew_bytes),
+            (expire, expire_bytes),
+        ]
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod apply;
 pub mod consensus;
 pub mod error;
 pub mod identity;
+pub mod lease_duties;
 pub mod lease_request;
 pub mod log_request;
 pub mod membership;

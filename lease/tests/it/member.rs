@@ -86,11 +86,11 @@ impl Member {
             Command::Put(key, lease) => put = Some((*key, *lease)),
             Command::Delete(key) => gone.push(vec![(*key).into()]),
             Command::Renewed(term, id) if *term == entry.term => {
-                self.leases.checkpoint(*id, None, renewal, tx);
+                self.leases.renewed(*id, renewal, tx);
             }
             Command::Checkpoint(term, checkpoints) if *term == entry.term => {
-                for Checkpoint { id, remaining } in checkpoints {
-                    self.leases.checkpoint(*id, Some(*remaining), renewal, tx);
+                for checkpoint in checkpoints {
+                    self.leases.checkpoint(*checkpoint, tx);
                 }
             }
             Command::Expire(expiry) if expiry.term == entry.term => {

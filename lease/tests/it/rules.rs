@@ -228,3 +228,28 @@ fn apply_quickly(member: &mut Member, lease: i64) {
         .grant(id(lease), ttl(2), renewal, batch.backend());
     granted.expect("ids differ");
 }
+
+#[test]
+fn a_checkpoint_that_comes_after_a_renewal_through_the_log_does_nothing() {
+    let mut member = leader_with_lease(900);
+    let first = member.leases.take_checkpoints(at(INTERVAL_MILLIS));
+    apply(&mut member, Command::Checkpoint(TERM, first));
+    member.leases.tick(at(INTERVAL_MILLIS));
+    // The renewal is on its way, and the leader looks once more before it is applied.
+    let through_log = Renew::ThroughLog(TERM);
+    assert_eq!(
+        member.leases.renew(id(1), at(INTERVAL_MILLIS + 1)),
+        through_log
+    );
+    let second = member.leases.take_checkpoints(at(2 * INTERVAL_MILLIS));
+    assert_eq!(second.len(), 1);
+    apply(&mut member, Command::Renewed(TERM, id(1)));
+    apply(&mut member, Command::Checkpoint(TERM, second));
+    member.leases.check_invariants();
+    let renewed = Renew::Done(TERM, ttl(900));
+    assert_eq!(member.leases.renew(id(1), at(2 * INTERVAL_MILLIS)), renewed);
+    member
+        .leases
+        .promote(Term(TERM.0 + 1), at(2 * INTERVAL_MILLIS));
+    assert_eq!(left(&member, at(2 * INTERVAL_MILLIS)), 900_000);
+}

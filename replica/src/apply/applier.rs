@@ -364,7 +364,7 @@ impl Applier {
                 }
             }
             LeaseRequest::Expire(_) => self.check_alarms(NeedsSpace::No)?,
-            LeaseRequest::Checkpoint { .. } => {}
+            LeaseRequest::Checkpoint { .. } | LeaseRequest::Renew { .. } => {}
         }
         let place = leases::Place {
             renewal: Renewal(self.applied.get()),

@@ -60,12 +60,18 @@ pub(super) fn apply(
             let header = header(batch);
             Ok(Outcome::LeaseRevoke(LeaseRevokeResponse { header }))
         }
-        LeaseRequest::Checkpoint { term, leases: ids } => {
+        LeaseRequest::Checkpoint { term, leases: all } => {
             told.settled = true;
             check_term(term, place)?;
-            for (id, remaining) in ids {
-                leases.checkpoint(id, remaining, place.renewal, batch.backend());
+            for checkpoint in all {
+                leases.checkpoint(checkpoint, batch.backend());
             }
+            Ok(Outcome::Done)
+        }
+        LeaseRequest::Renew { term, lease } => {
+            told.settled = true;
+            check_term(term, place)?;
+            leases.renewed(lease, place.renewal, batch.backend());
             Ok(Outcome::Done)
         }
         LeaseRequest::Expire(expiry) => {

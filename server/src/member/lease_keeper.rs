@@ -1,15 +1,15 @@
 //! The time of leases: a thread that looks, several times a second, which have expired.
 //!
-//! What it decides is `cairn_lease`'s; here are the clock, the log and who waits for what.
+//! What it decides is `cairn_replica::lease_duties`'; here are the clock, the log and who waits for
+//! what.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cairn_lease::{Checkpoint, Expiry, Moment, Term, Ttl};
+use cairn_lease::{Moment, Term, Ttl};
 use cairn_replica::apply::{Outcome, SharedLeases};
 use cairn_replica::consensus::Proposal;
-use cairn_replica::lease_request::LeaseRequest;
-use cairn_replica::log_request::LogRequest;
+use cairn_replica::lease_duties::{self, Decided};
 use cairn_replica::request_ids::RequestIds;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tokio::sync::{Notify, futures::Notified, oneshot};
@@ -95,12 +95,6 @@ struct UnderWay {
     answer: oneshot::Receiver<Result<Outcome, Error>>,
 }
 
-/// What the leader does about leases by itself.
-enum Decided {
-    Expiry(Expiry),
-    Checkpoints(Term, Vec<Checkpoint>),
-}
-
 impl LeaseKeeper {
     /// Both ends.
     pub fn new(tasks: LeaseTasks) -> (LeaseKeeping, Self) {
@@ -152,46 +146,24 @@ impl LeaseKeeper {
         let applied_term = progress.applied_term();
         let term = progress.term();
         let leads = progress.role().leads() && applied_term == term && progress.term() == term;
-        let term = Term(term.get());
-        let mut leases = self.shared.leases.lock();
-        match leases.leading() {
-            Some(led) if leads && led == term => return,
-            None if !leads => return,
-            _ if leads => leases.promote(term, self.now()),
-            _ => leases.demote(),
+        let led = leads.then_some(Term(term.get()));
+        let now = self.now();
+        if lease_duties::follow_leadership(&mut self.shared.leases.lock(), led, now) {
+            self.shared.settled.notify_waiters();
         }
-        drop(leases);
-        self.shared.settled.notify_waiters();
     }
 
     /// Proposes what is due.
     fn look(&mut self) {
-        let now = self.now();
-        let mut leases = self.shared.leases.lock();
-        let Some(term) = leases.leading() else {
-            return;
-        };
-        leases.tick(now);
-        let mut decided: Vec<Decided> = std::iter::from_fn(|| leases.take_expired(now))
-            .map(Decided::Expiry)
-            .collect();
-        let checkpoints = leases.take_checkpoints(now);
-        if !checkpoints.is_empty() {
-            decided.push(Decided::Checkpoints(term, checkpoints));
-        }
-        drop(leases);
+        let decided = lease_duties::due(&mut self.shared.leases.lock(), self.now());
         for decided in decided {
             self.propose(decided);
         }
     }
 
     fn propose(&mut self, decided: Decided) {
-        let request = match &decided {
-            Decided::Expiry(expiry) => LeaseRequest::Expire(expiry.clone()),
-            Decided::Checkpoints(term, checkpoints) => LeaseRequest::checkpoint(*term, checkpoints),
-        };
         let id = self.tasks.request_ids.next();
-        let data = LogRequest::Lease(request).encode(id, None);
+        let data = decided.request().encode(id, None);
         let (reply, answer) = Reply::channel();
         let request = Request {
             id,
@@ -226,15 +198,7 @@ impl LeaseKeeper {
     }
 
     fn failed(&self, decided: &Decided) {
-        let now = self.now();
-        let mut leases = self.shared.leases.lock();
-        match decided {
-            Decided::Expiry(expiry) => leases.expiry_failed(expiry, now),
-            Decided::Checkpoints(term, checkpoints) => {
-                leases.checkpoints_failed(*term, checkpoints);
-            }
-        }
-        drop(leases);
+        decided.take_back(&mut self.shared.leases.lock(), self.now());
         self.shared.settled.notify_waiters();
     }
 }

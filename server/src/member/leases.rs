@@ -167,7 +167,7 @@ impl Member {
 
     /// Undoes a checkpoint. If the term ends meanwhile, the renewal is tried again in the next one.
     async fn renew_through_log(&self, term: Term, id: LeaseId) -> Result<(), Error> {
-        let renewal = LogRequest::Lease(LeaseRequest::renewal(term, id));
+        let renewal = LogRequest::Lease(LeaseRequest::Renew { term, lease: id });
         match self.propose(renewal, &Caller::MEMBER).await {
             Ok(_) | Err(Error::Apply(ApplyError::TermEnded)) => Ok(()),
             Err(error) => Err(error),

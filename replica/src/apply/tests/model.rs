@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use cairn_index::KeyRange;
-use cairn_lease::{LeaseId, Term, Ttl};
+use cairn_lease::Term;
 use cairn_proto::etcdserverpb::compare::{CompareResult, TargetUnion};
 use cairn_proto::etcdserverpb::request_op::Request;
 use cairn_proto::etcdserverpb::{
@@ -65,8 +65,15 @@ impl Model {
     pub(super) fn apply(&mut self, request: &LogRequest) -> Told {
         self.applied += 1;
         let grows = match request {
-            LogRequest::Lease(LeaseRequest::Checkpoint { term, leases }) => {
-                return self.checkpoint(*term, leases);
+            LogRequest::Lease(LeaseRequest::Checkpoint { term, .. }) => {
+                return self.in_term(*term);
+            }
+            LogRequest::Lease(LeaseRequest::Renew { term, lease }) => {
+                let told = self.in_term(*term)?;
+                if let Some(renewal) = self.leases.get_mut(&lease.to_wire()) {
+                    *renewal = self.applied;
+                }
+                return Ok(told);
             }
             LogRequest::Lease(LeaseRequest::Grant(_)) => true,
             LogRequest::Lease(_) => false,
@@ -127,18 +134,12 @@ impl Model {
         Ok(format!("compacted {revision}"))
     }
 
-    fn checkpoint(&mut self, term: Term, leases: &[(LeaseId, Option<Ttl>)]) -> Told {
-        if term.0 != super::term_of(self.applied) {
-            return Err(ApplyError::TermEnded);
+    fn in_term(&self, term: Term) -> Told {
+        if term.0 == super::term_of(self.applied) {
+            Ok("done".to_owned())
+        } else {
+            Err(ApplyError::TermEnded)
         }
-        for (id, remaining) in leases {
-            if let Some(renewal) = self.leases.get_mut(&id.to_wire())
-                && remaining.is_none()
-            {
-                *renewal = self.applied;
-            }
-        }
-        Ok("done".to_owned())
     }
 
     fn lease(&mut self, request: &LeaseRequest) -> Told {
@@ -172,7 +173,9 @@ impl Model {
                 }
                 Ok("done".to_owned())
             }
-            LeaseRequest::Checkpoint { .. } => panic!("answered above"),
+            LeaseRequest::Checkpoint { .. } | LeaseRequest::Renew { .. } => {
+                panic!("answered above")
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Random log requests, of few keys so that they meet.
 
 use bytes::Bytes;
-use cairn_lease::{Expired, Expiry, LeaseId, Renewal, Term, Ttl};
+use cairn_lease::{Checkpoint, Expired, Expiry, LeaseId, Renewal, Term, Ttl};
 use cairn_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use cairn_proto::etcdserverpb::request_op::Request;
 use cairn_proto::etcdserverpb::{
@@ -49,17 +49,22 @@ fn request() -> impl Strategy<Value = LogRequest> {
 fn lease() -> impl Strategy<Value = LeaseRequest> {
     let id = || (1..4_i64).prop_map(|id| LeaseId::from_wire(id).unwrap());
     let term = || (1..5_u64).prop_map(Term);
-    let ttl = |secs| Ttl::from_wire(secs).ok();
-    let remaining = prop::option::of(1..600_i64).prop_map(move |secs| secs.and_then(ttl));
     // Many renewals, so that some are those that were seen.
     let expired = (id(), (1..40_u64).prop_map(Renewal));
     let expired = expired.prop_map(|(id, renewal)| Expired { id, renewal });
+    let checkpoint = (id(), (1..40_u64).prop_map(Renewal), 1..600_i64);
+    let checkpoint = checkpoint.prop_map(|(id, renewal, secs)| Checkpoint {
+        id,
+        renewal,
+        remaining: Ttl::from_wire(secs).unwrap(),
+    });
     prop_oneof![
         6 => (1..4_i64, prop_oneof![9 => Just(600), 1 => Just(i64::MAX)])
             .prop_map(|(id, ttl)| LeaseRequest::Grant(LeaseGrantRequest { ttl, id })),
         2 => (1..4_i64).prop_map(|id| LeaseRequest::Revoke(LeaseRevokeRequest { id })),
-        2 => (term(), prop::collection::vec((id(), remaining), 0..3))
+        2 => (term(), prop::collection::vec(checkpoint, 0..3))
             .prop_map(|(term, leases)| LeaseRequest::Checkpoint { term, leases }),
+        1 => (term(), id()).prop_map(|(term, lease)| LeaseRequest::Renew { term, lease }),
         4 => (term(), prop::collection::vec(expired, 0..40))
             .prop_map(|(term, leases)| LeaseRequest::Expire(Expiry { term, leases })),
     ]
