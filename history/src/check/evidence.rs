@@ -14,6 +14,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Evidence<'a> {
     of: BTreeMap<Revision, Known<'a>>,
+    /// Versions that watchers heard of, of whatever revision: they tell how often the key was written
+    /// before.
+    puts: BTreeMap<(Revision, &'a Data), &'a KeyValue>,
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +33,10 @@ impl<'a> Evidence<'a> {
     /// Collects what is known of these revisions.
     pub(crate) fn new(history: &'a History, revisions: impl Iterator<Item = Revision>) -> Self {
         let of = revisions.map(|it| (it, Known::default())).collect();
-        let mut evidence = Self { of };
+        let mut evidence = Self {
+            of,
+            puts: BTreeMap::new(),
+        };
         for op in &history.ops {
             if let Outcome::Ok(answer) = &op.outcome {
                 evidence.read_response(&answer.body);
@@ -40,10 +46,14 @@ impl<'a> Evidence<'a> {
             for (_, event) in watch.events() {
                 if let Some(before) = &event.prev_kv {
                     evidence.read(before);
+                    let place = (before.mod_revision, &before.key);
+                    evidence.puts.insert(place, before);
                     evidence.skip(before, event.kv.mod_revision);
                 }
                 if event.kind == EventKind::Put {
                     evidence.read(&event.kv);
+                    let place = (event.kv.mod_revision, &event.kv.key);
+                    evidence.puts.insert(place, &event.kv);
                 }
             }
             evidence.hear(watch);
@@ -138,6 +148,16 @@ impl<'a> Evidence<'a> {
                 let due = changes.iter().filter(|it| is_due(watch, it));
                 due.map(identity).eq(events.iter().map(|it| identity(it)))
             })
+    }
+
+    /// Whether watchers heard otherwise of what an acknowledged write did: then the writes before it
+    /// were others.
+    pub(crate) fn contradicts(&self, revision: Revision, changes: &[Event]) -> bool {
+        let mut puts = changes.iter().filter(|it| it.kind == EventKind::Put);
+        puts.any(|it| {
+            let heard = self.puts.get(&(revision, &it.kv.key));
+            heard.is_some_and(|heard| !says_no_other(&it.kv, heard))
+        })
     }
 
     /// What is known of a revision, for people.

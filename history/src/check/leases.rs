@@ -46,6 +46,31 @@ struct Lease {
     revokes: Vec<(OpId, Time, Option<Time>)>,
 }
 
+/// When leases may have ended by themselves.
+pub(super) struct Ends {
+    leases: BTreeMap<LeaseId, Lease>,
+    times: LeaseTimes,
+}
+
+impl Ends {
+    pub(super) fn new(history: &History, times: LeaseTimes) -> Self {
+        Self {
+            leases: leases(history),
+            times,
+        }
+    }
+
+    /// Whether a lease may have ended by itself before `seen`.
+    pub(super) fn may_be_before(&self, lease: LeaseId, seen: Time) -> bool {
+        let renewals = self.leases.get(&lease).map(|it| it.renewals.as_slice());
+        let mut renewals = renewals.unwrap_or_default().iter();
+        renewals.all(|renewal| {
+            not_before(renewal, &self.times)
+                .is_none_or(|not_before| renewal.call <= seen && not_before <= seen)
+        })
+    }
+}
+
 /// Checks all leases.
 pub(super) fn check(
     history: &History,
@@ -157,10 +182,18 @@ fn check_op(
     times: &LeaseTimes,
     verdict: &mut Verdict,
 ) {
+    if let Some(text) = absurd(op) {
+        let text = format!("{id} {text}");
+        verdict.violation(history, Rule::Lease, text, &Concerned::default().op(id));
+    }
     for lease_id in used(op) {
         let unknown = Lease::default();
         let lease = leases.get(&lease_id).unwrap_or(&unknown);
         let wrong = match &op.outcome {
+            Outcome::Ok(answer) if says_gone(&answer.body) => {
+                alive(lease, op.call, answer.at, times)
+                    .map(|by| (format!("found no {lease_id}, which lived"), Some(by)))
+            }
             Outcome::Ok(_) => dead(lease, lease_id, op),
             Outcome::Refused {
                 at,
@@ -174,6 +207,29 @@ fn check_op(
             let concerned = Concerned::default().op(id).ops(by);
             verdict.violation(history, Rule::Lease, text, &concerned);
         }
+    }
+}
+
+/// Whether an answer says that there is no such lease.
+fn says_gone(body: &Response) -> bool {
+    match body {
+        Response::LeaseKeepAlive(ttl_secs) => *ttl_secs <= 0,
+        Response::LeaseTimeToLive { ttl_secs, .. } => *ttl_secs < 0,
+        _ => false,
+    }
+}
+
+/// What cannot be in an answer about time, whatever happened.
+fn absurd(op: &Operation) -> Option<String> {
+    match &op.outcome.answer()?.body {
+        Response::LeaseTimeToLive {
+            ttl_secs,
+            granted_secs,
+            ..
+        } if *ttl_secs > *granted_secs && *ttl_secs >= 0 => Some(format!(
+            "says that {ttl_secs} s are left of {granted_secs} s"
+        )),
+        _ => None,
     }
 }
 
@@ -226,14 +282,8 @@ fn used(op: &Operation) -> Vec<LeaseId> {
                 Vec::new()
             }
         }
-        (Request::LeaseKeepAlive(lease), Some(Response::LeaseKeepAlive(ttl))) if *ttl > 0 => {
-            vec![*lease]
-        }
-        (Request::LeaseTimeToLive { id, .. }, Some(Response::LeaseTimeToLive { ttl_secs, .. }))
-            if *ttl_secs >= 0 =>
-        {
-            vec![*id]
-        }
+        (Request::LeaseKeepAlive(lease), Some(_)) => vec![*lease],
+        (Request::LeaseTimeToLive { id, .. }, Some(_)) => vec![*id],
         (Request::LeaseRevoke(lease), _) => vec![*lease],
         _ => Vec::new(),
     }

@@ -18,6 +18,7 @@ mod watches;
 pub use self::leases::LeaseTimes;
 
 use self::evidence::Evidence;
+use self::leases::Ends;
 use self::order::{Found, Mismatch, Order, Search};
 use self::place::Place;
 use self::sightings::Sightings;
@@ -68,6 +69,7 @@ pub fn check(history: &History, limits: &Limits) -> Verdict {
             leases::check(history, order, &sightings, times, &mut verdict);
         }
     }
+    locks::check_fences(history, &mut verdict);
     compaction::check(history, &sightings, &mut verdict);
     sessions::check(history, &mut verdict);
     settled::check(history, &sightings, &mut verdict);
@@ -112,9 +114,10 @@ fn places(history: &History, verdict: &mut Verdict) -> Vec<Place> {
 
 /// The order of all writes, if there is one.
 ///
-/// It is first sought among the orders that agree with all that watchers heard. If there is none,
-/// either the store is wrong or the watchers were told wrong; so it is sought without them, and if that
-/// finds one, the watchers' checks say what they were told wrong.
+/// It is first sought among the orders that agree with all that watchers heard, and in which no lease
+/// ends before its time. If there is none, either the store is wrong, or the watchers were told wrong,
+/// or a lease ended early; so it is sought without them, and if that finds one, the checks of watchers
+/// and leases say what was wrong.
 fn find_order(
     history: &History,
     places: &[Place],
@@ -124,7 +127,8 @@ fn find_order(
 ) -> Option<Order> {
     let search = || Search::new(history, places, sightings, limits.steps_max);
     let evidence = Evidence::new(history, search().holes());
-    let mut with_evidence = search().with_evidence(&evidence);
+    let ends = limits.leases.map(|times| Ends::new(history, times));
+    let mut with_evidence = search().with_evidence(&evidence, ends.as_ref());
     let found = with_evidence.run();
     verdict.counts.steps = with_evidence.steps;
     let found = if matches!(found, Found::Order(..)) {

@@ -15,6 +15,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::agree::agrees;
 use super::evidence::Evidence;
+use super::leases::Ends;
 use super::place::Place;
 use super::sightings::Sightings;
 use crate::model::{States, Writing, lock_key, perform};
@@ -91,6 +92,7 @@ pub(crate) struct Search<'a> {
     history: &'a History,
     sightings: &'a Sightings,
     evidence: Option<&'a Evidence<'a>>,
+    ends: Option<&'a Ends>,
     steps_max: usize,
     pub(crate) steps: usize,
     made_by: BTreeMap<Revision, OpId>,
@@ -177,6 +179,7 @@ impl<'a> Search<'a> {
             history,
             sightings,
             evidence: None,
+            ends: None,
             steps_max,
             steps: 0,
             made_by: BTreeMap::new(),
@@ -217,9 +220,15 @@ impl<'a> Search<'a> {
         search
     }
 
-    /// Also holds the order to what is known of revisions that nobody was acknowledged for.
-    pub(crate) fn with_evidence(mut self, evidence: &'a Evidence<'a>) -> Self {
+    /// Also holds the order to what is known of revisions that nobody was acknowledged for, and of the
+    /// times of leases.
+    pub(crate) fn with_evidence(
+        mut self,
+        evidence: &'a Evidence<'a>,
+        ends: Option<&'a Ends>,
+    ) -> Self {
         self.evidence = Some(evidence);
+        self.ends = ends;
         self
     }
 
@@ -302,6 +311,13 @@ impl<'a> Search<'a> {
             let text = format!(
                 "{id} says that it made revision {revision}, but it had nothing to change there"
             );
+            return Err(self.mismatch(revision, id, text, &[]));
+        }
+        let heard_otherwise = self
+            .evidence
+            .is_some_and(|it| it.contradicts(revision, writing.changes()));
+        if heard_otherwise && self.choices.iter().any(|it| !it.candidates.is_empty()) {
+            let text = format!("watchers heard otherwise of revision {revision}, which {id} made");
             return Err(self.mismatch(revision, id, text, &[]));
         }
         let before = self.previous_writers(&writing);
@@ -429,6 +445,10 @@ impl<'a> Search<'a> {
             }
         }
         for lease in self.order.states.last().leases() {
+            let may_end = |ends: &Ends| ends.may_be_before(lease, seen);
+            if !self.ends.is_none_or(may_end) {
+                continue;
+            }
             self.steps += 1;
             let mut writing = Writing::on(self.order.states.last());
             writing.end_lease(lease);

@@ -1,8 +1,8 @@
 //! Orders of writes that cannot have been, and some that only look so.
 
 use cairn_history::{
-    DeleteResponse, LeaseId, Outcome, PutRequest, Refusal, Request, Response, Rule, TxnOp,
-    TxnOpResponse, TxnRequest, TxnResponse,
+    Compare, Comparison, DeleteResponse, KeyRange, LeaseId, Operand, Outcome, PutRequest, Refusal,
+    Request, Response, Rule, TxnOp, TxnOpResponse, TxnRequest, TxnResponse,
 };
 
 use crate::story::{Story, delete_event, found, kv, put_event, time};
@@ -269,6 +269,93 @@ fn a_lease_takes_its_keys_in_one_revision() {
     let both = vec![delete_event("a", 4), delete_event("b", 4)];
     story.events(watch, 20, both);
     story.passes();
+}
+
+#[test]
+fn of_two_leases_that_nobody_saw_end_the_one_ends_first_that_may() {
+    let mut story = Story::default();
+    story.grant((1, 2), 7, 10, 1);
+    story.grant((1, 2), 8, 3, 1);
+    story.put_under((2, 3), "a", 7, 2);
+    story.put_under((2, 3), "b", 8, 3);
+    // Somebody writes when the one must be gone and the other cannot be.
+    story.put((6, 7), "c", "1", 5);
+    story.put((20, 21), "c", "2", 7);
+    story.passes();
+    // Nobody's lease may have ended here.
+    let mut story = Story::default();
+    story.grant((1, 2), 7, 10, 1);
+    story.put_under((2, 3), "a", 7, 2);
+    story.put((6, 7), "c", "1", 4);
+    story.breaks(Rule::Lease, "lease 7 ended at revision 3");
+}
+
+#[test]
+fn a_lease_that_lives_is_not_said_to_be_gone() {
+    let mut story = Story::default();
+    story.grant((1, 2), 7, 10, 1);
+    story.keep_alive((3, 4), 7, 0);
+    story.breaks(Rule::Lease, "op 1 found no lease 7, which lived");
+    let mut story = Story::default();
+    story.grant((1, 2), 7, 3, 1);
+    story.keep_alive((8, 9), 7, 0);
+    story.passes();
+}
+
+#[test]
+fn no_more_is_left_of_a_lease_than_was_granted() {
+    let mut story = Story::default();
+    story.grant((1, 2), 7, 10, 1);
+    let request = Request::LeaseTimeToLive {
+        id: LeaseId(7),
+        keys: false,
+    };
+    let body = Response::LeaseTimeToLive {
+        ttl_secs: 9_223_372_036,
+        granted_secs: 10,
+        keys: Vec::new(),
+    };
+    story.done(0, (3, 4), request, (1, body));
+    story.breaks(Rule::Lease, "says that 9223372036 s are left of 10 s");
+}
+
+#[test]
+fn no_holder_of_a_lock_writes_after_a_later_one() {
+    let fenced = |token| {
+        Request::Txn(TxnRequest {
+            compares: vec![Compare {
+                range: KeyRange::One("lock".into()),
+                is: Comparison::Equal,
+                operand: Operand::Create(token),
+            }],
+            success: vec![TxnOp::Put(PutRequest::new("guarded", "x"))],
+            failure: Vec::new(),
+        })
+    };
+    let done = || {
+        Response::Txn(TxnResponse {
+            succeeded: true,
+            responses: vec![TxnOpResponse::Put(None)],
+        })
+    };
+    let mut story = Story::default();
+    story.put((1, 2), "lock", "one", 2);
+    story.done(0, (3, 4), fenced(2), (3, done()));
+    story.passes();
+    let deleted = DeleteResponse {
+        deleted: 1,
+        prev_kvs: Vec::new(),
+    };
+    let deleted = Response::DeleteRange(deleted);
+    story.done(0, (5, 6), Request::delete("lock"), (4, deleted));
+    story.put((7, 8), "lock", "two", 5);
+    story.done(1, (9, 10), fenced(5), (6, done()));
+    story.passes();
+    story.done(0, (11, 12), fenced(2), (7, done()));
+    let verdict = story.check();
+    assert!(verdict.breaks(Rule::Lock), "{verdict}");
+    let text = verdict.to_string();
+    assert!(text.contains("as holder 2 of lock, after op 4"), "{text}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use cairn_history::{
 const SECOND: u64 = 1_000_000_000;
 
 /// A history under construction; times are in seconds.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Story {
     pub(crate) history: History,
 }

@@ -363,3 +363,34 @@ fn who_wrote_between_must_have_left_the_version_that_an_event_found() {
     story.events(watch, 6, vec![event]);
     story.passes();
 }
+
+#[test]
+fn who_wrote_between_must_have_left_the_version_that_an_event_counts_on() {
+    let mut story = Story::default();
+    story.put((1, 2), "a", "1", 2);
+    // One of these made revision 3, and nobody was told which.
+    story.call(1, 3, Request::put("a", "lost"));
+    story.call(2, 3, Request::put("b", "lost"));
+    story.put((4, 5), "a", "2", 4);
+    let watch = story.watch(WatchRequest {
+        start: Some(Revision(4)),
+        ..WatchRequest::new(KeyRange::all())
+    });
+    story.events(watch, 6, vec![put_event(kv("a", "2", (2, 4, 2)), None)]);
+    story.passes();
+    // A later one that only tells of this version says as much.
+    let later = |prev| {
+        let mut story = story.clone();
+        if let Some(watch) = story.history.watches.first_mut() {
+            watch.request.start = Some(Revision(5));
+            watch.request.prev_kv = true;
+            watch.responses.truncate(1);
+        }
+        story.put((6, 7), "a", "3", 5);
+        let event = put_event(kv("a", "3", (2, 5, 3)), Some(prev));
+        story.events(watch, 8, vec![event]);
+        story
+    };
+    later(kv("a", "2", (2, 4, 2))).passes();
+    later(kv("a", "2", (2, 4, 1))).breaks(Rule::PrevKv, "before it");
+}
