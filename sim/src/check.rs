@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 
-use cairn_history::History;
+use cairn_history::{History, LeaseTimes, Limits};
 
 use crate::planted::Planted;
 use crate::schedule::Schedule;
@@ -75,7 +75,7 @@ pub fn play(schedule: &Schedule, options: Options) -> Report {
     } = played;
     let failure = match violation {
         Some(violation) => Some(Failure::Broken(violation.0)),
-        None => judge(&history),
+        None => judge(schedule, &history),
     };
     Report {
         digest,
@@ -116,7 +116,19 @@ pub fn shrink(schedule: &Schedule, options: Options) -> Schedule {
     }
 }
 
-fn judge(history: &History) -> Option<Failure> {
-    let verdict = cairn_history::check(history, &cairn_history::Limits::default());
+/// How exactly leases are held to their times: to the millisecond in which members look at clocks, and
+/// the beginning of the next.
+const CLOCK_ERROR_NANOS: u64 = 2_000_000;
+
+fn judge(schedule: &Schedule, history: &History) -> Option<Failure> {
+    let late = schedule.cluster.lease_late;
+    let limits = Limits {
+        leases: Some(LeaseTimes {
+            clock_error_nanos: CLOCK_ERROR_NANOS,
+            late_nanos_max: late.map(|late| late.0 * 1_000_000),
+        }),
+        ..Limits::default()
+    };
+    let verdict = cairn_history::check(history, &limits);
     (!verdict.is_clean()).then(|| Failure::Seen(verdict.to_string()))
 }

@@ -3,26 +3,37 @@
 //! It does what the server's handlers do, with the same functions, without gRPC.
 
 use bytes::Bytes;
+use cairn_auth::AuthError;
 use cairn_history::{
-    Answer, DeleteResponse, Outcome, RangeResponse, Refusal, Request, Response, Revision, Term,
-    Time, TxnResponse,
+    Answer, DeleteResponse, HashKv, LeaseId, Outcome, RangeResponse, Refusal, Request, Response,
+    Revision, Term, Time, TxnResponse,
 };
-use cairn_mvcc::{ReadError, Store};
+use cairn_mvcc::{ReadAt, ReadError, Store};
 use cairn_proto::etcdserverpb as pb;
 use cairn_proto::stored::EncodedKvsBuilder;
+use cairn_replica::apply::permission::Permission;
 use cairn_replica::apply::{self, SnapshotReader, txn};
 use cairn_replica::error::ApplyError;
+use cairn_replica::lease_request::LeaseRequest;
 use cairn_replica::log_request::LogRequest;
+use cairn_replica::membership::MemberChange;
 use cairn_replica::request::{DeleteRange, Put, Range, RequestError, Txn};
 use prost::Message;
+
+/// The shortest time to live that is granted: one and a half elections, in whole seconds.
+const TTL_MIN_SECS: i64 = 2;
 
 /// Operations that a transaction may have.
 const TXN_OPERATIONS_MAX: usize = 128;
 
 /// What a request needs before it is answered.
 pub(crate) enum Way {
+    /// To go through the log, as a change of the members.
+    Members(MemberChange),
     /// To go through the log.
     Log(Box<LogRequest>),
+    /// To be put to the leader.
+    Leader,
     /// To be read when the log says how far.
     Linearizable,
     /// To be read at once.
@@ -35,8 +46,9 @@ pub(crate) enum Read {
     Txn(Txn),
 }
 
-/// Says what a request needs, or why it is refused.
-pub(crate) fn way(request: &Request) -> Result<Way, Refusal> {
+/// Says what a request needs, or why it is refused. Reads need a permission here, writes when they
+/// are applied.
+pub(crate) fn way(request: &Request, permission: Permission<'_>) -> Result<Way, Refusal> {
     let log = |request| Ok(Way::Log(Box::new(request)));
     match request {
         Request::Put(put) => {
@@ -55,16 +67,31 @@ pub(crate) fn way(request: &Request) -> Result<Way, Refusal> {
             if !parsed.is_read_only() {
                 return log(LogRequest::Txn(wire));
             }
+            permission.txn(&parsed, &|_| Vec::new()).map_err(denied)?;
             Ok(read_way(parsed.is_serializable()))
         }
         Request::Range(range) => {
             let range = Range::parse(range.into()).map_err(refused)?;
+            permission.read(&range.query.range).map_err(denied)?;
             Ok(read_way(range.serializable))
         }
         Request::Compact(revision) => log(LogRequest::Compaction(pb::CompactionRequest {
             revision: revision.0,
             physical: false,
         })),
+        Request::LeaseGrant { id, ttl_secs } => {
+            let grant = pb::LeaseGrantRequest {
+                id: id.map_or(0, |id| id.0),
+                ttl: (*ttl_secs).max(TTL_MIN_SECS),
+            };
+            log(LogRequest::Lease(LeaseRequest::Grant(grant)))
+        }
+        Request::LeaseRevoke(id) => {
+            let revoke = pb::LeaseRevokeRequest { id: id.0 };
+            log(LogRequest::Lease(LeaseRequest::Revoke(revoke)))
+        }
+        Request::LeaseKeepAlive(_) | Request::LeaseTimeToLive { .. } => Ok(Way::Leader),
+        Request::HashKv(_) => Ok(Way::Serializable),
         _ => Err(Refusal::Other(
             "the simulator has no such request".to_owned(),
         )),
@@ -73,6 +100,9 @@ pub(crate) fn way(request: &Request) -> Result<Way, Refusal> {
 
 /// Reads from a member's store.
 pub(crate) fn read(store: &Store, request: &Request, at: Time, term: Term) -> Outcome {
+    if let Request::HashKv(revision) = request {
+        return hash(store, *revision, at);
+    }
     let answer = match parse_read(request) {
         Ok(Read::Range(range)) => read_range(store, &range),
         Ok(Read::Txn(txn)) => read_txn(store, &txn),
@@ -86,6 +116,24 @@ pub(crate) fn read(store: &Store, request: &Request, at: Time, term: Term) -> Ou
             body,
         }),
         Err(error) => failed_read(at, &error),
+    }
+}
+
+fn hash(store: &Store, revision: Option<Revision>, at: Time) -> Outcome {
+    let wanted = revision.and_then(|it| cairn_mvcc::Revision::from_wire(it.0).ok());
+    let wanted = wanted.map_or(ReadAt::Latest, ReadAt::Revision);
+    match store.hash_kv(wanted) {
+        Ok(hash) => Outcome::Ok(Answer {
+            at,
+            revision: Some(Revision(hash.current.to_wire())),
+            term: None,
+            body: Response::HashKv(HashKv {
+                hash: hash.hash,
+                hash_revision: Some(Revision(hash.revision.to_wire())),
+                compact_revision: hash.compacted.map(|it| Revision(it.to_wire())),
+            }),
+        }),
+        Err(error) => failed_read(at, &error.into()),
     }
 }
 
@@ -126,7 +174,13 @@ pub(crate) fn answer(
             let current = store.current().to_wire();
             (Some(Revision(current)), Response::Done)
         }
-        apply::Outcome::LeaseGrant(granted) => (revision_of(granted.header), Response::Done),
+        apply::Outcome::LeaseGrant(granted) => {
+            let body = Response::LeaseGrant {
+                id: LeaseId(granted.id),
+                ttl_secs: granted.ttl,
+            };
+            (revision_of(granted.header), body)
+        }
         apply::Outcome::LeaseRevoke(revoked) => (revision_of(revoked.header), Response::Done),
         apply::Outcome::Alarm(_)
         | apply::Outcome::Members(_)
@@ -189,6 +243,10 @@ const fn read_way(serializable: bool) -> Way {
     }
 }
 
+fn denied(error: AuthError) -> Refusal {
+    Refusal::Other(error.to_string())
+}
+
 fn refused(error: RequestError) -> Refusal {
     Refusal::Other(error.to_string())
 }
@@ -210,6 +268,7 @@ fn failed_read(at: Time, error: &apply::Failure) -> Outcome {
 fn why(error: &ApplyError) -> Refusal {
     match error {
         ApplyError::KeyNotFound => Refusal::KeyNotFound,
+        ApplyError::LeaseExists => Refusal::LeaseExists,
         ApplyError::LeaseNotFound => Refusal::LeaseNotFound,
         ApplyError::Compacted => Refusal::Compacted,
         ApplyError::Future => Refusal::FutureRevision,

@@ -8,7 +8,8 @@ use cairn_history::{
 use crate::chance::Chance;
 use crate::profile::{Asked, Fault, Profile};
 use crate::schedule::{
-    Action, Ask, Change, Cluster, Direction, Leaves, Millis, Schedule, Step, WatchFrom, Whom,
+    Action, Ask, Change, Cluster, Direction, Leaves, Millis, OfLease, RuleChange, Schedule, Step,
+    WatchFrom, Whom,
 };
 
 /// When clients begin: an election may take that long.
@@ -17,6 +18,13 @@ const FIRST_ASK: u64 = 500;
 const FIRST_FAULT: u64 = 1500;
 /// Watchers have numbers from here on.
 const FIRST_WATCHER: u32 = 500;
+
+/// The client that changes the rules.
+const ADMIN: ClientId = ClientId(400);
+/// Users, beside root.
+const USERS: u64 = 4;
+/// Roles, beside root's.
+const ROLES: u64 = 3;
 
 /// The schedule of a scenario that follows from a seed.
 #[must_use]
@@ -28,6 +36,9 @@ pub fn generate(profile: &Profile, seed: u64) -> Schedule {
     for watcher in 0..profile.watchers {
         watches(profile, seed, ClientId(FIRST_WATCHER + watcher), &mut steps);
     }
+    if profile.users {
+        rules(profile, seed, &mut steps);
+    }
     faults(profile, seed, &mut steps);
     steps.sort_by_key(|step| step.at);
     Schedule {
@@ -35,6 +46,7 @@ pub fn generate(profile: &Profile, seed: u64) -> Schedule {
             seed,
             members: profile.members,
             ends: Millis(profile.ends),
+            lease_late: profile.lease_late.map(Millis),
         },
         steps,
     }
@@ -45,9 +57,11 @@ fn asks(profile: &Profile, seed: u64, client: ClientId, steps: &mut Vec<Step>) {
     let mut writer = Writer {
         chance: &mut chance,
         keys: profile.keys,
+        ttl: profile.ttl,
         client,
         values: 0,
     };
+    let user = profile.users.then(|| user(u64::from(client.0)));
     let mut at = FIRST_ASK;
     loop {
         at += writer.chance.between(profile.ask_gap.0, profile.ask_gap.1);
@@ -56,7 +70,8 @@ fn asks(profile: &Profile, seed: u64, client: ClientId, steps: &mut Vec<Step>) {
         }
         if let Some(asked) = writer.chance.weighted(profile.asks) {
             let what = writer.ask(*asked);
-            steps.push(step(at, Action::Ask { client, what }));
+            let user = user.clone();
+            steps.push(step(at, Action::Ask { client, user, what }));
         }
     }
 }
@@ -163,6 +178,10 @@ fn action(fault: Fault, chance: &mut Chance, members: u64) -> Action {
             lasts,
         },
         Fault::Pause => Action::Pause { whom, lasts },
+        Fault::LeaderStalls => Action::Pause {
+            whom: Whom::Leader,
+            lasts: Millis(chance.between(1500, 5000)),
+        },
         Fault::ClockBack => Action::ClockBack {
             whom,
             by: Millis(chance.between(100, 20_000)),
@@ -207,6 +226,7 @@ fn leaves(chance: &mut Chance) -> Leaves {
 struct Writer<'a> {
     chance: &'a mut Chance,
     keys: u64,
+    ttl: (u64, u64),
     client: ClientId,
     values: u32,
 }
@@ -244,6 +264,29 @@ impl Writer<'_> {
                 range: range(self.chance, self.keys),
                 by: signed(self.chance.below(15)),
             },
+            Asked::Grant => Ask::Grant {
+                ttl_secs: self.ttl_secs(),
+            },
+            Asked::KeepAlive => self.of_lease(OfLease::KeepAlive),
+            Asked::TimeToLive => self.of_lease(OfLease::TimeToLive),
+            Asked::Revoke => self.of_lease(OfLease::Revoke),
+            Asked::PutLeased => {
+                let (key, value) = (self.key(), self.value());
+                self.of_lease(OfLease::Put { key, value })
+            }
+            Asked::Lock => Ask::Lock {
+                name: self.lock(),
+                ttl_secs: self.ttl_secs(),
+            },
+            Asked::Unlock => Ask::Unlock { name: self.lock() },
+            Asked::Fenced => {
+                let name = self.lock();
+                let key = format!("of-{name}");
+                Ask::Fenced { name, key }
+            }
+            Asked::Hashes => Ask::Hashes {
+                by: signed(self.chance.below(12)),
+            },
             Asked::Members => Ask::Members(self.change()),
             Asked::Compact => Ask::Compact {
                 keep: signed(self.chance.below(12)),
@@ -260,6 +303,19 @@ impl Writer<'_> {
             5..=7 => Change::Promote(new),
             _ => Change::Remove(MemberId(self.chance.between(1, 7))),
         }
+    }
+
+    fn of_lease(&mut self, of: OfLease) -> Ask {
+        let ttl_secs = self.ttl_secs();
+        Ask::Lease { of, ttl_secs }
+    }
+
+    fn ttl_secs(&mut self) -> i64 {
+        signed(self.chance.between(self.ttl.0, self.ttl.1))
+    }
+
+    fn lock(&mut self) -> String {
+        format!("lock{}", self.chance.below(2))
     }
 
     fn key(&mut self) -> String {
@@ -337,6 +393,77 @@ impl Writer<'_> {
             failure,
         }
     }
+}
+
+/// Sets up users and roles, turns authentication on, and changes the rules until the end.
+fn rules(profile: &Profile, seed: u64, steps: &mut Vec<Step>) {
+    let mut chance = Chance::new(seed, "rules");
+    let root = || "root".to_owned();
+    let mut first = vec![
+        RuleChange::AddUser(root()),
+        RuleChange::Give(root(), root()),
+    ];
+    first.extend((0..ROLES).map(|number| RuleChange::AddRole(role(number))));
+    for number in 0..USERS {
+        first.push(RuleChange::AddUser(user(number)));
+        first.push(RuleChange::Give(user(number), role(number % ROLES)));
+    }
+    for _ in 0..2 * ROLES {
+        first.push(allow(&mut chance, profile.keys));
+    }
+    first.push(RuleChange::Enable);
+    let mut at = FIRST_ASK;
+    let mut ask = |at, change| {
+        let action = Action::Ask {
+            client: ADMIN,
+            user: Some("root".to_owned()),
+            what: Ask::Rules(change),
+        };
+        steps.push(step(at, action));
+    };
+    for change in first {
+        ask(at, change);
+    }
+    at += 500;
+    while at < profile.ends {
+        ask(at, rule_change(&mut chance, profile.keys));
+        at += chance.between(50, 800);
+    }
+}
+
+/// Any change: those that make no sense are refused, which must happen alike everywhere.
+fn rule_change(chance: &mut Chance, keys: u64) -> RuleChange {
+    let (user, role) = (user(chance.below(USERS)), role(chance.below(ROLES)));
+    match chance.below(20) {
+        0 => RuleChange::Disable,
+        1..=2 => RuleChange::Enable,
+        3 => RuleChange::AddUser(user),
+        4 => RuleChange::DeleteUser(user),
+        5 => RuleChange::AddRole(role),
+        6 => RuleChange::DeleteRole(role),
+        7..=9 => RuleChange::Give(user, role),
+        10 => RuleChange::Take(user, role),
+        11..=15 => allow(chance, keys),
+        _ => RuleChange::Forbid(role, range(chance, keys)),
+    }
+}
+
+fn allow(chance: &mut Chance, keys: u64) -> RuleChange {
+    let write = chance.percent(70);
+    RuleChange::Allow {
+        role: role(chance.below(ROLES)),
+        range: range(chance, keys),
+        read: !write || chance.percent(70),
+        write,
+    }
+}
+
+fn user(number: u64) -> String {
+    format!("u{}", number % USERS)
+}
+
+fn role(number: u64) -> String {
+    format!("r{number}")
 }
 
 fn key(number: u64) -> String {

@@ -18,6 +18,7 @@ mod network;
 mod planted;
 mod profile;
 mod referee;
+mod rules;
 mod schedule;
 mod trace;
 mod watching;
@@ -29,6 +30,7 @@ pub use planted::Planted;
 pub use profile::{PROFILES, Profile};
 pub use referee::Violation;
 pub use schedule::{
-    Action, Ask, Change, Cluster, Direction, Leaves, Millis, Schedule, Step, WatchFrom, Whom,
+    Action, Ask, Change, Cluster, Direction, Leaves, Millis, OfLease, RuleChange, Schedule, Step,
+    WatchFrom, Whom,
 };
 pub use trace::Line;

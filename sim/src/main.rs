@@ -72,9 +72,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
             std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         return Ok(replay(&text.parse()?, arguments.plant));
     }
-    let profiles = match &arguments.profile {
-        None => PROFILES.iter().collect(),
-        Some(name) => vec![Profile::named(name).context("there is no such scenario: try --list")?],
+    let sought = arguments.plant.and_then(Planted::profile);
+    let profiles = match (&arguments.profile, sought) {
+        (None, None) => PROFILES.iter().collect(),
+        (None, Some(sought)) => vec![sought],
+        (Some(name), _) => {
+            vec![Profile::named(name).context("there is no such scenario: try --list")?]
+        }
     };
     let profile_of = |seed: u64| {
         let turn = usize::try_from(seed % profiles.len() as u64).unwrap_or(0);

@@ -19,6 +19,7 @@ use cairn_mvcc::{Change, Restored, Store};
 use cairn_proto::raftpb;
 use cairn_replica::apply::{Applier, ConfChangeDone};
 use cairn_replica::consensus::{Consensus, Effects, Proposal, Waiter};
+use cairn_replica::lease_duties::Decided;
 use cairn_replica::membership;
 use cairn_replica::request_ids::{RequestId, RequestIds};
 use cairn_watch::{Hub, StreamId};
@@ -41,10 +42,21 @@ pub(crate) const POLICY: CompactionPolicy = CompactionPolicy {
 /// When the simulated world began, in milliseconds since the epoch.
 const EPOCH_MILLIS: u64 = 1_700_000_000_000;
 
-/// A handle to a call that a member answers.
+/// Who waits for something at a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// A client's call.
+    Call(OpId),
+    /// A step of a call that is put to the leader.
+    Question(OpId, u64),
+    /// The member itself, for what it decided about leases.
+    Duty(u64),
+}
+
+/// A handle to what waits at a member.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticket {
-    pub(crate) op: OpId,
+    pub(crate) waits: Waits,
     /// Set when the client has given up.
     pub(crate) left: Rc<Cell<bool>>,
 }
@@ -100,15 +112,26 @@ pub(crate) struct Life {
     pub(crate) hub: Hub<PastOf, QueueSink>,
     pub(crate) request_ids: Arc<RequestIds>,
     pub(crate) inbox: Vec<Input>,
-    /// Work for the log, where its disk has a loop of its own.
+    /// The number of the member.
+    pub(crate) id: cairn_consensus::MemberId,
+    /// Work that waits for the log's loop.
     pub(crate) log_work: Option<LogWork>,
-    pub(crate) has_log_loop: bool,
-    /// The term as far as it is on disk, which is what answers show: a later one may be forgotten.
+    /// The term as far as it is on disk: a later one may be forgotten.
     pub(crate) term: u64,
+    /// The term that answers show: that of what is applied, or the log's when it started.
+    pub(crate) shown_term: u64,
     /// Who leads, as it was written down last.
     pub(crate) noted: Option<Leadership>,
     pub(crate) to_apply: VecDeque<Committed>,
     pub(crate) waiting: HashMap<RequestId, Ticket>,
+    /// The term of the last entry that was applied.
+    pub(crate) applied_term: u64,
+    /// What it decided about leases and does not know to be done.
+    pub(crate) duties: BTreeMap<u64, Decided>,
+    /// How many of these there were.
+    pub(crate) duties_begun: u64,
+    /// The start of leases' time.
+    pub(crate) started: Time,
     /// Reads that go on when an index is applied.
     pub(crate) confirmed: Vec<(LogIndex, Vec<Ticket>)>,
     pub(crate) changes: VecDeque<Vec<Change>>,
@@ -134,6 +157,7 @@ pub(crate) enum Loop {
     Watch,
     House,
     Commit,
+    Leases,
 }
 
 /// A member.
@@ -218,12 +242,17 @@ impl Member {
             store,
             request_ids,
             inbox: Vec::new(),
+            id: raft_id(self.id)?,
             log_work: None,
             term,
+            shown_term: term,
             noted: None,
-            has_log_loop: seed.is_multiple_of(2),
             to_apply: VecDeque::new(),
             waiting: HashMap::new(),
+            applied_term: 0,
+            duties: BTreeMap::new(),
+            duties_begun: 0,
+            started: now,
             confirmed: Vec::new(),
             changes: VecDeque::new(),
             offered: None,
@@ -258,6 +287,17 @@ impl Life {
         raft_id(id).is_ok_and(|id| members.load().was_removed(id))
     }
 
+    fn is_sole_voter(&mut self) -> bool {
+        let driver = self.consensus.node().driver();
+        driver.conf_state().is_sole_voter(self.id)
+    }
+
+    /// Notes that an entry of a term was applied.
+    pub(crate) fn note_applied(&mut self, term: u64) {
+        self.applied_term = term;
+        self.shown_term = self.shown_term.max(term);
+    }
+
     /// Runs the consensus loop once: takes all that waits, and turns until nothing is left to do.
     pub(crate) fn turn(&mut self) -> Result<Vec<Effects<Ticket, Ticket>>> {
         for input in std::mem::take(&mut self.inbox) {
@@ -282,7 +322,11 @@ impl Life {
         }
         let mut turns = Vec::new();
         loop {
-            if self.has_log_loop {
+            // As the server: who is alone waits for its disk, who has peers never does.
+            if self.is_sole_voter() && !self.consensus.has_work_under_way() {
+                turns.push(self.consensus.turn()?);
+                self.term = self.consensus.status().leadership.term.get();
+            } else {
                 let (effects, work) = self.consensus.begin()?;
                 turns.push(effects);
                 match &mut self.log_work {
@@ -290,8 +334,6 @@ impl Life {
                     Some(waiting) => waiting.join(work),
                     None => self.log_work = Some(work),
                 }
-            } else {
-                turns.push(self.consensus.turn()?);
             }
             if !self.consensus.has_work() {
                 return Ok(turns);

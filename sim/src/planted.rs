@@ -6,11 +6,15 @@
 use std::io;
 use std::sync::Arc;
 
+use cairn_auth::AuthInfo;
 use cairn_backend::{Applied, Backend, BackendOptions, MemoryEngine};
 use cairn_consensus::disk::{Disk, DiskFile};
 use cairn_consensus::{Entry, EntryKind};
+use cairn_mvcc::{Change, ChangeKind};
 use cairn_replica::log_request::{LogEntry, LogRequest};
 use clap::ValueEnum;
+
+use crate::profile::Profile;
 
 /// A bug that is planted in every member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -45,9 +49,41 @@ pub enum Planted {
     LateStart,
     /// Watchers' events of a revision come in two replies.
     SplitRevision,
+    /// A leader ends expired leases by a plain revocation, as etcd does.
+    UnfencedRevoke,
+    /// A leader renews leases without asking whether it leads still.
+    RenewUnconfirmed,
+    /// What is left of leases is never written down, so that each new leader begins anew.
+    NoCheckpoints,
+    /// One member deletes the keys of a lease in another order.
+    UnequalOrder,
+    /// One member carries out what it applies without asking who may.
+    UncheckedAtOne,
+    /// All members carry out what they apply without asking who may.
+    UncheckedAtAll,
+    /// One member misses a change of the rules now and then.
+    LoseRules,
+    /// A read is not checked again when it has been read.
+    ReadUnconfirmed,
 }
 
 impl Planted {
+    /// The scenario that looks for it; for the others, all take turns.
+    #[must_use]
+    pub fn profile(self) -> Option<&'static Profile> {
+        let name = match self {
+            Self::UnfencedRevoke | Self::UnequalOrder => "p17-leases",
+            Self::RenewUnconfirmed => "p17-stalled",
+            Self::NoCheckpoints => "p17-checkpoints",
+            Self::UncheckedAtOne
+            | Self::UncheckedAtAll
+            | Self::LoseRules
+            | Self::ReadUnconfirmed => "p03-auth",
+            _ => return None,
+        };
+        Profile::named(name)
+    }
+
     /// Whether this is what is planted.
     pub(crate) fn is(self, planted: Option<Self>) -> bool {
         planted == Some(self)
@@ -129,9 +165,54 @@ pub(crate) fn store_index(engine: &MemoryEngine, applied: Applied) {
     }
 }
 
+/// Lets entries be applied on behalf of who may do everything.
+pub(crate) fn allow_all(planted: Option<Planted>, one: bool, entries: &mut [Entry]) {
+    if !(Planted::UncheckedAtAll.is(planted) || one && Planted::UncheckedAtOne.is(planted)) {
+        return;
+    }
+    for entry in entries {
+        if let EntryKind::Normal(data) = &mut entry.kind
+            && let Ok(LogEntry {
+                id: Some(id),
+                who: Some(_),
+                request: Some(request),
+            }) = LogEntry::decode(data.clone())
+        {
+            let root = AuthInfo::from_wire("root", u64::MAX);
+            *data = request.encode(id, root.as_ref());
+        }
+    }
+}
+
+/// Turns round the order of the deletions of each revision.
+pub(crate) fn disorder(changes: &mut [Change]) {
+    let of_one = |one: &Change, other: &Change| {
+        one.at.main == other.at.main
+            && one.kind == ChangeKind::Delete
+            && other.kind == ChangeKind::Delete
+    };
+    for changes in changes.chunk_by_mut(of_one) {
+        let places: Vec<_> = changes.iter().map(|change| change.at).collect();
+        changes.reverse();
+        for (change, at) in changes.iter_mut().zip(places) {
+            change.at = at;
+        }
+    }
+}
+
 /// Spoils entries on their way to one member's store.
 pub(crate) fn spoil(planted: Option<Planted>, entries: &mut [Entry]) {
     for entry in entries {
+        if Planted::LoseRules.is(planted)
+            && entry.index.get().is_multiple_of(3)
+            && let EntryKind::Normal(data) = &entry.kind
+            && let Ok(LogEntry {
+                request: Some(LogRequest::Auth(_)),
+                ..
+            }) = LogEntry::decode(data.clone())
+        {
+            entry.kind = EntryKind::Empty;
+        }
         if !entry.index.get().is_multiple_of(23) {
             continue;
         }

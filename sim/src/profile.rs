@@ -20,6 +20,13 @@ pub struct Profile {
     pub watchers: u32,
     /// Keys that are used.
     pub keys: u64,
+    /// How long leases are to live, in seconds.
+    pub ttl: (u64, u64),
+    /// How late leases may end while there are faults, in milliseconds; absent if they are only held
+    /// to end at last.
+    pub lease_late: Option<u64>,
+    /// Whether there are users: authentication is on, and one client changes the rules.
+    pub users: bool,
     /// Between two requests of a client, in milliseconds.
     pub ask_gap: (u64, u64),
     /// Between two faults, in milliseconds.
@@ -51,6 +58,8 @@ pub enum Fault {
     SlowApply,
     /// A member stops and goes on.
     Pause,
+    /// The leader stops for longer than an election takes, and goes on.
+    LeaderStalls,
     /// A wall clock goes back.
     ClockBack,
     /// Ticks are too fast or too slow.
@@ -94,6 +103,24 @@ pub enum Asked {
     Compact,
     /// Adds, promotes or removes a member.
     Members,
+    /// Makes a lease.
+    Grant,
+    /// Renews it.
+    KeepAlive,
+    /// Asks what is left of it.
+    TimeToLive,
+    /// Ends it.
+    Revoke,
+    /// Writes a key under it.
+    PutLeased,
+    /// Takes a lock.
+    Lock,
+    /// Writes what a lock guards.
+    Fenced,
+    /// Gives a lock back.
+    Unlock,
+    /// Compares all members' hashes.
+    Hashes,
 }
 
 const ASKS: &[(u64, Asked)] = &[
@@ -137,6 +164,9 @@ const GENERAL: Profile = Profile {
     clients: 5,
     watchers: 4,
     keys: 6,
+    ttl: (2, 5),
+    lease_late: None,
+    users: false,
     ask_gap: (20, 400),
     fault_gap: (200, 2500),
     faults: FAULTS,
@@ -316,6 +346,129 @@ pub const PROFILES: &[Profile] = &[
             (30, Asked::Get),
             (10, Asked::Txn),
             (4, Asked::Members),
+        ],
+        ..GENERAL
+    },
+    Profile {
+        name: "p17-leases",
+        about: "P17: a lease that was renewed lives, whoever stalls; the others end, on all members",
+        clients: 8,
+        ask_gap: (50, 1200),
+        faults: &[
+            (30, Fault::LeaderStalls),
+            (5, Fault::Pause),
+            (8, Fault::Isolate),
+            (4, Fault::OneWay),
+            (6, Fault::Transfer),
+            (4, Fault::DiskStalls),
+            (4, Fault::SlowApply),
+            (4, Fault::Weather),
+            (6, Fault::Crash),
+            (1, Fault::CrashAll),
+        ],
+        fault_gap: (300, 2500),
+        asks: &[
+            (6, Asked::Grant),
+            (50, Asked::KeepAlive),
+            (8, Asked::TimeToLive),
+            (30, Asked::PutLeased),
+            (4, Asked::Revoke),
+            (5, Asked::Put),
+            (3, Asked::Delete),
+            (15, Asked::Get),
+            (5, Asked::Range),
+        ],
+        ..GENERAL
+    },
+    Profile {
+        name: "p17-stalled",
+        about: "P17: a leader that was stalled renews nothing that the next one ends",
+        ends: 30_000,
+        clients: 16,
+        watchers: 2,
+        ttl: (4, 7),
+        ask_gap: (1500, 5000),
+        faults: &[(10, Fault::LeaderStalls), (1, Fault::Isolate)],
+        fault_gap: (2500, 4500),
+        asks: &[
+            (30, Asked::KeepAlive),
+            (20, Asked::PutLeased),
+            (3, Asked::TimeToLive),
+            (10, Asked::Range),
+        ],
+        ..GENERAL
+    },
+    Profile {
+        name: "p17-checkpoints",
+        about: "P17: a change of the leader does not let leases begin anew",
+        ends: 60_000,
+        ttl: (20, 20),
+        lease_late: Some(20_000),
+        clients: 4,
+        watchers: 2,
+        ask_gap: (200, 1500),
+        faults: &[(9, Fault::Transfer), (1, Fault::Crash)],
+        fault_gap: (4000, 6000),
+        asks: &[
+            (10, Asked::PutLeased),
+            (1, Asked::KeepAlive),
+            (20, Asked::Range),
+        ],
+        ..GENERAL
+    },
+    Profile {
+        name: "locks",
+        about: "P18: a lock by a lease has one holder, and what it guards is written by holders",
+        clients: 6,
+        ttl: (2, 4),
+        ask_gap: (20, 400),
+        asks: &[
+            (25, Asked::Lock),
+            (35, Asked::Fenced),
+            (6, Asked::Unlock),
+            (30, Asked::KeepAlive),
+            (3, Asked::Grant),
+            (1, Asked::Revoke),
+            (5, Asked::Range),
+        ],
+        ..GENERAL
+    },
+    Profile {
+        name: "p03-auth",
+        about: "P3: who may do what changes under load, and is the same on every member",
+        users: true,
+        asks: &[
+            (30, Asked::Put),
+            (15, Asked::Get),
+            (5, Asked::GetHere),
+            (5, Asked::Range),
+            (5, Asked::Delete),
+            (3, Asked::DeleteRange),
+            (10, Asked::Swap),
+            (10, Asked::Txn),
+        ],
+        ..GENERAL
+    },
+    Profile {
+        name: "p21-hashes",
+        about: "P21: members show equal hashes of equal data at any time, also around compactions",
+        faults: &[
+            (10, Fault::Crash),
+            (10, Fault::CrashAtWrite),
+            (5, Fault::Isolate),
+            (5, Fault::CommitFails),
+            (5, Fault::LateCommits),
+            (10, Fault::SlowApply),
+        ],
+        asks: &[
+            (30, Asked::Put),
+            (8, Asked::Delete),
+            (3, Asked::DeleteRange),
+            (8, Asked::Txn),
+            (5, Asked::Get),
+            (5, Asked::PutLeased),
+            (8, Asked::Compact),
+            (12, Asked::Hashes),
         ],
         ..GENERAL
     },

@@ -5,14 +5,20 @@
 //!    the same entry.
 //! 3. A revision is the same change on every member that applies it, in any life.
 //! 4. A request is answered the same by every member that applies it.
+//! 5. What the rules of users and roles forbid at its place in the log is refused, and nothing else is
+//!    for their sake; what is read is allowed by the rules at that place.
 
 use std::collections::BTreeMap;
 
-use cairn_consensus::{Entry, LogIndex, Role, Status};
-use cairn_history::MemberId;
+use cairn_auth::AuthInfo;
+use cairn_consensus::{Entry, EntryKind, LogIndex, Role, Status};
+use cairn_history::{MemberId, Request};
 use cairn_mvcc::{Change, Revision};
 use cairn_replica::apply::Applied;
+use cairn_replica::error::ApplyError;
+use cairn_replica::log_request::{LogEntry, LogRequest};
 
+use crate::rules::{Rules, Ruling};
 use crate::trace::Digest;
 
 /// A broken rule, and how.
@@ -30,6 +36,11 @@ pub(crate) struct Referee {
     committed: BTreeMap<LogIndex, (u64, u64)>,
     changes: BTreeMap<Revision, u64>,
     replies: BTreeMap<u64, u64>,
+    /// The rules after the last entry, and after each change of them.
+    rules: Rules,
+    rules_from: BTreeMap<LogIndex, Rules>,
+    /// What the rules said of each request at its place.
+    rulings: BTreeMap<u64, Ruling>,
 }
 
 impl Referee {
@@ -59,6 +70,9 @@ impl Referee {
         entries: &[Entry],
     ) -> Result<(), Violation> {
         for entry in entries {
+            if self.last_committed() < entry.index {
+                self.judge(entry);
+            }
             let seen = (entry.term.get(), Digest::of(&entry.kind));
             let first = *self.committed.entry(entry.index).or_insert(seen);
             if first != seen {
@@ -97,6 +111,17 @@ impl Referee {
         }
         for (id, reply) in &applied.replies {
             let seen = Digest::of(reply);
+            let ruling = self.rulings.get(&id.to_wire()).copied();
+            let is_denied = matches!(reply, Err(ApplyError::Auth(_)));
+            if ruling == Some(Ruling::Denied) && !is_denied
+                || ruling == Some(Ruling::Allowed) && is_denied
+            {
+                return Err(Violation(format!(
+                    "request {:x} was {ruling:?} at its place in the log, and {member} answers \
+                     {reply:?}",
+                    id.to_wire()
+                )));
+            }
             if *self.replies.entry(id.to_wire()).or_insert(seen) != seen {
                 return Err(Violation(format!(
                     "request {:x} is answered by {member} as by no other member: {reply:?}",
@@ -105,6 +130,50 @@ impl Referee {
             }
         }
         Ok(())
+    }
+
+    /// Judges the next entry by the rules at its place.
+    fn judge(&mut self, entry: &Entry) {
+        let EntryKind::Normal(data) = &entry.kind else {
+            return;
+        };
+        let Ok(LogEntry {
+            id: Some(id),
+            who,
+            request: Some(request),
+        }) = LogEntry::decode(data.clone())
+        else {
+            return;
+        };
+        let ruling = self.rules.judge(&request, who.as_ref());
+        self.rulings.insert(id.to_wire(), ruling);
+        if matches!(request, LogRequest::Auth(_)) {
+            self.rules_from.insert(entry.index, self.rules.clone());
+        }
+    }
+
+    /// Sees what a member, which has applied so much, reads for somebody.
+    pub(crate) fn see_read(
+        &self,
+        (applied, member): (LogIndex, MemberId),
+        request: &Request,
+        who: Option<&AuthInfo>,
+    ) -> Result<(), Violation> {
+        let Some((_, rules)) = self.rules_from.range(..=applied).next_back() else {
+            return Ok(());
+        };
+        // Who was let in while authentication was off is not asked again, as with etcd.
+        if who.is_none() || rules.judge_read(request, who) != Ruling::Denied {
+            return Ok(());
+        }
+        Err(Violation(format!(
+            "{member} reads `{request}` for {who:?}, which the rules at {applied} forbid"
+        )))
+    }
+
+    /// The revision that all members show of the rules in the end.
+    pub(crate) fn rules_revision(&self) -> u64 {
+        self.rules.revision()
     }
 
     /// The last entry that any member handed out as committed.

@@ -45,6 +45,10 @@ pub struct Cluster {
     pub members: u64,
     /// When the faults are over and the cluster must come to rest.
     pub ends: Millis,
+    /// Keys must be gone so long after their lease's time; absent if that is not looked at before
+    /// the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_late: Option<Millis>,
 }
 
 /// One thing that is done.
@@ -181,6 +185,9 @@ pub enum Action {
     Ask {
         /// Who.
         client: ClientId,
+        /// As which user; absent: nobody.
+        #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
         /// What.
         what: Ask,
     },
@@ -274,11 +281,104 @@ pub enum Ask {
     },
     /// Changes the members.
     Members(Change),
+    /// Makes a lease, which is the client's from then on.
+    Grant {
+        /// Time to live that is asked for, in seconds.
+        ttl_secs: i64,
+    },
+    /// Something about the client's lease; without one it makes one.
+    Lease {
+        /// What.
+        of: OfLease,
+        /// Time to live of the one that it makes, in seconds.
+        ttl_secs: i64,
+    },
+    /// Takes a lock, if nobody holds it, by a key under the client's lease; without one it makes one.
+    Lock {
+        /// The key.
+        name: String,
+        /// Time to live of the lease that it makes, in seconds.
+        ttl_secs: i64,
+    },
+    /// Writes a key if the client still holds the lock; without it, reads it.
+    Fenced {
+        /// The lock.
+        name: String,
+        /// The key that it guards.
+        key: String,
+    },
+    /// Gives a lock back, if the client has it.
+    Unlock {
+        /// The lock.
+        name: String,
+    },
+    /// Changes users and roles.
+    Rules(RuleChange),
+    /// Asks every member for the hash of a revision, that many before the newest that any client has
+    /// seen.
+    Hashes {
+        /// How many.
+        by: i64,
+    },
     /// Gives up history but for so many revisions before the newest that the client has seen.
     Compact {
         /// How many.
         keep: i64,
     },
+}
+
+/// What a client asks of its lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum OfLease {
+    /// To live on.
+    KeepAlive,
+    /// How long it will, and which keys it has.
+    TimeToLive,
+    /// To end.
+    Revoke,
+    /// To have a key.
+    Put {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// A change of the rules of who may do what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum RuleChange {
+    /// Turns authentication on.
+    Enable,
+    /// Turns it off.
+    Disable,
+    /// A new user, who has no password.
+    AddUser(String),
+    /// A user goes.
+    DeleteUser(String),
+    /// A new role.
+    AddRole(String),
+    /// A role goes.
+    DeleteRole(String),
+    /// A user gets a role: user, role.
+    Give(String, String),
+    /// A user loses a role: user, role.
+    Take(String, String),
+    /// A role may do something.
+    Allow {
+        /// The role.
+        role: String,
+        /// To which keys.
+        range: KeyRange,
+        /// It may read them.
+        read: bool,
+        /// It may write them.
+        write: bool,
+    },
+    /// A role may no longer do what it was allowed for just this range: role, range.
+    Forbid(String, KeyRange),
 }
 
 /// A change of the members.

@@ -5,6 +5,8 @@
 //! were planned. So a schedule is played to the same end each time.
 
 mod calls;
+mod client;
+mod leases;
 mod loops;
 mod members;
 mod settle;
@@ -20,7 +22,8 @@ use cairn_history::{ClientId, History, IncidentKind, MemberId, OpId, Outcome, Ti
 use cairn_replica::consensus::Effects;
 use cairn_watch::StreamId;
 
-use self::calls::{Call, Client};
+use self::calls::Call;
+use self::client::Client;
 use self::settle::Rest;
 use self::watchers::{Heard, Watcher};
 use crate::chance::Chance;
@@ -69,6 +72,8 @@ enum Event {
     Next(ClientId),
     /// A request reaches its member.
     Arrive(OpId),
+    /// A question that only the leader answers is looked at where it is, unless it has gone on.
+    Question(OpId, u64),
     /// An answer reaches its client.
     Reply(OpId, Outcome),
     /// A client has waited long enough.
@@ -126,6 +131,10 @@ pub(crate) struct World<'a> {
     next_stream: u64,
     /// The newest revision that any client has seen.
     newest: i64,
+    /// Calls that compared hashes.
+    comparers: u32,
+    /// A rule that was found broken where nothing can be returned.
+    broken: Option<Violation>,
     rest: Rest,
     disk_chance: Chance,
     loop_chance: Chance,
@@ -158,6 +167,8 @@ impl<'a> World<'a> {
             watchers: BTreeMap::new(),
             next_stream: 0,
             newest: 1,
+            comparers: 0,
+            broken: None,
             rest: Rest::default(),
             disk_chance: Chance::new(seed, "disk"),
             loop_chance: Chance::new(seed, "loops"),
@@ -200,6 +211,9 @@ impl<'a> World<'a> {
                 return Err(Violation("the run does not end".to_owned()));
             }
             self.happen(event)?;
+            if let Some(broken) = self.broken.take() {
+                return Err(broken);
+            }
             if self.rest.is_over() {
                 break;
             }
@@ -226,6 +240,7 @@ impl<'a> World<'a> {
             Event::Sent(from, life, to, whole) => self.sent(from, life, to, whole),
             Event::Next(client) => self.next_ask(client),
             Event::Arrive(op) => self.arrive(op),
+            Event::Question(op, step) => self.question(op, step),
             Event::Reply(op, outcome) => self.reply(op, outcome),
             Event::GiveUp(op) => self.give_up(op),
             Event::Subscribe(client, stream) => self.subscribe(client, stream),
@@ -262,7 +277,8 @@ impl<'a> World<'a> {
             return;
         };
         let free_at = life.free_at.get(&which).copied().unwrap_or_default();
-        let at = Time(self.now.0 + after).max(free_at).max(paused_until);
+        // Whose loops were held up together go on in any order.
+        let at = Time(self.now.max(free_at).max(paused_until).0 + after);
         if life.woken.get(&which).is_some_and(|planned| *planned <= at) {
             return;
         }
@@ -313,7 +329,7 @@ impl<'a> World<'a> {
         self.history.incident(now, Some(id), IncidentKind::Started);
         let first_tick = self.start_chance.below(tick);
         self.plan(first_tick, Event::Tick(id, lives));
-        for which in [Loop::Consensus, Loop::House] {
+        for which in [Loop::Consensus, Loop::House, Loop::Leases] {
             self.wake(id, which);
         }
         self.wake_after(id, Loop::Commit, 100 * MILLI);

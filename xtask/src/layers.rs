@@ -62,6 +62,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "cairn-index",
             "cairn-mvcc",
             "cairn-watch",
+            "cairn-lease",
+            "cairn-auth",
             "cairn-consensus",
         ],
     ),

@@ -1,21 +1,28 @@
 //! Clients: each asks one thing at a time, waits for the answer and writes it down.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use cairn_auth::{AuthInfo, AuthStore};
 use cairn_history::{
-    Answer, ClientId, Compare, Comparison, KeyRange, MemberId, OpId, Operand, Outcome, PutRequest,
-    RangeRequest, Refusal, Request, Response, Revision, Term, TxnOp, TxnOpResponse, TxnRequest,
+    Answer, ClientId, MemberId, OpId, Outcome, Refusal, Request, Response, Revision, Term,
 };
+use cairn_replica::apply::permission::Permission;
 use cairn_replica::consensus::Proposal;
+use cairn_replica::log_request::LogRequest;
 use cairn_replica::membership::MemberChange;
 
+use super::client::{About, Client, What, request, what};
+use super::leases::Question;
 use super::{Event, MILLI, World};
 use crate::door::{self, Way};
-use crate::member::{Input, Loop, Ticket, description, raft_id};
+use crate::member::{Input, Loop, Ticket, Waits, description, raft_id};
 use crate::planted::Planted;
 use crate::schedule::{Ask, Change};
+
+/// Clients that compare hashes have numbers from here on, each used for one call at a time.
+const FIRST_COMPARER: u32 = 600;
+const COMPARERS: u32 = 300;
 
 /// How long a client waits for an answer, in milliseconds.
 const PATIENCE: (u64, u64) = (2_000, 6_000);
@@ -23,35 +30,47 @@ const PATIENCE: (u64, u64) = (2_000, 6_000);
 /// A request under way.
 pub(super) struct Call {
     client: ClientId,
-    member: MemberId,
+    pub(super) member: MemberId,
     /// The member's life in which it arrived.
     arrived: Option<u64>,
-    request: Request,
-    /// The change of the members that is asked for, if it is one.
-    change: Option<Change>,
-    ticket: Ticket,
+    pub(super) request: Request,
+    /// What else is known of it than the history tells.
+    about: About,
+    /// On whose behalf it is made, once it has arrived.
+    who: Option<AuthInfo>,
+    /// Where it is, if only the leader can answer it.
+    pub(super) question: Option<Question>,
+    pub(super) ticket: Ticket,
 }
 
-/// A client.
-pub(super) struct Client {
-    asks: VecDeque<Ask>,
-    busy: bool,
-    member: MemberId,
-    /// The revision of each key that it saw last.
-    seen: BTreeMap<String, i64>,
+impl Call {
+    /// What the request needs, by the rules that the member knows.
+    fn way(&self, rules: &AuthStore) -> Result<Way, Refusal> {
+        match &self.about.what {
+            What::Members(change) => member_change(*change)
+                .map(Way::Members)
+                .ok_or_else(|| Refusal::Other("no such member".to_owned())),
+            What::Rules(change) => Ok(Way::Log(Box::new(LogRequest::Auth(change.clone())))),
+            What::Data | What::Lock(_) | What::Behind(_) => {
+                let who = self.who.as_ref();
+                door::way(&self.request, Permission { rules, who })
+            }
+        }
+    }
 }
 
 impl World<'_> {
     /// Lets a client ask for something, when it has its answers to what it asked before.
-    pub(super) fn ask(&mut self, id: ClientId, what: &Ask) {
+    pub(super) fn ask(&mut self, id: ClientId, user: Option<&str>, what: &Ask) {
+        if let Ask::Hashes { by } = what {
+            self.ask_hashes(*by);
+            return;
+        }
         let members = self.schedule.cluster.members;
-        let client = self.clients.entry(id).or_insert_with(|| Client {
-            asks: VecDeque::new(),
-            busy: false,
-            member: MemberId(1 + u64::from(id.0) % members),
-            seen: BTreeMap::new(),
-        });
-        client.asks.push_back(what.clone());
+        let client = self.clients.entry(id);
+        let client = client.or_insert_with(|| Client::new(id, members));
+        let user = user.map(ToOwned::to_owned);
+        client.asks.push_back((user, what.clone()));
         if !client.busy {
             self.next_ask(id);
         }
@@ -61,19 +80,30 @@ impl World<'_> {
         let Some(client) = self.clients.get_mut(&id).filter(|it| !it.busy) else {
             return;
         };
-        let Some(ask) = client.asks.pop_front() else {
+        let Some((user, ask)) = client.asks.pop_front() else {
             return;
         };
         client.busy = true;
         let member = client.member;
-        let change = match &ask {
-            Ask::Members(change) => Some(*change),
-            _ => None,
+        let about = About {
+            user,
+            what: what(&ask),
         };
         let request = request(ask, client, self.newest);
         let op = self.call(id, member, request);
         if let Some(call) = self.calls.get_mut(&op) {
-            call.change = change;
+            call.about = about;
+        }
+    }
+
+    /// Asks all members for the hash of a revision, each by a client that asks nothing else.
+    fn ask_hashes(&mut self, by: i64) {
+        let revision = Revision((self.newest - by).max(1));
+        let ids: Vec<MemberId> = self.members.keys().copied().collect();
+        for id in ids {
+            let client = ClientId(FIRST_COMPARER + self.comparers % COMPARERS);
+            self.comparers += 1;
+            self.call(client, id, Request::HashKv(Some(revision)));
         }
     }
 
@@ -85,6 +115,20 @@ impl World<'_> {
         ids.get(at).copied().unwrap_or(MemberId(1))
     }
 
+    /// Calls on behalf of who may do everything, if authentication is on.
+    pub(super) fn call_as_root(
+        &mut self,
+        client: ClientId,
+        member: MemberId,
+        request: Request,
+    ) -> OpId {
+        let op = self.call(client, member, request);
+        if let Some(call) = self.calls.get_mut(&op) {
+            call.about.user = Some("root".to_owned());
+        }
+        op
+    }
+
     pub(super) fn call(&mut self, client: ClientId, member: MemberId, request: Request) -> OpId {
         let op = self.history.call(client, member, self.now, request.clone());
         self.trace.note(
@@ -92,7 +136,7 @@ impl World<'_> {
             format_args!("{client} asks {member}: {op} {request:?}"),
         );
         let ticket = Ticket {
-            op,
+            waits: Waits::Call(op),
             left: Rc::new(Cell::new(false)),
         };
         let call = Call {
@@ -100,7 +144,9 @@ impl World<'_> {
             member,
             arrived: None,
             request,
-            change: None,
+            about: About::default(),
+            who: None,
+            question: None,
             ticket,
         };
         self.calls.insert(op, call);
@@ -135,34 +181,44 @@ impl World<'_> {
             return;
         };
         call.arrived = Some(member.lives);
-        if let Some(change) = call.change {
-            let number = life.request_ids.next();
-            if let Some(change) = member_change(change) {
-                let proposal = Proposal::ConfChange(change.to_conf_change(number));
-                let ticket = call.ticket.clone();
-                life.inbox.push(Input::Propose(number, proposal, ticket));
-                self.wake(id, Loop::Consensus);
-            }
-            return;
-        }
-        match door::way(&call.request) {
+        let rules = life.applier.rules().load_full();
+        let user = call.about.user.as_deref();
+        call.who = user
+            .filter(|_| rules.is_enabled())
+            .and_then(|user| AuthInfo::new(user.into(), rules.revision()));
+        let way = match call.way(&rules) {
+            Ok(way) => way,
             Err(why) => {
                 let at = self.now;
                 self.send_reply(op, Outcome::Refused { at, why });
+                return;
             }
-            Ok(Way::Log(request)) => {
-                let number = life.request_ids.next();
-                let proposal = Proposal::Request(request.encode(number, None));
-                let ticket = call.ticket.clone();
+        };
+        let number = life.request_ids.next();
+        let ticket = call.ticket.clone();
+        match way {
+            Way::Members(change) => {
+                let proposal = Proposal::ConfChange(change.to_conf_change(number));
                 life.inbox.push(Input::Propose(number, proposal, ticket));
-                self.wake(id, Loop::Consensus);
             }
-            Ok(Way::Linearizable) if !Planted::ReadWithoutIndex.is(self.planted) => {
-                life.inbox.push(Input::Read(call.ticket.clone()));
-                self.wake(id, Loop::Consensus);
+            Way::Log(request) => {
+                let proposal = Proposal::Request(request.encode(number, call.who.as_ref()));
+                life.inbox.push(Input::Propose(number, proposal, ticket));
             }
-            Ok(Way::Linearizable | Way::Serializable) => self.read(op),
+            Way::Leader => {
+                call.question = Some(Question::to(id));
+                self.question(op, 0);
+                return;
+            }
+            Way::Linearizable if !Planted::ReadWithoutIndex.is(self.planted) => {
+                life.inbox.push(Input::Read(ticket));
+            }
+            Way::Linearizable | Way::Serializable => {
+                self.read(op);
+                return;
+            }
         }
+        self.wake(id, Loop::Consensus);
     }
 
     /// Lets the reads go on that waited for what is applied now.
@@ -178,7 +234,11 @@ impl World<'_> {
         life.confirmed = waiting;
         let ready: Vec<(_, Vec<Ticket>)> = ready;
         for ticket in ready.into_iter().flat_map(|(_, tickets)| tickets) {
-            self.read(ticket.op);
+            match ticket.waits {
+                Waits::Call(op) => self.read(op),
+                Waits::Question(op, step) => self.confirmed(op, step),
+                Waits::Duty(_) => {}
+            }
         }
     }
 
@@ -193,8 +253,23 @@ impl World<'_> {
         else {
             return;
         };
-        let term = Term(life.term);
-        let outcome = door::read(&life.store, &call.request, self.now, term);
+        let term = Term(life.shown_term);
+        let rules = life.applier.rules().load_full();
+        let mut outcome = door::read(&life.store, &call.request, self.now, term);
+        // Who read under other rules than now is told nothing.
+        if let Err(error) = rules.check_unchanged(call.who.as_ref())
+            && !Planted::ReadUnconfirmed.is(self.planted)
+        {
+            let (at, why) = (self.now, Refusal::Other(error.to_string()));
+            outcome = Outcome::Refused { at, why };
+        }
+        if matches!(outcome, Outcome::Ok(_)) {
+            let state = (life.applier.applied(), call.member);
+            let seen = self
+                .referee
+                .see_read(state, &call.request, call.who.as_ref());
+            self.broken = self.broken.take().or_else(|| seen.err());
+        }
         self.send_reply(op, outcome);
     }
 
@@ -222,6 +297,16 @@ impl World<'_> {
         for op in lost {
             self.send_reply(op, unknown("connection lost"));
         }
+        let asked_here: Vec<OpId> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.question.as_ref().is_some_and(|it| it.at() == id))
+            .filter(|(_, call)| call.member != id)
+            .map(|(op, _)| *op)
+            .collect();
+        for op in asked_here {
+            self.go_home(op);
+        }
         self.lose_streams(id);
     }
 
@@ -243,7 +328,7 @@ impl World<'_> {
         );
         let answered = matches!(outcome, Outcome::Ok(_));
         let other = self.any_member();
-        if let Some(Change::Add(id) | Change::Learn(id)) = call.change
+        if let What::Members(Change::Add(id) | Change::Learn(id)) = call.about.what
             && answered
         {
             self.join(id);
@@ -273,13 +358,16 @@ impl World<'_> {
             if let Outcome::Ok(answer) = &outcome {
                 client.note(&call.request, answer);
             }
+            client.note_lease(&call.request, &outcome);
+            client.note_lock(&call.about.what, &outcome);
         }
         self.history.end(op, outcome);
         self.plan(0, Event::Next(call.client));
         self.rest.answered(op);
     }
 
-    pub(super) fn answer_early(&mut self, op: OpId) {
+    pub(super) fn answer_early(&mut self, waits: Waits) {
+        let Waits::Call(op) = waits else { return };
         let Some(call) = self.calls.get(&op) else {
             return;
         };
@@ -300,85 +388,6 @@ impl World<'_> {
             body: Response::Put(None),
         };
         self.send_reply(op, Outcome::Ok(answer));
-    }
-}
-
-impl Client {
-    /// Remembers the revision of a key that an answer shows.
-    fn note(&mut self, request: &Request, answer: &Answer) {
-        let revision = answer.revision.map_or(0, |revision| revision.0);
-        let mut note = |key: &cairn_history::Data, revision: i64| {
-            self.seen.insert(key.to_string(), revision);
-        };
-        match (request, &answer.body) {
-            (Request::Put(put), _) => note(&put.key, revision),
-            (_, Response::Range(range)) => {
-                for kv in &range.kvs {
-                    note(&kv.key, kv.mod_revision.0);
-                }
-            }
-            (Request::Txn(txn), Response::Txn(done)) => {
-                let ops = if done.succeeded {
-                    &txn.success
-                } else {
-                    &txn.failure
-                };
-                for (op, response) in ops.iter().zip(&done.responses) {
-                    match (op, response) {
-                        (TxnOp::Put(put), _) => note(&put.key, revision),
-                        (_, TxnOpResponse::Range(range)) => {
-                            for kv in &range.kvs {
-                                note(&kv.key, kv.mod_revision.0);
-                            }
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// What a client asks, now that it is its turn.
-fn request(ask: Ask, client: &Client, newest: i64) -> Request {
-    let back = |by: i64| Revision((newest - by).max(1));
-    match ask {
-        Ask::Plain(request) => request,
-        Ask::Swap { key, value } => {
-            let seen = client.seen.get(&key).copied().unwrap_or(0);
-            let range = KeyRange::One(key.as_str().into());
-            Request::Txn(TxnRequest {
-                compares: vec![Compare {
-                    range: range.clone(),
-                    is: Comparison::Equal,
-                    operand: Operand::Mod(seen),
-                }],
-                success: vec![TxnOp::Put(PutRequest::new(key, value))],
-                failure: vec![TxnOp::Range(RangeRequest::new(range))],
-            })
-        }
-        Ask::ReadBack { range, by } => {
-            let mut read = RangeRequest::new(range);
-            read.revision = Some(back(by));
-            Request::Range(read)
-        }
-        Ask::WriteAndReadBack {
-            key,
-            value,
-            range,
-            by,
-        } => {
-            let mut read = RangeRequest::new(range);
-            read.revision = Some(back(by));
-            Request::Txn(TxnRequest {
-                compares: Vec::new(),
-                success: vec![TxnOp::Put(PutRequest::new(key, value)), TxnOp::Range(read)],
-                failure: Vec::new(),
-            })
-        }
-        Ask::Members(change) => Request::Other(format!("{change:?}")),
-        Ask::Compact { keep } => Request::Compact(back(keep)),
     }
 }
 

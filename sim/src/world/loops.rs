@@ -69,6 +69,10 @@ impl World<'_> {
                 self.run_commit(id);
                 Ok(())
             }
+            Loop::Leases => {
+                self.run_leases(id);
+                Ok(())
+            }
         }
     }
 
@@ -125,12 +129,7 @@ impl World<'_> {
             .insert(Loop::Consensus, Time(self.now.0 + took));
         let (lives, for_log) = (member.lives, life.log_work.is_some());
         // What is not on disk yet is the log's loop's; the rest goes out at once, in order.
-        let out_after = if life.has_log_loop {
-            0
-        } else {
-            life.term = life.consensus.status().leadership.term.get();
-            took
-        };
+        let out_after = if wrote { took } else { 0 };
         self.see_turns(id, &turns)?;
         self.note_leadership(id);
         self.plan(out_after, Event::Turned(id, lives, turns));
@@ -282,11 +281,11 @@ impl World<'_> {
                 NotTaken::NoLeader => "no leader",
                 NotTaken::TooMany => "too many requests",
             };
-            self.refuse(ticket.op, why);
+            self.refused(id, ticket.waits, why);
         }
         if Planted::AnswerBeforeCommit.is(self.planted) {
             for (_, ticket) in &effects.proposed {
-                self.answer_early(ticket.op);
+                self.answer_early(ticket.waits);
             }
         }
         let Some(life) = self.members.get_mut(&id).and_then(|it| it.life.as_mut()) else {
@@ -375,7 +374,8 @@ impl World<'_> {
         if id == MemberId(2) {
             planted::spoil(self.planted, &mut entries);
         }
-        let applied = match life.applier.apply(entries) {
+        planted::allow_all(self.planted, id == MemberId(2), &mut entries);
+        let mut applied = match life.applier.apply(entries) {
             Ok(applied) => applied,
             Err(error) => {
                 self.trace
@@ -386,6 +386,9 @@ impl World<'_> {
         };
         let took = usual + if self.now < until { slower } else { 0 };
         life.free_at.insert(Loop::Apply, Time(self.now.0 + took));
+        if Planted::UnequalOrder.is(self.planted) && id == MemberId(2) {
+            planted::disorder(&mut applied.changes);
+        }
         self.referee.see_applied(id, &applied)?;
         self.take_applied(id, applied);
         Ok(())
@@ -396,19 +399,18 @@ impl World<'_> {
         let Some(life) = self.members.get_mut(&id).and_then(|it| it.life.as_mut()) else {
             return;
         };
-        if let Some((index, _)) = applied.last {
+        if let Some((index, term)) = applied.last {
+            life.note_applied(term.get());
             let current = life.store.current().to_wire();
             self.trace.note(
                 self.now,
                 format_args!("{id} has applied {index}, revision {current}"),
             );
         }
-        let term = cairn_history::Term(life.term);
         let mut answers = Vec::new();
         for (request, done) in applied.replies {
             if let Some(ticket) = life.waiting.remove(&request) {
-                let answer = crate::door::answer(done, &life.store, self.now, term);
-                answers.push((ticket.op, answer));
+                answers.push((ticket.waits, done));
             }
         }
         let answered = !applied.conf_changes.is_empty();
@@ -423,8 +425,8 @@ impl World<'_> {
             }
         }
         let more = !life.to_apply.is_empty();
-        for (op, answer) in answers {
-            self.send_reply(op, answer);
+        for (waits, done) in answers {
+            self.answered(id, waits, done);
         }
         self.finish_reads(id);
         if is_removed {
@@ -434,6 +436,7 @@ impl World<'_> {
         for (which, due) in [
             (Loop::Consensus, answered),
             (Loop::House, applied.compaction),
+            (Loop::Leases, applied.leases.settled),
             (Loop::Apply, more),
         ] {
             if due {

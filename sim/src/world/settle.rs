@@ -88,6 +88,9 @@ impl World<'_> {
             if life.store.compaction_finished() != life.store.compaction_point() {
                 return Some(format!("{id} has not deleted what is compacted"));
             }
+            if !life.applier.leases().lock().is_empty() {
+                return Some("leases that nobody renews have not ended".to_owned());
+            }
             current = life.store.current().to_wire();
         }
         self.disconnect_from_others(&ids);
@@ -114,7 +117,7 @@ impl World<'_> {
                 ..linearizable.clone()
             };
             for (client, read) in [(number, linearizable), (number + 1, serializable)] {
-                asked.insert(self.call(ClientId(client), id, Request::Range(read)));
+                asked.insert(self.call_as_root(ClientId(client), id, Request::Range(read)));
             }
         }
         self.rest.asked = Some(asked);
@@ -129,6 +132,12 @@ impl World<'_> {
                 continue;
             };
             let hash = life.store.hash_kv(ReadAt::Latest);
+            let revision = life.applier.rules().load().revision().get();
+            if revision != self.referee.rules_revision() {
+                return Err(Violation(format!(
+                    "{id} shows rules of revision {revision}"
+                )));
+            }
             let tables = life.store.backend();
             let held = format!("{hash:?} {:?}", Backend::hash(tables));
             match &first {

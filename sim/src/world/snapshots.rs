@@ -6,9 +6,7 @@ use bytes::Bytes;
 use cairn_backend::Backend;
 use cairn_consensus::{LogIndex, SnapshotPoint, Term};
 use cairn_history::MemberId;
-use cairn_mvcc::Restored;
 use cairn_proto::raftpb;
-use cairn_replica::apply::Applier;
 use cairn_replica::membership::Membership;
 
 use super::{Event, MILLI, World};
@@ -134,17 +132,10 @@ impl World<'_> {
                 )));
             }
         };
-        let restored = Restored {
-            store: life.store.clone(),
-            leases,
-        };
-        match Applier::restore(restored) {
-            Ok(applier) => life.applier = applier,
-            Err(error) => {
-                self.trace.note(now, format_args!("{id} stops: {error}"));
-                self.stop(id, Leaves::Everything, 500 * MILLI);
-                return Ok(());
-            }
+        if let Err(error) = life.applier.reload(leases) {
+            self.trace.note(now, format_args!("{id} stops: {error}"));
+            self.stop(id, Leaves::Everything, 500 * MILLI);
+            return Ok(());
         }
         self.trace.note(
             now,
@@ -154,6 +145,7 @@ impl World<'_> {
                 current.to_wire()
             ),
         );
+        life.note_applied(point.term.get());
         // The hub was told of nothing between.
         life.dropped = true;
         self.finish_reads(id);

@@ -15,7 +15,7 @@ impl World<'_> {
             return;
         };
         match &step.action {
-            Action::Ask { client, what } => self.ask(*client, what),
+            Action::Ask { client, user, what } => self.ask(*client, user.as_deref(), what),
             Action::Watch {
                 client,
                 what,
@@ -132,7 +132,13 @@ impl World<'_> {
                 member.tick = 100 * MILLI;
             }
             self.plan(MILLI, Event::Start(id));
-            for which in [Loop::Consensus, Loop::Apply, Loop::Watch, Loop::House] {
+            for which in [
+                Loop::Consensus,
+                Loop::Apply,
+                Loop::Watch,
+                Loop::House,
+                Loop::Leases,
+            ] {
                 self.wake(id, which);
             }
         }
