@@ -28,6 +28,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
+use bytes::Bytes;
+use cairn_auth::{AuthError, AuthInfo};
 use cairn_consensus::Identity;
 use cairn_index::Revision;
 use cairn_mvcc::{CompactionPoint, RangeScan, ReadError, Store};
@@ -58,10 +60,11 @@ use crate::watching::WatchHandle;
 use cairn_replica::alarms::{Alarm, Alarms};
 use cairn_replica::apply::{Outcome, SnapshotReader, txn};
 use cairn_replica::consensus::Proposal;
-use cairn_replica::log_request::LogRequest;
+use cairn_replica::error::ApplyError;
+use cairn_replica::log_request::{LogEntry, LogRequest};
 use cairn_replica::membership::Membership;
 use cairn_replica::request::{Range, RequestError, Txn};
-use cairn_replica::request_ids::RequestIds;
+use cairn_replica::request_ids::{RequestId, RequestIds};
 
 /// Entries that may be committed and not applied before new requests are refused; etcd's number.
 const APPLY_LAG_MAX: u64 = 5000;
@@ -189,6 +192,38 @@ impl Member {
         let id = self.request_ids.next();
         let data = request.encode(id, who.as_ref());
         drop(request);
+        let answer = self.propose_data(id, data.clone()).await;
+        match (answer, who) {
+            (Err(Error::Apply(ApplyError::Auth(AuthError::AuthOldRevision))), Some(who)) => {
+                self.propose_again(data, &who, caller).await
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    /// Takes a request through the log that was refused because the rules under which `before` was let
+    /// in were replaced by an entry that this member had yet to apply. It has by now, so whoever is
+    /// known without a signed revision is let in under the new ones, once; etcd leaves that to clients.
+    #[cold]
+    async fn propose_again(
+        &self,
+        data: Bytes,
+        before: &AuthInfo,
+        caller: &Caller,
+    ) -> Result<Outcome, Error> {
+        let who = self.who(caller).await?;
+        let request = LogEntry::decode(data).ok().and_then(|entry| entry.request);
+        let Some(request) = request.filter(|_| who.as_ref() != Some(before)) else {
+            return Err(AuthError::AuthOldRevision.into());
+        };
+        let id = self.request_ids.next();
+        let data = request.encode(id, who.as_ref());
+        drop(request);
+        self.propose_data(id, data).await
+    }
+
+    /// Takes an entry's data through the log.
+    async fn propose_data(&self, id: RequestId, data: Bytes) -> Result<Outcome, Error> {
         let (bytes, bytes_max) = (data.len(), self.limits.request_bytes_max);
         if bytes > bytes_max {
             return Err(RequestError::TooLarge { bytes, bytes_max }.into());

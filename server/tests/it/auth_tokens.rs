@@ -7,6 +7,7 @@ use tonic::Code;
 
 use crate::auth::{rules, watched};
 use crate::auth_calls::*;
+use crate::cluster_harness::Cluster;
 use crate::harness::{Server, until};
 use crate::requests::*;
 
@@ -114,6 +115,34 @@ async fn tokens_end_with_the_password_and_survive_other_changes_of_the_rules() {
         read.verdict(&clients, Some(&reader)).await,
         Verdict::BadToken
     );
+}
+
+/// A member lets a caller in under the rules that it knows. If others have replaced them meanwhile, the
+/// call comes to nothing, and is made once more under the new ones.
+#[tokio::test]
+async fn no_call_fails_because_its_member_hears_late_of_new_rules() {
+    let cluster = Cluster::start(3, &["--bcrypt-cost=4"]);
+    let everyone = cluster.running();
+    let leader = cluster.leader(&everyone).await;
+    let at_leader = cluster.clients(leader).await;
+    let mut admin = Admin::new(&at_leader);
+    admin.add_user("u").await;
+    admin.add_role("r").await;
+    admin.grant_role("u", "r").await;
+    admin.enable().await;
+    let token = admin.log_in("u").await;
+    let mut told = Vec::new();
+    for number in everyone.into_iter().filter(|it| *it != leader) {
+        let clients = cluster.clients(number).await;
+        for round in 0..50 {
+            let key = format!("{number}/{round}");
+            admin.grant("r", 2, &key, "").await;
+            let put = Call::new("/etcdserverpb.KV/Put", &put(&key, "v"));
+            told.push(put.verdict(&clients, Some(&token)).await);
+        }
+    }
+    told.dedup();
+    assert_eq!(told, [Verdict::Allowed]);
 }
 
 #[tokio::test]

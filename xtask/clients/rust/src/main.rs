@@ -284,8 +284,8 @@ async fn users(mut client: Client) -> Result<()> {
     Ok(())
 }
 
-/// Puts under rules that have just changed. A member that knows the change only after it took the
-/// call refuses it once, as etcd does; Go's client tries again by itself.
+/// Puts under rules that have just changed. A member of etcd's that hears of the change late refuses
+/// the call; Go's client tries again by itself.
 async fn put_after_change(client: &mut Client, key: &str) -> Result<(), etcd_client::Error> {
     loop {
         match client.put(key, "v", None).await {
