@@ -125,7 +125,11 @@ impl Link {
                     wait = (wait * 2).min(RETRY_MAX);
                 }
             }
-            let _ = tokio::time::timeout(wait, self.peer.poke.notified()).await;
+            let poked = tokio::time::timeout(wait, self.peer.poke.notified()).await;
+            if poked.is_ok() {
+                // Who calls is there, or about to be: it may call before it listens.
+                wait = RETRY_MIN;
+            }
         }
     }
 
