@@ -137,7 +137,7 @@ impl Env {
         )]
         // SAFETY: without syncs a crash may leave a broken file. The callers are defragmentations
         // and receivers, whose new files are removed after a crash and synced before they are used.
-        // Each is also the only thread that has its file, so no other changes its flags.
+        // Each is also the only one that changes its file's flags, and syncs nothing meanwhile.
         unsafe {
             self.heed.set_flags(EnvFlags::NO_SYNC, mode)
         }

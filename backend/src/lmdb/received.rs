@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
 
@@ -28,7 +29,8 @@ pub(super) const PURPOSE: &str = "receiving";
 /// What the names of received files begin with, after that of the database.
 const RECEIVED: &str = "received-";
 
-/// How much is written before it is synced, so that no sync keeps the disk from others for long.
+/// How much is written before it is synced, so that no sync keeps the disk from others for long. A
+/// thread syncs it while as much again is written.
 const UNSYNCED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The received databases of a directory.
@@ -75,6 +77,7 @@ impl Received {
             env: Arc::new(env),
             path: Some(path),
             unsynced_bytes: 0,
+            syncing: None,
         };
         incoming.env.set_sync(false).map_err(CommitError::from)?;
         Ok(incoming)
@@ -173,6 +176,31 @@ pub(super) struct LmdbIncoming {
     /// The temporary file, as long as it has this name.
     path: Option<PathBuf>,
     unsynced_bytes: usize,
+    /// The sync that is under way.
+    syncing: Option<JoinHandle<Result<(), heed::Error>>>,
+}
+
+impl LmdbIncoming {
+    /// Begins to sync what has been written, once what was written before is synced.
+    fn begin_sync(&mut self) -> Result<(), CommitError> {
+        self.end_sync()?;
+        let env = Arc::clone(&self.env);
+        let syncing = thread::Builder::new().name("receive-sync".to_owned());
+        match syncing.spawn(move || env.sync()) {
+            Ok(syncing) => self.syncing = Some(syncing),
+            // Without a thread it takes longer.
+            Err(_) => self.env.sync()?,
+        }
+        Ok(())
+    }
+
+    fn end_sync(&mut self) -> Result<(), CommitError> {
+        match self.syncing.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(synced)) => Ok(synced?),
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+        }
+    }
 }
 
 impl Incoming for LmdbIncoming {
@@ -191,12 +219,13 @@ impl Incoming for LmdbIncoming {
             .sum::<usize>();
         if self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
             self.unsynced_bytes = 0;
-            self.env.sync().map_err(CommitError::from)?;
+            self.begin_sync()?;
         }
         Ok(())
     }
 
     fn finish(mut self: Box<Self>, applied: Applied) -> Result<(), ReceiveError> {
+        self.end_sync()?;
         self.env.set_sync(true).map_err(CommitError::from)?;
         self.env.sync().map_err(CommitError::from)?;
         let Self { received, env, .. } = &*self;
