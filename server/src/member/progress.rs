@@ -139,7 +139,7 @@ impl Progress {
         Role::from_code(self.role.load(Ordering::Acquire))
     }
 
-    /// The current term. It may not be durable yet: what clients are shown is the
+    /// The current term. It may not be durable yet: clients are shown
     /// [another](Self::shown_term).
     pub fn term(&self) -> Term {
         Term::new(self.term.load(Ordering::Acquire))
