@@ -12,23 +12,10 @@
     reason = "the server is where time, threads and sockets come in"
 )]
 
-pub mod auth;
-pub mod auto_compaction;
-pub mod discovery;
-pub mod doors;
-pub mod error;
-pub mod fatal;
-
-pub mod grpc;
-pub mod http;
-pub mod lock_file;
+pub mod api;
 pub mod logging;
 pub mod member;
 pub mod metrics;
-pub mod peer;
-pub mod serve;
+pub mod net;
 pub mod settings;
 pub mod start;
-pub mod status;
-pub mod tls;
-pub mod watching;

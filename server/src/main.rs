@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
-use cairn_server::fatal;
 use cairn_server::logging::Log;
+use cairn_server::logging::fatal;
 use cairn_server::settings::{
     self, CAIRN_VERSION, ETCD_VERSION, Invocation, LogSettings, Settings, SettingsError,
 };

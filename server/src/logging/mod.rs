@@ -5,6 +5,7 @@
 //! never holds up the server: past a bound lines are dropped and counted. Neither a terminal nor
 //! a missing HOME changes a line.
 
+pub mod fatal;
 mod layer;
 mod line;
 mod output;

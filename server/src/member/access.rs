@@ -5,8 +5,8 @@ use cairn_index::KeyRange;
 use cairn_replica::apply::permission::Permission;
 
 use super::Member;
-use crate::auth::{Caller, Permit};
-use crate::error::Error;
+use crate::member::auth::{Caller, Permit};
+use crate::member::error::Error;
 
 impl Member {
     /// Who a caller is; none is nobody, or that authentication is off.

@@ -15,11 +15,11 @@ use super::housekeeping::Housekeeping;
 use super::lease_keeper::LeaseKeeping;
 use super::progress::Progress;
 use super::reply::{Reply, ReplyDesks};
-use crate::auth::Auth;
-use crate::error::{Error, ProposeError};
+use crate::member::auth::Auth;
+use crate::member::error::{Error, ProposeError};
+use crate::member::watching::WatchHandle;
 use crate::metrics::ApplyMetrics;
-use crate::peer::Peers;
-use crate::watching::WatchHandle;
+use crate::net::peer::Peers;
 use cairn_replica::apply::{Applier, FatalError};
 use cairn_replica::request_ids::RequestId;
 

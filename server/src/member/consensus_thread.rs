@@ -25,9 +25,9 @@ use super::apply_thread::Committed;
 use super::housekeeping::Housekeeping;
 use super::log_thread::LogDesk;
 use super::progress::{Progress, Role};
-use crate::error::{Error, ProposeError};
-use crate::fatal;
-use crate::peer::{Arrived, Delivery, Inbox, PeerEvent, Peers};
+use crate::logging::fatal;
+use crate::member::error::{Error, ProposeError};
+use crate::net::peer::{Arrived, Delivery, Inbox, PeerEvent, Peers};
 
 /// A request on its way into the log.
 #[derive(Debug)]

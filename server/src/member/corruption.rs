@@ -18,9 +18,9 @@ use cairn_replica::alarms::Alarm;
 use cairn_replica::log_request::LogRequest;
 
 use super::Member;
-use crate::auth::Caller;
-use crate::error::{Error, MaintenanceError};
-use crate::peer::PeerClient;
+use crate::member::auth::Caller;
+use crate::member::error::{Error, MaintenanceError};
+use crate::net::peer::PeerClient;
 
 /// The hash of what a member holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

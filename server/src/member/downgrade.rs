@@ -11,8 +11,8 @@ use cairn_proto::membershippb::DowngradeInfoSetRequest;
 use cairn_replica::log_request::LogRequest;
 
 use super::Member;
-use crate::auth::Caller;
-use crate::error::{DowngradeError, Error};
+use crate::member::auth::Caller;
+use crate::member::error::{DowngradeError, Error};
 
 /// A version that members agree on: its patch is always zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

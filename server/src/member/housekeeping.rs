@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::consensus_thread::{ConsensusInput, Request};
 use super::progress::Progress;
 use super::reply::Reply;
-use crate::auto_compaction::Schedule;
+use crate::member::auto_compaction::Schedule;
 use crate::metrics::Metrics;
 use crate::settings::{CompactionSettings, Quota};
 use cairn_replica::alarms::{Alarm, Alarms};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cairn_consensus::MemberId;
 
 use super::{ConsensusInput, Member};
-use crate::error::{Error, MaintenanceError, ProposeError};
+use crate::member::error::{Error, MaintenanceError, ProposeError};
 
 /// How long a member that is told to end looks for somebody to lead: shorter than what supervisors
 /// give a process before they kill it, and enough for a few round trips and a slow disk.

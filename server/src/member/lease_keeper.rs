@@ -17,7 +17,7 @@ use tokio::sync::{Notify, futures::Notified, oneshot};
 use super::consensus_thread::{ConsensusInput, Request};
 use super::progress::Progress;
 use super::reply::Reply;
-use crate::error::{Error, ProposeError};
+use crate::member::error::{Error, ProposeError};
 
 /// How often the thread looks when nothing wakes it: by so much a lease may outlive its time.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);

@@ -18,8 +18,8 @@ use cairn_replica::log_request::LogRequest;
 use cairn_replica::quota;
 
 use super::{Member, Role};
-use crate::auth::{Caller, Permit};
-use crate::error::{Error, MaintenanceError, ProposeError};
+use crate::member::auth::{Caller, Permit};
+use crate::member::error::{Error, MaintenanceError, ProposeError};
 
 /// How long a member that has no leader waits before it looks again.
 const LEADER_WAIT: Duration = Duration::from_millis(50);

@@ -9,9 +9,12 @@
 
 mod access;
 mod apply_thread;
+pub mod auth;
+mod auto_compaction;
 mod consensus_thread;
 mod corruption;
 mod downgrade;
+pub mod error;
 mod housekeeping;
 mod leadership;
 mod lease_keeper;
@@ -22,6 +25,7 @@ mod progress;
 mod reconfiguration;
 mod reply;
 mod version_monitor;
+pub mod watching;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,12 +55,12 @@ pub use progress::{Progress, Role};
 pub use reconfiguration::Reconfiguration;
 pub use reply::{Reply, ReplyDesks};
 
-use crate::auth::{Auth, Caller, Permit};
-use crate::error::{Error, MaintenanceError, ProposeError};
+use crate::member::auth::{Auth, Caller, Permit};
+use crate::member::error::{Error, MaintenanceError, ProposeError};
+use crate::member::watching::WatchHandle;
 use crate::metrics::Metrics;
-use crate::peer::Peers;
+use crate::net::peer::Peers;
 use crate::settings::Quota;
-use crate::watching::WatchHandle;
 use cairn_replica::alarms::{Alarm, Alarms};
 use cairn_replica::apply::{Outcome, SnapshotReader, txn};
 use cairn_replica::consensus::Proposal;

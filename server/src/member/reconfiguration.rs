@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tonic::{Code, Status};
 
 use super::{ConsensusInput, Member, Reply, Request};
-use crate::error::{Error, ProposeError, ReconfigurationError};
+use crate::member::error::{Error, ProposeError, ReconfigurationError};
 use crate::settings::Url;
 
 /// How long members must have been connected for their votes to be counted on; etcd's time.

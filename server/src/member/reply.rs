@@ -9,7 +9,7 @@ use std::future::Future;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::error::Error;
+use crate::member::error::Error;
 use cairn_replica::apply::Outcome;
 
 /// What a request is answered.

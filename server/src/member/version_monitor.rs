@@ -8,7 +8,7 @@ use cairn_proto::membershippb::ClusterVersionSetRequest;
 use cairn_replica::log_request::LogRequest;
 
 use super::{Member, MinorVersion};
-use crate::auth::Caller;
+use crate::member::auth::Caller;
 use crate::settings::ETCD_VERSION;
 
 /// Time between two looks; etcd's.

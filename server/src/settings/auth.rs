@@ -8,7 +8,7 @@ use super::duration::FlagDuration;
 use super::error::SettingsError;
 use super::flag_table::GivenFlags;
 use super::notice::Notice;
-use crate::auth::{Algorithm, JwtSettings};
+use crate::member::auth::{Algorithm, JwtSettings};
 
 /// How users are known.
 #[derive(Clone, Debug, PartialEq, Eq)]

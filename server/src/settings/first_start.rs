@@ -13,8 +13,8 @@ use super::flag_table::GivenFlags;
 use super::flag_value::{ClusterState, parse_urls};
 use super::tls::discovery_tls;
 use super::url::{Place, Url};
-use crate::discovery::registry::RegistrySettings;
-use crate::discovery::srv::SrvSettings;
+use crate::start::discovery::registry::RegistrySettings;
+use crate::start::discovery::srv::SrvSettings;
 use cairn_replica::identity::{cluster_of_members, member_at_bootstrap};
 
 /// The members of `--initial-cluster`, by name, and what goes with them.

@@ -1,6 +1,6 @@
 //! What the security flags ask of TLS: whose certificates, who is let in, which versions and suites.
 //!
-//! Files are named here and read in [`crate::tls`].
+//! Files are named here and read in [`crate::net::tls`].
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};

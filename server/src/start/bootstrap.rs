@@ -14,13 +14,13 @@ use cairn_replica::apply::Applier;
 use cairn_replica::membership::{self, MemberChange};
 
 use super::{StartError, millis_now};
-use crate::discovery;
-use crate::peer::{
+use crate::net::peer::{
     Connector, JoinError, Network, RemoteCluster, ask_all_for_members, ask_for_members,
 };
 use crate::settings::{
     Discovery, FirstStart, InitialMember, JoinedCluster, NewCluster, Settings, Url,
 };
+use crate::start::discovery;
 
 /// How long a member without data waits for one that knows the cluster; etcd's time.
 const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use super::StartError;
 use super::bootstrap::{Opened, open_node};
 use super::places::Places;
 use crate::metrics::{Metrics, TimedDisk};
-use crate::peer::Network;
+use crate::net::peer::Network;
 use crate::settings::{Settings, Url};
 
 /// What a member holds.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{StartError, worker_count};
-use crate::doors::{Door, DoorParts};
+use crate::api::router::{Door, DoorParts};
 use crate::member::Member;
-use crate::serve::{
+use crate::net::serve::{
     ConnectionLimits, Entrance, Guard, SocketOptions, Workers, raise_descriptor_limit,
 };
+use crate::net::tls::ServerTls;
 use crate::settings::{ListenAddress, ListenSettings, ListenUrl, Protection, Settings};
-use crate::tls::ServerTls;
 
 /// Calls of one member that may be open at once: two streams, and what clients ask of a leader.
 const PEER_STREAMS_MAX: u32 = 4096;

@@ -2,7 +2,9 @@
 
 mod bootstrap;
 mod data;
+pub mod discovery;
 mod listeners;
+mod lock_file;
 mod places;
 mod wiring;
 
@@ -21,16 +23,16 @@ use self::data::Data;
 use self::listeners::{open_doors, open_peer_doors, start_peer_worker};
 use self::places::Places;
 use self::wiring::{Wired, wire};
-use crate::auth::Caller;
-use crate::doors::DoorParts;
-use crate::grpc::LeaderLoss;
-use crate::lock_file::LockFile;
+use crate::api::grpc::LeaderLoss;
+use crate::api::router::DoorParts;
+use crate::member::auth::Caller;
 use crate::member::{ConsensusInput, Member, ReplyDesks};
 use crate::metrics::{GRPC_METHODS, Metrics, MetricsSource};
-use crate::peer::{Connector, Network, Pings};
-use crate::serve::Workers;
+use crate::net::peer::{Connector, Network, Pings};
+use crate::net::serve::Workers;
+use crate::net::tls::ClientTls;
 use crate::settings::{CLUSTER_VERSION, Settings};
-use crate::tls::ClientTls;
+use crate::start::lock_file::LockFile;
 
 /// Why a member does not start.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;

@@ -14,16 +14,16 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::data::Data;
 use super::{StartError, millis_now, worker_count};
-use crate::auth::{Auth, Passwords, Tokens};
-use crate::fatal;
+use crate::logging::fatal;
+use crate::member::auth::{Auth, Passwords, Tokens};
+use crate::member::watching::Dispatcher;
 use crate::member::{
     ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, LeaseKeeper, LeaseTasks, Limits,
     LogDesk, LogThread, Member, PeerActivity, Progress, Reconfiguration, ReplyDesks, Tasks,
 };
 use crate::metrics::{ApplyMetrics, Metrics, PeerMetrics};
-use crate::peer::{Inbox, InboxSender, Network, Peers, PeersParts, inbox};
+use crate::net::peer::{Inbox, InboxSender, Network, Peers, PeersParts, inbox};
 use crate::settings::Settings;
-use crate::watching::Dispatcher;
 
 /// Inputs that may wait for the consensus thread.
 const CONSENSUS_INPUTS_MAX: usize = 16 * 1024;

@@ -228,7 +228,7 @@ async fn messages_that_are_too_large_torn_or_no_messages_are_refused_each_with_a
 
 #[tokio::test]
 async fn five_thousand_idle_connections_wait_without_disturbing_anyone() {
-    cairn_server::serve::raise_descriptor_limit().unwrap();
+    cairn_server::net::serve::raise_descriptor_limit().unwrap();
     let server = Server::start(&[]);
     assert_serves(&server).await;
     server.reset_memory_peak();

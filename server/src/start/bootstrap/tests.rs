@@ -7,7 +7,7 @@ use cairn_mvcc::Restored;
 use cairn_proto::raftpb;
 
 use super::*;
-use crate::peer::Pings;
+use crate::net::peer::Pings;
 use crate::settings::{Invocation, read};
 
 const CLUSTER: &str = "a=http://127.0.0.1:1,b=http://127.0.0.1:2";

@@ -1,0 +1,156 @@
+//! The member as its HTTP pages see it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use cairn_mvcc::CompactionPoint;
+use cairn_proto::etcdserverpb::RangeRequest;
+use tonic::Status;
+
+use crate::api::http::{Alarm, Consistency, Probe, ProbeError, ProbeFuture, Versions};
+use crate::logging::fatal;
+use crate::member::auth::Caller;
+use crate::member::error::Error;
+use crate::member::{Member, Role};
+use crate::metrics::Metrics;
+use crate::settings::CLUSTER_VERSION;
+use cairn_replica::alarms;
+use cairn_replica::request::Range;
+
+/// Answers the pages' questions.
+pub(super) struct MemberProbe {
+    member: Arc<Member>,
+}
+
+impl MemberProbe {
+    /// Asks `member`.
+    pub(super) const fn new(member: Arc<Member>) -> Self {
+        Self { member }
+    }
+
+    /// Reads at most one key, which need not exist.
+    async fn try_read(&self, consistency: Consistency) -> Result<(), Status> {
+        let range = Range::parse(RangeRequest {
+            key: "health".into(),
+            limit: 1,
+            ..RangeRequest::default()
+        })
+        .map_err(Error::from)?;
+        if consistency == Consistency::Linearizable {
+            self.member.linearizable().await?;
+        }
+        let begun = Instant::now();
+        let read = self.member.range(&range, &Caller::MEMBER).await;
+        self.member
+            .metrics
+            .range_duration()
+            .observe(begun.elapsed(), read.is_ok());
+        read?;
+        Ok(())
+    }
+}
+
+impl Probe for MemberProbe {
+    fn has_leader(&self) -> bool {
+        self.member.progress().leader().is_some()
+    }
+
+    fn is_learner(&self) -> bool {
+        self.member.progress().role() == Role::Learner
+    }
+
+    fn alarms(&self) -> Vec<Alarm> {
+        let alarms = self.member.alarms();
+        let kinds = alarms.iter().map(|(alarm, _)| match alarm {
+            alarms::Alarm::NoSpace => Alarm::NoSpace,
+            alarms::Alarm::Corrupt => Alarm::Corrupt,
+        });
+        kinds.collect()
+    }
+
+    fn read(&self, consistency: Consistency) -> ProbeFuture<'_> {
+        Box::pin(async move {
+            self.try_read(consistency)
+                .await
+                .map_err(|status| ProbeError {
+                    reason: status.message().to_owned(),
+                })
+        })
+    }
+
+    fn versions(&self) -> Versions {
+        let membership = self.member.membership();
+        let cluster = membership.version().map(str::to_owned);
+        Versions {
+            storage: cluster.as_ref().map(|_| CLUSTER_VERSION.to_owned()),
+            cluster,
+        }
+    }
+
+    fn measure(&self, metrics: &Metrics) {
+        let member = &*self.member;
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+
+        let progress = member.progress();
+        let role = progress.role();
+        metrics.server_has_leader.set(self.has_leader().into());
+        metrics.server_is_leader.set(role.leads().into());
+        metrics
+            .server_is_learner
+            .set((role == Role::Learner).into());
+        let changes = &metrics.server_leader_changes_seen_total;
+        changes.inc_by(progress.leader_changes().saturating_sub(changes.get()));
+        metrics
+            .server_proposals_committed_total
+            .set(number(progress.committed().get()));
+        metrics
+            .server_proposals_applied_total
+            .set(number(progress.applied().get()));
+
+        let store = member.store();
+        let backend = store.backend();
+        metrics
+            .mvcc_db_total_size_in_bytes
+            .set(number(backend.size()));
+        metrics
+            .mvcc_db_total_size_in_use_in_bytes
+            .set(number(backend.size_in_use()));
+        metrics
+            .debugging_mvcc_current_revision
+            .set(store.current().to_wire());
+        metrics.debugging_mvcc_compact_revision.set(
+            store
+                .compaction_point()
+                .map_or(-1, CompactionPoint::to_wire),
+        );
+        metrics
+            .debugging_auth_revision
+            .set(number(member.auth.rules().revision().get()));
+        metrics.debugging_mvcc_keys_total.set(count(store.keys()));
+        metrics
+            .server_quota_backend_bytes
+            .set(member.limits().quota.bytes_max().map_or(0, number));
+
+        let watches = member.watches().counts();
+        metrics
+            .debugging_mvcc_watch_stream_total
+            .set(count(watches.streams));
+        metrics
+            .debugging_mvcc_watcher_total
+            .set(count(watches.watchers));
+        metrics
+            .debugging_mvcc_slow_watcher_total
+            .set(count(watches.unsynced + watches.victims));
+
+        let alarms = member.alarms();
+        for alarm in alarms::Alarm::ALL {
+            let is_raised = alarms.is_raised_by(alarm, member.identity.member);
+            metrics.alarm(alarm.name(), is_raised);
+        }
+        if member.membership().version().is_some() {
+            metrics.cluster_version_decided();
+        }
+        metrics.log_lines_lost(fatal::log_lines_lost());
+    }
+}

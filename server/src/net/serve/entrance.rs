@@ -1,0 +1,46 @@
+//! What is offered at one address: a door, with TLS before it, without, or as the client likes.
+
+use std::sync::Arc;
+
+use http::Request;
+
+use crate::api::router::Door;
+use crate::net::tls::{ClientCertificate, ServerTls};
+
+/// What connections at one address get.
+pub struct Entrance {
+    /// What answers their requests.
+    pub door: Arc<Door>,
+    /// What protects them.
+    pub guard: Guard,
+}
+
+/// What protects connections.
+#[derive(Clone)]
+pub enum Guard {
+    /// Nothing.
+    Plain,
+    /// TLS.
+    Tls(Arc<ServerTls>),
+    /// TLS if the client begins with it.
+    Either(Arc<ServerTls>),
+}
+
+/// In the extensions of each request that came over TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct OverTls;
+
+/// What is known of a connection over TLS, and told with each of its requests.
+pub(super) struct Seal {
+    pub(super) certificate: Option<ClientCertificate>,
+}
+
+impl Seal {
+    pub(super) fn put_on<B>(&self, request: &mut Request<B>) {
+        let extensions = request.extensions_mut();
+        extensions.insert(OverTls);
+        if let Some(certificate) = &self.certificate {
+            extensions.insert(certificate.clone());
+        }
+    }
+}

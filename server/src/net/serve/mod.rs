@@ -1,0 +1,28 @@
+//! Connections: listeners, one runtime per core, and what a client may do to a connection.
+//!
+//! Each worker is an OS thread with a single-threaded tokio runtime, so that a request lives and
+//! dies on one core: no work stealing, no wake-up of another thread but the consensus thread's.
+//! Connections are dealt out in turn as they are accepted. One port speaks HTTP/1.1 and HTTP/2, with
+//! TLS, without it, or either ([`Entrance`]), told apart by the first bytes of a connection
+//! (`opening.rs`); what a request gets is the [`Door`](crate::api::router::Door)'s business.
+
+mod authority;
+mod connection;
+mod descriptors;
+mod entrance;
+mod frames;
+mod listener;
+mod opening;
+mod ping_policy;
+mod rewound;
+mod socket;
+mod watched;
+mod workers;
+
+pub use connection::ConnectionLimits;
+pub use descriptors::raise_descriptor_limit;
+pub use entrance::{Entrance, Guard, OverTls};
+pub use listener::{BoundAddress, SocketOptions};
+pub use workers::{Worker, Workers};
+
+pub use crate::net::tls::{ClientCertificate, CommonName};

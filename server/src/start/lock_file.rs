@@ -1,0 +1,72 @@
+//! The lock on a data directory: two servers must never write one database.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+/// Time between two tries.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Held as long as a server uses its data directory; the system gives it back when the process
+/// ends, however it ends.
+#[derive(Debug)]
+pub(super) struct LockFile(
+    #[expect(dead_code, reason = "an open file is what holds the lock")] File,
+);
+
+impl LockFile {
+    /// Takes the lock of a data directory, waiting up to `patience` for whoever has it: a killed
+    /// server keeps it for as long as the system needs to bury the process.
+    ///
+    /// # Errors
+    ///
+    /// That another process holds it, or what the file system says.
+    pub(super) fn take(data_dir: &Path, patience: Duration) -> io::Result<Self> {
+        let path = data_dir.join("member").join("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)?;
+        let tries = patience.as_millis() / RETRY.as_millis();
+        for _ in 0..tries {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self(file)),
+                Err(Errno::WOULDBLOCK) => std::thread::sleep(RETRY),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            Errno::WOULDBLOCK => io::Error::new(
+                io::ErrorKind::WouldBlock,
+                format!(
+                    "the data directory {} is in use by another server: stop that one, or choose \
+                     another --data-dir",
+                    data_dir.display()
+                ),
+            ),
+            error => error.into(),
+        })?;
+        Ok(Self(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_has_one_user_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("member")).unwrap();
+        let first = LockFile::take(directory.path(), Duration::ZERO).unwrap();
+        let second = LockFile::take(directory.path(), Duration::ZERO).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
+        drop(first);
+        assert!(LockFile::take(directory.path(), Duration::ZERO).is_ok());
+    }
+}
