@@ -15,6 +15,7 @@ use crate::workspace::Workspace;
 const LAYERS: &[(&str, &[&str])] = &[
     ("cairn-proto", &[]),
     ("cairn-backend", &[]),
+    ("cairn-etcd-file", &[]),
     ("cairn-index", &[]),
     ("raft-proto", &[]),
     (
