@@ -1,7 +1,9 @@
-//! Which crate may know which, and under which licences others' crates come.
+//! Which crate may know which, which module of the server, and under which licences others' crates come.
 //!
 //! Dependencies run downwards only, as `docs/ARCHITECTURE.md` draws them. The rules of the store
 //! take time, chance and effects as arguments, so their crates reach no runtime and no network.
+
+mod modules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -138,6 +140,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<String>> {
         graph.check_effects(name, &mut findings);
     }
     check_licences(&metadata, &mut findings);
+    modules::check(workspace, &mut findings)?;
     Ok(findings)
 }
 

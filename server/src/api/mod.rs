@@ -1,7 +1,7 @@
 //! What a member offers: gRPC, and the HTTP pages beside it, and which of them a request gets.
 
-pub mod grpc;
-pub mod http;
+pub(crate) mod grpc;
+pub(crate) mod http;
 mod member_probe;
-pub mod router;
-pub mod status;
+pub(crate) mod router;
+pub(crate) mod status;

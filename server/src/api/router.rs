@@ -11,7 +11,6 @@ use axum::body::Body;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
-use tonic::service::Routes;
 use tower::Service;
 
 use crate::api::grpc::{LeaderLoss, Services};
@@ -19,8 +18,11 @@ use crate::api::http::{HttpParts, client_router, monitoring_router, no_pages};
 use crate::api::member_probe::MemberProbe;
 use crate::member::Member;
 use crate::metrics::{Counted, Metrics};
-use crate::net::peer::{self, PeerService};
 use crate::settings::{HttpSettings, Settings};
+
+/// In the extensions of each request that came over TLS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OverTls;
 
 /// Who answers gRPC behind a listener.
 enum Calls {
@@ -28,12 +30,12 @@ enum Calls {
     None,
     /// The services for clients.
     Clients(Services),
-    /// The service for other members.
-    Peers(Router),
+    /// Others.
+    Others(Router),
 }
 
 /// What is behind one listener.
-pub struct Door {
+pub(crate) struct Door {
     calls: Calls,
     pages: Router,
     metrics: Arc<Metrics>,
@@ -41,7 +43,7 @@ pub struct Door {
 }
 
 /// All that doors are made of.
-pub struct DoorParts {
+pub(crate) struct DoorParts {
     grpc: Services,
     http: HttpParts,
     settings: HttpSettings,
@@ -50,7 +52,7 @@ pub struct DoorParts {
 
 impl DoorParts {
     /// The doors of `member`.
-    pub fn new(member: &Arc<Member>, settings: &Settings, leader_loss: LeaderLoss) -> Self {
+    pub(crate) fn new(member: &Arc<Member>, settings: &Settings, leader_loss: LeaderLoss) -> Self {
         let http = HttpParts {
             probe: Arc::new(MemberProbe::new(Arc::clone(member))),
             metrics: Arc::clone(&member.metrics),
@@ -65,30 +67,33 @@ impl DoorParts {
     }
 
     /// gRPC and the pages.
-    pub fn whole(&self) -> Arc<Door> {
+    pub(crate) fn whole(&self) -> Arc<Door> {
         self.door(Calls::Clients(self.grpc.clone()), self.client_pages())
     }
 
     /// gRPC alone, where HTTP has listeners of its own.
-    pub fn grpc(&self) -> Arc<Door> {
+    pub(crate) fn grpc(&self) -> Arc<Door> {
         self.door(Calls::Clients(self.grpc.clone()), no_pages())
     }
 
     /// The pages alone.
-    pub fn pages(&self) -> Arc<Door> {
+    pub(crate) fn pages(&self) -> Arc<Door> {
         self.door(Calls::None, self.client_pages())
     }
 
     /// Metrics and health alone.
-    pub fn monitoring(&self) -> Arc<Door> {
+    pub(crate) fn monitoring(&self) -> Arc<Door> {
         self.door(Calls::None, monitoring_router(self.http.clone()))
     }
 
-    /// What other members and a few pages get.
-    pub fn peers(&self, member: &Arc<Member>) -> Arc<Door> {
-        let service = Routes::new(PeerService::server(member)).into_axum_router();
-        let pages = peer::pages(Arc::clone(member), self.http.clone());
-        self.door(Calls::Peers(service), pages)
+    /// What the pages are made of.
+    pub(crate) const fn http(&self) -> &HttpParts {
+        &self.http
+    }
+
+    /// gRPC by other services than those for clients, and other pages.
+    pub(crate) fn of_services(&self, services: Router, pages: Router) -> Arc<Door> {
+        self.door(Calls::Others(services), pages)
     }
 
     fn client_pages(&self) -> Router {
@@ -107,19 +112,21 @@ impl DoorParts {
 
 impl Door {
     /// Answers a request from `remote`, if that is known. Whatever is wrong with it is in the answer.
-    pub async fn answer(
+    pub(crate) async fn answer(
         &self,
         request: Request<Incoming>,
         remote: Option<SocketAddr>,
     ) -> Response<Counted<Body>> {
         match &self.calls {
             Calls::Clients(grpc) if is_grpc(&request) => self.call(grpc, request, remote).await,
-            Calls::Peers(grpc) if is_grpc(&request) => {
+            Calls::Others(grpc) if is_grpc(&request) => {
                 route(grpc.clone(), request).await.map(Counted::uncounted)
             }
-            Calls::None | Calls::Clients(_) | Calls::Peers(_) => route(self.pages.clone(), request)
-                .await
-                .map(Counted::uncounted),
+            Calls::None | Calls::Clients(_) | Calls::Others(_) => {
+                route(self.pages.clone(), request)
+                    .await
+                    .map(Counted::uncounted)
+            }
         }
     }
 

@@ -8,7 +8,8 @@ use cairn_mvcc::ReadError;
 use tonic::{Code, Status};
 
 use crate::member::error::{
-    ApplyError, DowngradeError, Error, MaintenanceError, ProposeError, ReconfigurationError,
+    ApplyError, DowngradeError, Error, MaintenanceError, NOT_LEADER_TEXT, ProposeError,
+    ReconfigurationError,
 };
 use cairn_replica::membership::MembershipError;
 use cairn_replica::request::RequestError;
@@ -37,7 +38,7 @@ const NOT_ENOUGH_STARTED: Wire = (
     Code::Unknown,
     "etcdserver: re-configuration failed due to not enough started members",
 );
-const NOT_LEADER: Wire = (Code::FailedPrecondition, "etcdserver: not leader");
+const NOT_LEADER: Wire = (Code::FailedPrecondition, NOT_LEADER_TEXT);
 
 /// An error that clients know by a code and a text.
 trait OnWire {
@@ -228,6 +229,7 @@ impl OnWire for AuthError {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let (code, text) = match &error {
+            Error::Leader(status) => return status.clone(),
             Error::Request(error) => error.wire(),
             Error::Propose(error) => error.wire(),
             Error::Apply(error) => error.wire(),

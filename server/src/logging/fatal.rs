@@ -12,25 +12,25 @@ static LOG: OnceLock<Log> = OnceLock::new();
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
 /// Names the log that [`stop`] writes out. The first one stays.
-pub fn keep_log(log: Log) {
+pub(crate) fn keep_log(log: Log) {
     let _ = LOG.set(log);
 }
 
 /// Writes out what has been logged.
-pub fn flush_log() {
+pub(crate) fn flush_log() {
     if let Some(log) = LOG.get() {
         log.flush(FLUSH_MAX);
     }
 }
 
 /// Log lines given up so far, because their output was stuck.
-pub fn log_lines_lost() -> u64 {
+pub(crate) fn log_lines_lost() -> u64 {
     LOG.get().map_or(0, Log::lines_lost)
 }
 
 /// Stops the process with an error in the log. Other threads get no chance to answer a client: a
 /// failed sync or commit means that nobody knows what is on disk, and a restart will tell.
-pub fn stop(part: &str, error: impl Display) -> ! {
+pub(crate) fn stop(part: &str, error: impl Display) -> ! {
     tracing::error!(part, %error, "cannot go on: stopping before anything is lost");
     flush_log();
     std::process::exit(1)

@@ -13,7 +13,7 @@ use tracing::{Event, Level, Metadata};
 use crate::settings::LogFormat;
 
 /// A field of this name holds a JSON object whose members become fields of the line.
-pub const SPLICED_FIELD: &str = "fields_json";
+pub(crate) const SPLICED_FIELD: &str = "fields_json";
 
 /// A longer text value is cut, so that no event makes a line without bound.
 const TEXT_BYTES_MAX: usize = 16 * 1024;

@@ -5,7 +5,7 @@
 //! never holds up the server: past a bound lines are dropped and counted. Neither a terminal nor
 //! a missing HOME changes a line.
 
-pub mod fatal;
+pub(crate) mod fatal;
 mod layer;
 mod line;
 mod output;
@@ -28,19 +28,17 @@ use self::layer::EventLayer;
 use self::output::Output;
 use crate::settings::{LogLevel, LogOutput, LogSettings};
 
-pub use self::line::SPLICED_FIELD;
-
 /// Time that the last lines get when the log is dropped.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
 
 /// The running log. Dropping it writes what is queued, if the outputs take it in time.
-pub struct Log {
+pub(crate) struct Log {
     outputs: Arc<[Output]>,
 }
 
 /// A log that cannot be.
 #[derive(Debug, thiserror::Error)]
-pub enum LogError {
+pub(crate) enum LogError {
     /// An output that cannot be opened.
     #[error("cannot open log output {path:?}: {source}; see --log-outputs")]
     Open {
@@ -66,7 +64,7 @@ impl Log {
     /// # Errors
     ///
     /// [`LogError`] if an output cannot be opened or there is a log already.
-    pub fn start(settings: &LogSettings) -> Result<Self, LogError> {
+    pub(crate) fn start(settings: &LogSettings) -> Result<Self, LogError> {
         let outputs: Result<Vec<Output>, LogError> = settings
             .outputs
             .iter()
@@ -83,12 +81,12 @@ impl Log {
 
     /// Lines given up so far, over all outputs.
     #[must_use]
-    pub fn lines_lost(&self) -> u64 {
+    pub(crate) fn lines_lost(&self) -> u64 {
         self.outputs.iter().map(Output::lines_lost).sum()
     }
 
     /// Waits until every line logged before is written, at most `time_max` for each output.
-    pub fn flush(&self, time_max: Duration) {
+    pub(crate) fn flush(&self, time_max: Duration) {
         for output in self.outputs.iter() {
             output.flush(time_max);
         }

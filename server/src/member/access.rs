@@ -14,7 +14,7 @@ impl Member {
     /// # Errors
     ///
     /// [`AuthError::InvalidAuthToken`].
-    pub async fn who(&self, caller: &Caller) -> Result<Option<AuthInfo>, Error> {
+    pub(crate) async fn who(&self, caller: &Caller) -> Result<Option<AuthInfo>, Error> {
         let patience = self.limits.request_timeout;
         Ok(self.auth.who(caller, &self.progress, patience).await?)
     }
@@ -24,7 +24,7 @@ impl Member {
     /// # Errors
     ///
     /// The refusal.
-    pub async fn check_admin(&self, caller: &Caller) -> Result<(), Error> {
+    pub(crate) async fn check_admin(&self, caller: &Caller) -> Result<(), Error> {
         let who = self.who(caller).await?;
         Ok(self.auth.rules().check_admin(who.as_ref())?)
     }
@@ -34,7 +34,7 @@ impl Member {
     /// # Errors
     ///
     /// The refusal.
-    pub async fn check_somebody(&self, caller: &Caller) -> Result<(), Error> {
+    pub(crate) async fn check_somebody(&self, caller: &Caller) -> Result<(), Error> {
         let who = self.who(caller).await?;
         Ok(self.auth.rules().check_somebody(who.as_ref())?)
     }
@@ -44,7 +44,7 @@ impl Member {
     /// # Errors
     ///
     /// The refusal.
-    pub async fn permit(
+    pub(crate) async fn permit(
         &self,
         caller: &Caller,
         check: impl FnOnce(Permission<'_>) -> Result<(), AuthError>,
@@ -63,7 +63,11 @@ impl Member {
     /// # Errors
     ///
     /// The refusal.
-    pub async fn permit_range(&self, range: &KeyRange, caller: &Caller) -> Result<Permit, Error> {
+    pub(crate) async fn permit_range(
+        &self,
+        range: &KeyRange,
+        caller: &Caller,
+    ) -> Result<Permit, Error> {
         self.permit(caller, |permission| permission.read(range))
             .await
     }
@@ -73,7 +77,7 @@ impl Member {
     /// # Errors
     ///
     /// [`AuthError::AuthOldRevision`].
-    pub fn confirm(&self, permit: Permit) -> Result<(), Error> {
+    pub(crate) fn confirm(&self, permit: Permit) -> Result<(), Error> {
         Ok(permit.confirm(&self.auth.rules())?)
     }
 }

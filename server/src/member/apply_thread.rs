@@ -15,17 +15,18 @@ use super::housekeeping::Housekeeping;
 use super::lease_keeper::LeaseKeeping;
 use super::progress::Progress;
 use super::reply::{Reply, ReplyDesks};
+use crate::member::Transport;
 use crate::member::auth::Auth;
 use crate::member::error::{Error, ProposeError};
 use crate::member::watching::WatchHandle;
 use crate::metrics::ApplyMetrics;
-use crate::net::peer::Peers;
+use cairn_consensus::MemberId;
 use cairn_replica::apply::{Applier, FatalError};
 use cairn_replica::request_ids::RequestId;
 
 /// What one turn of consensus hands on.
 #[derive(Default)]
-pub struct Committed {
+pub(crate) struct Committed {
     /// Another member's database, to take the place of this one's before all else.
     pub install: Option<Box<Prepared>>,
     /// Databases that nobody will install. They are deleted after what is to be installed before.
@@ -38,7 +39,7 @@ pub struct Committed {
 
 /// Why the apply thread cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub enum ApplyFailure {
+pub(crate) enum ApplyFailure {
     /// An entry could not be applied.
     #[error(transparent)]
     Apply(#[from] FatalError),
@@ -52,7 +53,7 @@ pub enum ApplyFailure {
 }
 
 /// The apply thread's state.
-pub struct ApplyThread {
+pub(crate) struct ApplyThread {
     /// The store.
     pub store: Store,
     /// The store's write side.
@@ -71,8 +72,10 @@ pub struct ApplyThread {
     pub metrics: ApplyMetrics,
     /// Who waits to hear what became of changes of the group.
     pub consensus: Sender<ConsensusInput>,
+    /// Whose thread it is.
+    pub member: MemberId,
     /// Whom to tell who the members are.
-    pub peers: Peers,
+    pub peers: Arc<dyn Transport>,
     /// Whom to tell that expiries came through.
     pub leases: LeaseKeeping,
     /// Whom to tell of compactions and the log's length.
@@ -91,7 +94,7 @@ impl ApplyThread {
     /// # Errors
     ///
     /// [`ApplyFailure`]: the process must stop.
-    pub fn run(mut self) -> Result<(), ApplyFailure> {
+    pub(crate) fn run(mut self) -> Result<(), ApplyFailure> {
         let mut waiting: HashMap<RequestId, Reply> = HashMap::new();
         while let Ok(turn) = self.committed.recv() {
             if let Some(prepared) = turn.install {
@@ -157,7 +160,7 @@ impl ApplyThread {
     fn tell_members(&self) {
         let members = self.applier.membership().load_full();
         self.peers.set_members(&members);
-        if members.was_removed(self.peers.identity().member) {
+        if members.was_removed(self.member) {
             self.peers.note_removed_soon();
         }
     }

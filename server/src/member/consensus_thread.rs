@@ -26,12 +26,13 @@ use super::housekeeping::Housekeeping;
 use super::log_thread::LogDesk;
 use super::progress::{Progress, Role};
 use crate::logging::fatal;
+use crate::member::Transport;
 use crate::member::error::{Error, ProposeError};
-use crate::net::peer::{Arrived, Delivery, Inbox, PeerEvent, Peers};
+use crate::member::inbox::{Arrived, Delivery, Inbox, PeerEvent};
 
 /// A request on its way into the log.
 #[derive(Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// Its number, which is also in the proposal.
     pub id: RequestId,
     /// What is to be put into the log.
@@ -42,7 +43,7 @@ pub struct Request {
 
 /// What the consensus thread is asked.
 #[derive(Debug)]
-pub enum ConsensusInput {
+pub(crate) enum ConsensusInput {
     /// To put a request into the log.
     Propose(Request),
     /// For an index that, once applied, makes a read linearizable. No answer: there is no leader.
@@ -63,7 +64,7 @@ pub enum ConsensusInput {
 
 /// How far the other members' logs are known to agree with the leader's.
 #[derive(Debug)]
-pub struct Matched {
+pub(crate) struct Matched {
     /// Where the leader's log ends.
     pub last: LogIndex,
     /// The others.
@@ -71,7 +72,7 @@ pub struct Matched {
 }
 
 /// The consensus thread's state.
-pub struct ConsensusThread {
+pub(crate) struct ConsensusThread {
     /// Raft, its log, and who waits for it.
     pub consensus: Consensus<Reply, WaitingRead>,
     /// The way to the log's thread.
@@ -83,7 +84,7 @@ pub struct ConsensusThread {
     /// What came from other members.
     pub inbox: Inbox,
     /// The other members.
-    pub peers: Peers,
+    pub peers: Arc<dyn Transport>,
     /// Where committed entries go.
     pub committed: Sender<Committed>,
     /// What is committed and finds no room there.
@@ -119,7 +120,7 @@ impl Waiter for Reply {
 
 /// A read that waits to hear how far it must wait.
 #[derive(Debug)]
-pub struct WaitingRead(pub oneshot::Sender<LogIndex>);
+pub(crate) struct WaitingRead(pub oneshot::Sender<LogIndex>);
 
 impl Waiter for WaitingRead {
     fn has_left(&self) -> bool {
@@ -133,7 +134,7 @@ impl ConsensusThread {
     /// # Errors
     ///
     /// [`NodeError`]: the log can no longer be trusted and the process must stop.
-    pub fn run(mut self) -> Result<(), NodeError> {
+    pub(crate) fn run(mut self) -> Result<(), NodeError> {
         let mut next_tick = Instant::now() + self.heartbeat;
         // The first turns elect a sole voter and hand on what a crash left unapplied.
         loop {

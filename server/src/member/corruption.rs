@@ -18,9 +18,10 @@ use cairn_replica::alarms::Alarm;
 use cairn_replica::log_request::LogRequest;
 
 use super::Member;
+use crate::member::PeerClient;
 use crate::member::auth::Caller;
 use crate::member::error::{Error, MaintenanceError};
-use crate::net::peer::PeerClient;
+use crate::settings::CorruptionChecks;
 
 /// The hash of what a member holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +46,6 @@ impl DataHash {
     }
 }
 
-/// When to look.
-#[derive(Clone, Copy, Debug)]
-pub struct CorruptionChecks {
-    /// Before clients are served.
-    pub at_start: bool,
-    /// Time between two looks at the latest revision.
-    pub every: Option<Duration>,
-    /// Time between two looks at what was left by the latest compaction.
-    pub compacted_every: Option<Duration>,
-}
-
 /// Other members hold something else.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -63,7 +53,7 @@ pub struct CorruptionChecks {
      corrupt: compare `etcdctl endpoint hashkv --cluster`, then remove the one that differs from \
      the majority, delete its data directory and add it again"
 )]
-pub struct Inconsistent {
+pub(crate) struct Inconsistent {
     /// Those whose data differs.
     peers: Vec<String>,
     /// Where.
@@ -77,7 +67,9 @@ impl Member {
     /// # Errors
     ///
     /// [`Inconsistent`], or that the data cannot be read.
-    pub async fn check_at_start(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    pub(crate) async fn check_at_start(
+        &self,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         self.wait_for_others().await;
         let own = self.own_hash(ReadAt::Latest).await?;
         let others = self.hashes_of_others(own.revision).await;
@@ -96,7 +88,7 @@ impl Member {
     }
 
     /// Compares the members' data for as long as the process runs; only a leader looks.
-    pub async fn look_for_corruption(self: Arc<Self>, checks: CorruptionChecks) {
+    pub(crate) async fn look_for_corruption(self: Arc<Self>, checks: CorruptionChecks) {
         let member = &self;
         let latest = async move {
             let Some(every) = checks.every else { return };
@@ -203,7 +195,7 @@ impl Member {
     /// # Errors
     ///
     /// That the revision cannot be read.
-    pub async fn hash_kv(&self, at: ReadAt) -> Result<HashKvResponse, Error> {
+    pub(crate) async fn hash_kv(&self, at: ReadAt) -> Result<HashKvResponse, Error> {
         let store = self.store.clone();
         let metrics = Arc::clone(&self.metrics);
         let hashed = tokio::task::spawn_blocking(move || {

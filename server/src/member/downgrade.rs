@@ -16,14 +16,14 @@ use crate::member::error::{DowngradeError, Error};
 
 /// A version that members agree on: its patch is always zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MinorVersion {
+pub(crate) struct MinorVersion {
     major: u64,
     minor: u64,
 }
 
 impl MinorVersion {
     /// Reads `major.minor` or `major.minor.patch`, of which the patch is forgotten.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split('.').map(|number| {
             // What a version's number looks like, which is less than what parses as one.
             let is_number = !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit());
@@ -37,13 +37,13 @@ impl MinorVersion {
     }
 
     /// The only version that this one can go down to.
-    pub fn one_down(self) -> Option<Self> {
+    pub(crate) fn one_down(self) -> Option<Self> {
         let minor = self.minor.checked_sub(1)?;
         Some(Self { minor, ..self })
     }
 
     /// As clients see it: `major.minor`.
-    pub fn short(self) -> String {
+    pub(crate) fn short(self) -> String {
         format!("{}.{}", self.major, self.minor)
     }
 }
@@ -61,7 +61,11 @@ impl Member {
     /// # Errors
     ///
     /// [`DowngradeError`], or why nobody could be asked.
-    pub async fn downgrade(&self, action: DowngradeAction, version: &str) -> Result<String, Error> {
+    pub(crate) async fn downgrade(
+        &self,
+        action: DowngradeAction,
+        version: &str,
+    ) -> Result<String, Error> {
         match action {
             DowngradeAction::Validate => self.check_downgrade(version).await?,
             DowngradeAction::Enable => {

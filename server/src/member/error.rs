@@ -1,4 +1,4 @@
-//! Why a request fails, by where it fails. What clients are told is in [`crate::api::status`].
+//! Why a request fails, by where it fails. What clients are told is in `api/status.rs`.
 
 use cairn_auth::AuthError;
 use cairn_mvcc::ReadError;
@@ -6,7 +6,7 @@ use cairn_mvcc::ReadError;
 use crate::member::auth::CredentialError;
 use cairn_replica::apply::{Failure, FatalError};
 use cairn_replica::consensus::NotTaken;
-pub use cairn_replica::error::ApplyError;
+pub(crate) use cairn_replica::error::ApplyError;
 use cairn_replica::request::RequestError;
 
 /// Any way in which a request can fail.
@@ -36,10 +36,17 @@ pub enum Error {
     /// As a downgrade.
     #[error(transparent)]
     Downgrade(#[from] DowngradeError),
+    /// At the leader that it was taken to, which said why.
+    #[error("{0}")]
+    Leader(tonic::Status),
     /// In the member's own upkeep.
     #[error(transparent)]
     Maintenance(#[from] MaintenanceError),
 }
+
+/// What a member answers that is asked for what only a leader can do: clients see it, and members
+/// know it from each other's refusals.
+pub(crate) const NOT_LEADER_TEXT: &str = "etcdserver: not leader";
 
 /// A request that did not get through the log, or of which that is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -39,7 +39,7 @@ struct Notes {
 
 /// The others' end.
 #[derive(Clone)]
-pub struct Housekeeping {
+pub(crate) struct Housekeeping {
     notes: Arc<Notes>,
     wake: Sender<()>,
     compacted: watch::Receiver<Option<CompactionPoint>>,
@@ -47,23 +47,23 @@ pub struct Housekeeping {
 
 /// The housekeeper is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone;
+pub(crate) struct Gone;
 
 impl Housekeeping {
     /// A compaction was scheduled.
-    pub fn compact(&self) {
+    pub(crate) fn compact(&self) {
         self.notes.compact.store(true, Ordering::Release);
         self.wake();
     }
 
     /// A request was refused for want of space.
-    pub fn no_space(&self) {
+    pub(crate) fn no_space(&self) {
         self.notes.no_space.store(true, Ordering::Release);
         self.wake();
     }
 
     /// The log is long.
-    pub fn shorten_log(&self) {
+    pub(crate) fn shorten_log(&self) {
         self.notes.shorten_log.store(true, Ordering::Release);
         self.wake();
     }
@@ -73,7 +73,7 @@ impl Housekeeping {
     /// # Errors
     ///
     /// [`Gone`] if the member stops first.
-    pub async fn wait_compacted(&self, point: CompactionPoint) -> Result<(), Gone> {
+    pub(crate) async fn wait_compacted(&self, point: CompactionPoint) -> Result<(), Gone> {
         let mut compacted = self.compacted.clone();
         let reached = compacted
             .wait_for(|done| done.is_some_and(|done| done >= point))
@@ -88,7 +88,7 @@ impl Housekeeping {
 }
 
 /// The thread's end.
-pub struct Housekeeper {
+pub(crate) struct Housekeeper {
     notes: Arc<Notes>,
     woken: Receiver<()>,
     compacted: watch::Sender<Option<CompactionPoint>>,
@@ -96,7 +96,7 @@ pub struct Housekeeper {
 }
 
 /// What the housekeeper works with.
-pub struct Tasks {
+pub(crate) struct Tasks {
     /// The store to compact.
     pub store: Store,
     /// The log to shorten.
@@ -119,7 +119,7 @@ pub struct Tasks {
 
 impl Housekeeper {
     /// Both ends.
-    pub fn new(tasks: Tasks) -> (Housekeeping, Self) {
+    pub(crate) fn new(tasks: Tasks) -> (Housekeeping, Self) {
         let notes = Arc::new(Notes::default());
         // A compaction that a crash cut off goes on.
         notes.compact.store(true, Ordering::Release);
@@ -146,7 +146,7 @@ impl Housekeeper {
     /// # Errors
     ///
     /// What storage said: the process must stop.
-    pub fn run(self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    pub(crate) fn run(self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let started = Instant::now();
         let mut schedule = self.tasks.compaction.auto.map(Schedule::new);
         let mut next_sample = Duration::ZERO;

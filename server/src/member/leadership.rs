@@ -19,7 +19,7 @@ impl Member {
     /// # Errors
     ///
     /// [`MaintenanceError`] if this member does not lead, or `target` cannot, or it does not in time.
-    pub async fn move_leader(&self, target: Option<MemberId>) -> Result<(), Error> {
+    pub(crate) async fn move_leader(&self, target: Option<MemberId>) -> Result<(), Error> {
         if !self.progress.role().leads() {
             return Err(MaintenanceError::NotLeader.into());
         }
@@ -42,7 +42,7 @@ impl Member {
 
     /// Hands leadership to whoever is best placed, if this member leads others; returns soon in any
     /// case.
-    pub async fn hand_over(&self) {
+    pub(crate) async fn hand_over(&self) {
         if !self.progress.role().leads() || self.membership().voters().count() < 2 {
             return;
         }
@@ -66,7 +66,7 @@ impl Member {
     /// Once enough others are there to have heard of a leader, does not wait `ticks` longer to find out
     /// that there is none. Rules and numbers are etcd's (`--initial-election-tick-advance`): a leader
     /// has the rest of its followers' patience to be heard.
-    pub async fn hasten_first_election(self: Arc<Self>, ticks: usize) {
+    pub(crate) async fn hasten_first_election(self: Arc<Self>, ticks: usize) {
         /// How long the others may take.
         const PATIENCE: Duration = Duration::from_secs(5);
         const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -99,8 +99,8 @@ impl Member {
         let me = self.identity.member;
         let is_connected = match self.progress.leader() {
             None => true,
-            Some(leader) if leader == me => self.peers.is_connected_to_quorum_since(&voters, begun),
-            Some(leader) => self.peers.is_connected_since(leader, begun),
+            Some(leader) if leader == me => self.activity.reaches_quorum_since(me, &voters, begun),
+            Some(leader) => self.activity.is_active_since(leader, begun),
         };
         if is_connected {
             ProposeError::Timeout

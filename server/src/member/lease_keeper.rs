@@ -24,7 +24,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The leases as doors and the apply thread see them.
 #[derive(Clone)]
-pub struct LeaseKeeping {
+pub(crate) struct LeaseKeeping {
     shared: Arc<Shared>,
     wake: Sender<()>,
 }
@@ -40,27 +40,27 @@ struct Shared {
 
 impl LeaseKeeping {
     /// The leases; whoever locks them waits for nothing meanwhile.
-    pub fn leases(&self) -> &SharedLeases {
+    pub(crate) fn leases(&self) -> &SharedLeases {
         &self.shared.leases
     }
 
     /// The present, in leases' time.
-    pub fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> Moment {
         Moment::after_start(self.shared.started.elapsed())
     }
 
     /// The shortest time to live that is granted.
-    pub fn ttl_min(&self) -> Ttl {
+    pub(crate) fn ttl_min(&self) -> Ttl {
         self.shared.ttl_min
     }
 
     /// Ends when renewals that waited should try again. What happens after the call is not missed.
-    pub fn settled(&self) -> Notified<'_> {
+    pub(crate) fn settled(&self) -> Notified<'_> {
         self.shared.settled.notified()
     }
 
     /// Expiries or checkpoints were applied.
-    pub fn applied(&self) {
+    pub(crate) fn applied(&self) {
         self.shared.settled.notify_waiters();
         // A full channel means that the thread will wake anyway.
         let _ = self.wake.try_send(());
@@ -68,7 +68,7 @@ impl LeaseKeeping {
 }
 
 /// The thread's end.
-pub struct LeaseKeeper {
+pub(crate) struct LeaseKeeper {
     shared: Arc<Shared>,
     woken: Receiver<()>,
     tasks: LeaseTasks,
@@ -76,7 +76,7 @@ pub struct LeaseKeeper {
 }
 
 /// What the thread works with.
-pub struct LeaseTasks {
+pub(crate) struct LeaseTasks {
     /// The leases.
     pub leases: SharedLeases,
     /// The way into the log.
@@ -97,7 +97,7 @@ struct UnderWay {
 
 impl LeaseKeeper {
     /// Both ends.
-    pub fn new(tasks: LeaseTasks) -> (LeaseKeeping, Self) {
+    pub(crate) fn new(tasks: LeaseTasks) -> (LeaseKeeping, Self) {
         let shared = Arc::new(Shared {
             leases: Arc::clone(&tasks.leases),
             started: Instant::now(),
@@ -123,7 +123,7 @@ impl LeaseKeeper {
     /// # Errors
     ///
     /// None.
-    pub fn run(mut self) -> Result<(), std::convert::Infallible> {
+    pub(crate) fn run(mut self) -> Result<(), std::convert::Infallible> {
         loop {
             self.follow_leadership();
             self.collect_answers();

@@ -26,7 +26,7 @@ const LEADER_WAIT: Duration = Duration::from_millis(50);
 
 /// What only the leader can answer.
 #[derive(Clone, Copy, Debug)]
-pub enum LeaderQuestion {
+pub(crate) enum LeaderQuestion {
     /// Renew a lease.
     KeepAlive(LeaseKeepAliveRequest),
     /// What is left of a lease.
@@ -35,7 +35,7 @@ pub enum LeaderQuestion {
 
 /// What the leader answered.
 #[derive(Clone, Debug)]
-pub enum LeaderAnswer {
+pub(crate) enum LeaderAnswer {
     /// To a renewal.
     KeepAlive(LeaseKeepAliveResponse),
     /// To what is left.
@@ -48,7 +48,10 @@ impl Member {
     /// # Errors
     ///
     /// [`ProposeError::NoSpace`].
-    pub fn complete_grant(&self, mut grant: LeaseGrantRequest) -> Result<LeaseGrantRequest, Error> {
+    pub(crate) fn complete_grant(
+        &self,
+        mut grant: LeaseGrantRequest,
+    ) -> Result<LeaseGrantRequest, Error> {
         self.check_space(quota::LEASE_BYTES)?;
         while grant.id == 0 {
             // Positive, as etcd's are.
@@ -67,7 +70,7 @@ impl Member {
     /// # Errors
     ///
     /// [`ProposeError`] if no leader answers in time, or what a forwarded renewal was told.
-    pub async fn renew_leases(
+    pub(crate) async fn renew_leases(
         &self,
         ids: &[i64],
         caller: &Caller,
@@ -108,7 +111,7 @@ impl Member {
     }
 
     /// The time to live of a renewed lease, if that is known without waiting.
-    pub fn renew_lease_at_once(&self, id: i64) -> Option<Ttl> {
+    pub(crate) fn renew_lease_at_once(&self, id: i64) -> Option<Ttl> {
         if self.progress.role() != Role::SoleVoter || self.auth.rules().is_enabled() {
             return None;
         }
@@ -187,7 +190,7 @@ impl Member {
     /// # Errors
     ///
     /// [`ProposeError`] if no leader answers in time, or what a forwarded question was told.
-    pub async fn lease_time_to_live(
+    pub(crate) async fn lease_time_to_live(
         &self,
         request: LeaseTimeToLiveRequest,
         caller: &Caller,
@@ -296,7 +299,10 @@ impl Member {
     /// # Errors
     ///
     /// [`MaintenanceError::NotLeader`], or [`ProposeError`].
-    pub async fn answer_as_leader(&self, question: LeaderQuestion) -> Result<LeaderAnswer, Error> {
+    pub(crate) async fn answer_as_leader(
+        &self,
+        question: LeaderQuestion,
+    ) -> Result<LeaderAnswer, Error> {
         if !self.progress.role().leads() {
             return Err(MaintenanceError::NotLeader.into());
         }
@@ -318,7 +324,7 @@ impl Member {
     /// # Errors
     ///
     /// As [`propose`](Self::propose).
-    pub async fn propose_lease(
+    pub(crate) async fn propose_lease(
         &self,
         request: LeaseRequest,
         caller: &Caller,
@@ -332,7 +338,7 @@ impl Member {
     /// # Errors
     ///
     /// The refusal, if the caller may not read the keys of all of them.
-    pub async fn lease_ids(&self, caller: &Caller) -> Result<Vec<i64>, Error> {
+    pub(crate) async fn lease_ids(&self, caller: &Caller) -> Result<Vec<i64>, Error> {
         let ids = || {
             let leases = self.leases.leases().lock();
             leases.ids().map(LeaseId::to_wire).collect::<Vec<_>>()

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 const WAITING_BYTES_MAX: usize = 16 << 20;
 
 /// The log thread's state.
-pub struct LogThread {
+pub(crate) struct LogThread {
     log: SharedLog,
     work: Receiver<LogWork>,
     done: Sender<LogDone>,
@@ -20,7 +20,7 @@ impl LogThread {
     /// # Errors
     ///
     /// [`NodeError`]: what is on disk is not known and the process must stop.
-    pub fn run(self) -> Result<(), NodeError> {
+    pub(crate) fn run(self) -> Result<(), NodeError> {
         for work in self.work {
             let done = self.log.perform(work)?;
             if self.done.send(done).is_err() {
@@ -36,7 +36,7 @@ impl LogThread {
 /// Invariants:
 /// 1. Work is given in the order in which it came; at most one piece is with the thread.
 /// 2. Nothing waits unless the thread has work. What waits is joined: one write, one sync.
-pub struct LogDesk {
+pub(crate) struct LogDesk {
     work: Sender<LogWork>,
     done: Receiver<LogDone>,
     is_busy: bool,
@@ -46,7 +46,7 @@ pub struct LogDesk {
 
 impl LogDesk {
     /// The desk and its thread, around `log`.
-    pub fn new(log: SharedLog) -> (Self, LogThread) {
+    pub(crate) fn new(log: SharedLog) -> (Self, LogThread) {
         let (work, works) = bounded(1);
         let (dones, done) = bounded(1);
         let desk = Self {
@@ -65,14 +65,14 @@ impl LogDesk {
     }
 
     /// Has `work` done, after all that was given before.
-    pub fn give(&mut self, work: LogWork) {
+    pub(crate) fn give(&mut self, work: LogWork) {
         self.waiting_bytes += work.bytes();
         self.waiting.join(work);
         self.hand_on();
     }
 
     /// What has been done since the last call, if anything.
-    pub fn take_done(&mut self) -> Option<LogDone> {
+    pub(crate) fn take_done(&mut self) -> Option<LogDone> {
         let done = self.done.try_recv().ok()?;
         self.is_busy = false;
         self.hand_on();
@@ -80,12 +80,12 @@ impl LogDesk {
     }
 
     /// Readable when something has been done.
-    pub const fn done(&self) -> &Receiver<LogDone> {
+    pub(crate) const fn done(&self) -> &Receiver<LogDone> {
         &self.done
     }
 
     /// Whether so much waits for the disk that more should not be taken.
-    pub const fn is_behind(&self) -> bool {
+    pub(crate) const fn is_behind(&self) -> bool {
         self.waiting_bytes > WAITING_BYTES_MAX
     }
 

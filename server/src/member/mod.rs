@@ -9,13 +9,14 @@
 
 mod access;
 mod apply_thread;
-pub mod auth;
+pub(crate) mod auth;
 mod auto_compaction;
 mod consensus_thread;
 mod corruption;
 mod downgrade;
-pub mod error;
+pub(crate) mod error;
 mod housekeeping;
+pub(crate) mod inbox;
 mod leadership;
 mod lease_keeper;
 mod leases;
@@ -24,8 +25,9 @@ mod peer_activity;
 mod progress;
 mod reconfiguration;
 mod reply;
+mod transport;
 mod version_monitor;
-pub mod watching;
+pub(crate) mod watching;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,24 +44,23 @@ use cairn_proto::stored::{self, EncodedKvsBuilder};
 use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::oneshot;
 
-pub use apply_thread::ApplyThread;
-pub use consensus_thread::{ConsensusInput, ConsensusThread, Matched, Request};
-pub use corruption::{CorruptionChecks, Inconsistent};
-pub use downgrade::MinorVersion;
-pub use housekeeping::{Gone, Housekeeper, Housekeeping, Tasks};
-pub use lease_keeper::{LeaseKeeper, LeaseKeeping, LeaseTasks};
-pub use leases::{LeaderAnswer, LeaderQuestion};
-pub use log_thread::{LogDesk, LogThread};
-pub use peer_activity::PeerActivity;
-pub use progress::{Progress, Role};
-pub use reconfiguration::Reconfiguration;
-pub use reply::{Reply, ReplyDesks};
+pub(crate) use apply_thread::ApplyThread;
+pub(crate) use consensus_thread::{ConsensusInput, ConsensusThread, Request};
+pub(crate) use downgrade::MinorVersion;
+pub(crate) use housekeeping::{Housekeeper, Housekeeping, Tasks};
+pub(crate) use lease_keeper::{LeaseKeeper, LeaseKeeping, LeaseTasks};
+pub(crate) use leases::{LeaderAnswer, LeaderQuestion};
+pub(crate) use log_thread::{LogDesk, LogThread};
+pub(crate) use peer_activity::PeerActivity;
+pub(crate) use progress::{Progress, Role};
+pub(crate) use reconfiguration::Reconfiguration;
+pub(crate) use reply::{Reply, ReplyDesks};
+pub(crate) use transport::{NotConnected, PeerClient, Transport};
 
 use crate::member::auth::{Auth, Caller, Permit};
 use crate::member::error::{Error, MaintenanceError, ProposeError};
 use crate::member::watching::WatchHandle;
 use crate::metrics::Metrics;
-use crate::net::peer::Peers;
 use crate::settings::Quota;
 use cairn_replica::alarms::{Alarm, Alarms};
 use cairn_replica::apply::{Outcome, SnapshotReader, txn};
@@ -77,7 +78,7 @@ const IN_FLIGHT_BYTES_MAX: usize = 256 << 20;
 
 /// What a member allows.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// `--max-request-bytes`.
     pub request_bytes_max: usize,
     /// `--max-txn-ops`.
@@ -95,7 +96,7 @@ pub struct Limits {
 }
 
 /// A running member.
-pub struct Member {
+pub(crate) struct Member {
     /// Who it is.
     pub identity: Identity,
     /// What it holds.
@@ -125,44 +126,44 @@ pub struct Member {
     /// Bytes of requests under way.
     pub in_flight: Arc<AtomicUsize>,
     /// The other members.
-    pub peers: Peers,
+    pub peers: Arc<dyn Transport>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
 
 impl Member {
     /// The store.
-    pub const fn store(&self) -> &Store {
+    pub(crate) const fn store(&self) -> &Store {
         &self.store
     }
 
     /// How far the member is.
-    pub fn progress(&self) -> &Progress {
+    pub(crate) fn progress(&self) -> &Progress {
         &self.progress
     }
 
     /// The alarms that are on.
-    pub fn alarms(&self) -> Guard<Arc<Alarms>> {
+    pub(crate) fn alarms(&self) -> Guard<Arc<Alarms>> {
         self.alarms.load()
     }
 
     /// Who the members are.
-    pub fn membership(&self) -> Guard<Arc<Membership>> {
+    pub(crate) fn membership(&self) -> Guard<Arc<Membership>> {
         self.membership.load()
     }
 
     /// The watch dispatcher.
-    pub const fn watches(&self) -> &WatchHandle {
+    pub(crate) const fn watches(&self) -> &WatchHandle {
         &self.watches
     }
 
     /// What the member allows.
-    pub const fn limits(&self) -> &Limits {
+    pub(crate) const fn limits(&self) -> &Limits {
         &self.limits
     }
 
     /// The header of an answer; without a revision it carries none.
-    pub fn header(&self, revision: Option<Revision>) -> ResponseHeader {
+    pub(crate) fn header(&self, revision: Option<Revision>) -> ResponseHeader {
         ResponseHeader {
             cluster_id: self.identity.cluster.get(),
             member_id: self.identity.member.get(),
@@ -172,7 +173,7 @@ impl Member {
     }
 
     /// Adds who answers to a header that carries the revision alone.
-    pub fn fill(&self, header: &mut Option<ResponseHeader>) {
+    pub(crate) fn fill(&self, header: &mut Option<ResponseHeader>) {
         let revision = header.take().map_or(0, |header| header.revision);
         *header = Some(ResponseHeader {
             revision,
@@ -187,7 +188,11 @@ impl Member {
     ///
     /// [`ProposeError`] if it did not get there or nothing is known of it, otherwise what applying it
     /// said.
-    pub async fn propose(&self, request: LogRequest, caller: &Caller) -> Result<Outcome, Error> {
+    pub(crate) async fn propose(
+        &self,
+        request: LogRequest,
+        caller: &Caller,
+    ) -> Result<Outcome, Error> {
         let committed = self.progress.committed();
         if committed.get() > self.progress.applied().get() + APPLY_LAG_MAX {
             return Err(ProposeError::TooManyRequests.into());
@@ -273,7 +278,7 @@ impl Member {
     /// # Errors
     ///
     /// [`ProposeError`] if no leader confirms it in time.
-    pub async fn linearizable(&self) -> Result<(), Error> {
+    pub(crate) async fn linearizable(&self) -> Result<(), Error> {
         if self.progress.role() == Role::SoleVoter {
             return Ok(());
         }
@@ -304,7 +309,7 @@ impl Member {
     /// # Errors
     ///
     /// That `caller` may not, or [`ReadError`].
-    pub async fn range(
+    pub(crate) async fn range(
         &self,
         range: &Range,
         caller: &Caller,
@@ -320,7 +325,7 @@ impl Member {
     /// # Errors
     ///
     /// [`ReadError`].
-    pub fn scan(&self, range: &Range, _: &Permit) -> Result<RangeScan, ReadError> {
+    pub(crate) fn scan(&self, range: &Range, _: &Permit) -> Result<RangeScan, ReadError> {
         self.store.scan(&range.query)
     }
 
@@ -338,7 +343,7 @@ impl Member {
     /// # Errors
     ///
     /// That `caller` may not, what a check of the transaction says, or [`ReadError`].
-    pub async fn read_txn(
+    pub(crate) async fn read_txn(
         &self,
         request: &Txn,
         caller: &Caller,
@@ -364,7 +369,7 @@ impl Member {
     /// # Errors
     ///
     /// [`ProposeError::NoSpace`].
-    pub fn check_space(&self, cost: u64) -> Result<(), Error> {
+    pub(crate) fn check_space(&self, cost: u64) -> Result<(), Error> {
         if self
             .limits
             .quota
@@ -382,7 +387,7 @@ impl Member {
     /// # Errors
     ///
     /// [`MaintenanceError::Storage`], or [`ProposeError::Stopped`].
-    pub async fn wait_compacted(&self, point: CompactionPoint) -> Result<(), Error> {
+    pub(crate) async fn wait_compacted(&self, point: CompactionPoint) -> Result<(), Error> {
         self.housekeeping
             .wait_compacted(point)
             .await

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 /// Single numbers, each moved by one thread and read by any: nothing here orders two of them. What
 /// must be consistent (revision, index, data) is the store's own snapshot.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub(crate) struct Progress {
     term: AtomicU64,
     leader: AtomicU64,
     committed: AtomicU64,
@@ -30,7 +30,7 @@ pub struct Progress {
 
 /// What a member is in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// It leads, and is the only voter: what it has applied is the latest there is.
     SoleVoter,
     /// It leads others.
@@ -61,7 +61,7 @@ impl Role {
     }
 
     /// Whether it leads.
-    pub const fn leads(self) -> bool {
+    pub(crate) const fn leads(self) -> bool {
         matches!(self, Self::SoleVoter | Self::Leader)
     }
 }
@@ -72,7 +72,7 @@ impl Progress {
     /// # Errors
     ///
     /// If the backend cannot be read.
-    pub fn at_start(backend: &Backend, term: Term) -> Result<Self, ReadError> {
+    pub(crate) fn at_start(backend: &Backend, term: Term) -> Result<Self, ReadError> {
         let Applied {
             index,
             term: applied_term,
@@ -84,7 +84,13 @@ impl Progress {
     }
 
     /// Notes what the consensus thread sees.
-    pub fn set_group(&self, role: Role, term: Term, leader: Option<MemberId>, committed: LogIndex) {
+    pub(crate) fn set_group(
+        &self,
+        role: Role,
+        term: Term,
+        leader: Option<MemberId>,
+        committed: LogIndex,
+    ) {
         self.term.store(term.get(), Ordering::Release);
         self.committed.store(committed.get(), Ordering::Release);
         self.role.store(role.code(), Ordering::Release);
@@ -100,7 +106,7 @@ impl Progress {
     }
 
     /// Notes that everything up to `index` has been applied and can be read.
-    pub fn set_applied(&self, index: LogIndex, term: Term) {
+    pub(crate) fn set_applied(&self, index: LogIndex, term: Term) {
         self.applied_term.store(term.get(), Ordering::Release);
         self.shown_term.fetch_max(term.get(), Ordering::AcqRel);
         self.applied.store(index.get(), Ordering::Release);
@@ -108,7 +114,7 @@ impl Progress {
     }
 
     /// Waits until everything up to `index` has been applied.
-    pub async fn wait_applied(&self, index: LogIndex) {
+    pub(crate) async fn wait_applied(&self, index: LogIndex) {
         loop {
             let moved = self.moved.notified();
             if self.applied() >= index {
@@ -119,7 +125,7 @@ impl Progress {
     }
 
     /// Waits until `is_it` holds for who leads.
-    pub async fn wait_leader(&self, is_it: impl Fn(Option<MemberId>) -> bool) {
+    pub(crate) async fn wait_leader(&self, is_it: impl Fn(Option<MemberId>) -> bool) {
         loop {
             let moved = self.leader_moved.notified();
             if is_it(self.leader()) {
@@ -130,50 +136,50 @@ impl Progress {
     }
 
     /// Since when the present leader leads, if there is one.
-    pub fn leader_since(&self) -> Option<Instant> {
+    pub(crate) fn leader_since(&self) -> Option<Instant> {
         *self.leader_since.lock()
     }
 
     /// The member's role.
-    pub fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         Role::from_code(self.role.load(Ordering::Acquire))
     }
 
     /// The current term. It may not be durable yet: clients are shown
     /// [another](Self::shown_term).
-    pub fn term(&self) -> Term {
+    pub(crate) fn term(&self) -> Term {
         Term::new(self.term.load(Ordering::Acquire))
     }
 
     /// Who leads, if anyone is known to.
-    pub fn leader(&self) -> Option<MemberId> {
+    pub(crate) fn leader(&self) -> Option<MemberId> {
         MemberId::from_wire(self.leader.load(Ordering::Acquire))
     }
 
     /// How often another member, or one after none, began to lead.
-    pub fn leader_changes(&self) -> u64 {
+    pub(crate) fn leader_changes(&self) -> u64 {
         self.leader_changes.load(Ordering::Relaxed)
     }
 
     /// The last entry known to be committed.
-    pub fn committed(&self) -> LogIndex {
+    pub(crate) fn committed(&self) -> LogIndex {
         LogIndex::new(self.committed.load(Ordering::Acquire))
     }
 
     /// The term that clients are shown: that of the last entry applied, as etcd does it. It does not
     /// go back, also not over a restart, after which entries are applied once more: till then it is
     /// what the log held on disk.
-    pub fn shown_term(&self) -> Term {
+    pub(crate) fn shown_term(&self) -> Term {
         Term::new(self.shown_term.load(Ordering::Acquire))
     }
 
     /// The term of the last entry applied.
-    pub fn applied_term(&self) -> Term {
+    pub(crate) fn applied_term(&self) -> Term {
         Term::new(self.applied_term.load(Ordering::Acquire))
     }
 
     /// The last entry applied.
-    pub fn applied(&self) -> LogIndex {
+    pub(crate) fn applied(&self) -> LogIndex {
         LogIndex::new(self.applied.load(Ordering::Acquire))
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tonic::{Code, Status};
 
 use super::{ConsensusInput, Member, Reply, Request};
-use crate::member::error::{Error, ProposeError, ReconfigurationError};
+use crate::member::error::{Error, NOT_LEADER_TEXT, ProposeError, ReconfigurationError};
 use crate::settings::Url;
 
 /// How long members must have been connected for their votes to be counted on; etcd's time.
@@ -29,7 +29,7 @@ type Members = Vec<etcdserverpb::Member>;
 
 /// Which changes of the members are let through.
 #[derive(Clone, Copy, Debug)]
-pub struct Reconfiguration {
+pub(crate) struct Reconfiguration {
     /// Refuse what could cost the quorum.
     pub is_strict: bool,
     /// Learners that there may be at a time.
@@ -42,7 +42,7 @@ impl Member {
     /// # Errors
     ///
     /// [`ReconfigurationError`], or why the change did not get through the log.
-    pub async fn add_member(
+    pub(crate) async fn add_member(
         &self,
         peer_urls: &[String],
         is_learner: bool,
@@ -70,7 +70,7 @@ impl Member {
     /// # Errors
     ///
     /// As [`Member::add_member`].
-    pub async fn remove_member(&self, id: u64) -> Result<Members, Error> {
+    pub(crate) async fn remove_member(&self, id: u64) -> Result<Members, Error> {
         let id = known_id(id)?;
         self.may_remove(id)?;
         self.change_members(&MemberChange::Remove(id)).await
@@ -81,7 +81,11 @@ impl Member {
     /// # Errors
     ///
     /// As [`Member::add_member`].
-    pub async fn update_member(&self, id: u64, peer_urls: &[String]) -> Result<Members, Error> {
+    pub(crate) async fn update_member(
+        &self,
+        id: u64,
+        peer_urls: &[String],
+    ) -> Result<Members, Error> {
         let id = known_id(id)?;
         // etcd takes what it is given here, as long as it is an address at all.
         let peer_urls = parse_peer_urls(peer_urls)?;
@@ -94,15 +98,15 @@ impl Member {
     ///
     /// # Errors
     ///
-    /// What it says, as etcd's code and text.
-    pub async fn promote_member(&self, id: u64) -> Result<Members, Status> {
+    /// As [`Member::promote_here`], and [`Error::Leader`].
+    pub(crate) async fn promote_member(&self, id: u64) -> Result<Members, Error> {
         const RETRY: Duration = Duration::from_millis(50);
 
         let asking = async {
             loop {
                 match self.promote_here(id).await {
                     Err(Error::Reconfiguration(ReconfigurationError::NotLeader)) => {}
-                    here => return here.map_err(Status::from),
+                    here => return here,
                 }
                 let leader = self.progress.leader();
                 let client = leader.and_then(|leader| self.peers.client(leader).ok());
@@ -110,7 +114,7 @@ impl Member {
                     let asked = client.member_promote(MemberPromoteRequest { id }).await;
                     match asked {
                         Ok(answer) => return Ok(answer.into_inner().members),
-                        Err(status) if is_final(&status) => return Err(status),
+                        Err(status) if is_final(&status) => return Err(Error::Leader(status)),
                         Err(status) => tracing::debug!(%status, "the leader does not answer"),
                     }
                 }
@@ -118,7 +122,7 @@ impl Member {
             }
         };
         let answer = tokio::time::timeout(self.limits.request_timeout, asking).await;
-        answer.unwrap_or_else(|_| Err(Status::from(Error::from(ProposeError::Timeout))))
+        answer.unwrap_or_else(|_| Err(ProposeError::Timeout.into()))
     }
 
     /// Promotes a learner as the leader.
@@ -126,7 +130,7 @@ impl Member {
     /// # Errors
     ///
     /// As [`Member::add_member`]; [`ReconfigurationError::NotLeader`] if this member does not lead.
-    pub async fn promote_here(&self, id: u64) -> Result<Members, Error> {
+    pub(crate) async fn promote_here(&self, id: u64) -> Result<Members, Error> {
         let id = known_id(id)?;
         self.check_in_sync(id).await?;
         self.may_promote()?;
@@ -263,12 +267,11 @@ impl Voters {
 
 /// Whether asking another leader would give the same answer.
 fn is_final(status: &Status) -> bool {
-    let not_leader = Status::from(Error::from(ReconfigurationError::NotLeader));
     let is_refusal = matches!(
         status.code(),
         Code::FailedPrecondition | Code::NotFound | Code::InvalidArgument | Code::Unknown
     );
-    is_refusal && status.message() != not_leader.message()
+    is_refusal && status.message() != NOT_LEADER_TEXT
 }
 
 /// A member that has never started has told nobody its name.

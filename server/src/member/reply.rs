@@ -22,14 +22,14 @@ thread_local! {
 
 /// Where one request's answer goes.
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     sender: oneshot::Sender<Answer>,
     desk: Option<usize>,
 }
 
 impl Reply {
     /// A way back to the calling thread.
-    pub fn channel() -> (Self, oneshot::Receiver<Answer>) {
+    pub(crate) fn channel() -> (Self, oneshot::Receiver<Answer>) {
         let (sender, receiver) = oneshot::channel();
         (
             Self {
@@ -41,12 +41,12 @@ impl Reply {
     }
 
     /// Answers at once. Nothing happens if nobody waits any more.
-    pub fn send(self, answer: Answer) {
+    pub(crate) fn send(self, answer: Answer) {
         let _ = self.sender.send(answer);
     }
 
     /// Whether nobody waits any more.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 }
@@ -55,7 +55,7 @@ impl Reply {
 type Bundle = Vec<(oneshot::Sender<Answer>, Answer)>;
 
 /// The ways to all desks.
-pub struct ReplyDesks {
+pub(crate) struct ReplyDesks {
     desks: Vec<(mpsc::UnboundedSender<Bundle>, Bundle)>,
 }
 
@@ -64,7 +64,7 @@ impl ReplyDesks {
     ///
     /// The queues have no bound of their own: what is in them are answers to requests under way,
     /// which are bounded.
-    pub fn new(count: usize) -> (Self, Vec<impl Future<Output = ()> + Send + use<>>) {
+    pub(crate) fn new(count: usize) -> (Self, Vec<impl Future<Output = ()> + Send + use<>>) {
         let (desks, tasks) = (0..count)
             .map(|number| {
                 let (sender, bundles) = mpsc::unbounded_channel();
@@ -75,7 +75,7 @@ impl ReplyDesks {
     }
 
     /// Adds an answer to what leaves with the next [`Self::send`].
-    pub fn add(&mut self, reply: Reply, answer: Answer) {
+    pub(crate) fn add(&mut self, reply: Reply, answer: Answer) {
         match reply.desk.and_then(|desk| self.desks.get_mut(desk)) {
             Some((_, bundle)) => bundle.push((reply.sender, answer)),
             None => reply.send(answer),
@@ -83,7 +83,7 @@ impl ReplyDesks {
     }
 
     /// Sends what was added.
-    pub fn send(&mut self) {
+    pub(crate) fn send(&mut self) {
         for (desk, bundle) in &mut self.desks {
             if !bundle.is_empty() {
                 // A desk is gone when its thread is, and with it all who waited there.

@@ -16,7 +16,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(4);
 
 impl Member {
     /// Keeps the cluster's version for as long as the process runs; only a leader moves it.
-    pub async fn keep_cluster_version(self: Arc<Self>) {
+    pub(crate) async fn keep_cluster_version(self: Arc<Self>) {
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             if !self.progress.role().leads() {

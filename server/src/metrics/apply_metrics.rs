@@ -10,7 +10,7 @@ use super::{Metrics, Outcomes};
 use cairn_replica::apply::{Applied, LeaseChanges, Outcome};
 
 /// The apply thread's counters.
-pub struct ApplyMetrics {
+pub(crate) struct ApplyMetrics {
     metrics: Arc<Metrics>,
     /// A batch that takes longer is told in the log.
     slow: Duration,
@@ -36,7 +36,7 @@ impl ApplyMetrics {
     /// # Errors
     ///
     /// Never for the names given here.
-    pub fn new(metrics: Arc<Metrics>, slow: Duration) -> prometheus::Result<Self> {
+    pub(crate) fn new(metrics: Arc<Metrics>, slow: Duration) -> prometheus::Result<Self> {
         Ok(Self {
             slow,
             puts: metrics.apply_duration("Put")?,
@@ -48,7 +48,7 @@ impl ApplyMetrics {
     }
 
     /// Counts a batch. Each of its entries is given an equal part of the time that it took.
-    pub fn count(&self, applied: &Applied, took: Duration) {
+    pub(crate) fn count(&self, applied: &Applied, took: Duration) {
         let entries = u32::try_from(applied.replies.len()).unwrap_or(u32::MAX);
         let each = took / entries.max(1);
         let mut tally = Tally::default();
@@ -102,7 +102,7 @@ impl ApplyMetrics {
 
 impl ApplyMetrics {
     /// Notes whether a received database is being installed.
-    pub fn installing(&self, is_under_way: bool) {
+    pub(crate) fn installing(&self, is_under_way: bool) {
         self.metrics
             .server_snapshot_apply_in_progress_total
             .set(is_under_way.into());

@@ -16,7 +16,7 @@ use super::messages::MessageFollower;
 
 /// A call that has begun. Dropped before its status is known, it counts as canceled: the client
 /// went away.
-pub struct Call {
+pub(crate) struct Call {
     method: Arc<GrpcMethodMetrics>,
     begun: Instant,
     is_counted: bool,
@@ -33,12 +33,12 @@ impl Call {
     }
 
     /// How long ago it began.
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
 
     /// What the client sends, counted.
-    pub fn request<B>(&self, body: B) -> Counted<B> {
+    pub(crate) fn request<B>(&self, body: B) -> Counted<B> {
         Counted {
             body,
             messages: MessageFollower::default(),
@@ -48,7 +48,7 @@ impl Call {
 
     /// What the client is sent, counted; `headers` already tell the status of a call that has
     /// no answer.
-    pub fn response<B>(mut self, headers: &HeaderMap, body: B) -> Counted<B> {
+    pub(crate) fn response<B>(mut self, headers: &HeaderMap, body: B) -> Counted<B> {
         self.end_if_told(headers);
         Counted {
             body,
@@ -77,7 +77,7 @@ impl Drop for Call {
 }
 
 /// A body whose messages are counted, or one of no call, which is not.
-pub struct Counted<B> {
+pub(crate) struct Counted<B> {
     body: B,
     messages: MessageFollower,
     side: Side,
@@ -91,7 +91,7 @@ enum Side {
 
 impl<B> Counted<B> {
     /// A body that is not counted.
-    pub fn uncounted(body: B) -> Self {
+    pub(crate) fn uncounted(body: B) -> Self {
         Self {
             body,
             messages: MessageFollower::default(),

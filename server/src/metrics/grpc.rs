@@ -16,13 +16,11 @@ use crate::settings::MetricsDetail;
 
 /// Which sides of a method are streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GrpcKind {
+pub(crate) enum GrpcKind {
     /// One request, one response.
     Unary,
     /// One request, many responses.
     ServerStream,
-    /// Many requests, one response.
-    ClientStream,
     /// Many requests, many responses.
     BidiStream,
 }
@@ -32,7 +30,6 @@ impl GrpcKind {
         match self {
             Self::Unary => "unary",
             Self::ServerStream => "server_stream",
-            Self::ClientStream => "client_stream",
             Self::BidiStream => "bidi_stream",
         }
     }
@@ -40,7 +37,7 @@ impl GrpcKind {
 
 /// A method that the server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GrpcMethod {
+pub(crate) struct GrpcMethod {
     /// Full name of the service, as in `etcdserverpb.KV`.
     pub service: &'static str,
     /// Name of the method, as in `Put`.
@@ -88,7 +85,7 @@ const HANDLING_SECONDS: [f64; 11] = [
 ];
 
 /// The counters of one method.
-pub struct GrpcMethodMetrics {
+pub(crate) struct GrpcMethodMetrics {
     /// Calls begun.
     pub started: IntCounter,
     /// Messages received.
@@ -111,7 +108,7 @@ pub struct GrpcMethodMetrics {
 
 impl GrpcMethodMetrics {
     /// Counts a call that ended with `code` after `elapsed`.
-    pub fn handled(&self, code: Code, elapsed: Duration) {
+    pub(crate) fn handled(&self, code: Code, elapsed: Duration) {
         let number = usize::try_from(i32::from(code)).ok();
         if let Some(counter) = number.and_then(|number| self.handled.get(number)) {
             counter.inc();

@@ -21,7 +21,7 @@ const MAINTENANCE: &str = "etcdserverpb.Maintenance";
 const WATCH: &str = "etcdserverpb.Watch";
 
 /// The methods, by service and name.
-pub const GRPC_METHODS: &[GrpcMethod] = &[
+pub(crate) const GRPC_METHODS: &[GrpcMethod] = &[
     method(AUTH, "AuthDisable", Unary),
     method(AUTH, "AuthEnable", Unary),
     method(AUTH, "AuthStatus", Unary),

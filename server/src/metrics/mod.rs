@@ -26,28 +26,28 @@ use self::table::PlainMetrics;
 use crate::settings::{CLUSTER_VERSION, ETCD_VERSION, FeatureGates, MetricsDetail};
 use cairn_consensus::MemberId;
 
-pub use self::apply_metrics::ApplyMetrics;
-pub use self::call::{Call, Counted};
-pub use self::grpc::{GrpcKind, GrpcMethod, GrpcMethodMetrics};
-pub use self::grpc_methods::GRPC_METHODS;
-pub use self::peer_metrics::{PeerMetrics, Transfer};
-pub use self::timed_disk::TimedDisk;
-pub use prometheus::{Histogram, IntCounter, IntGauge};
+pub(crate) use self::apply_metrics::ApplyMetrics;
+pub(crate) use self::call::{Call, Counted};
+pub(crate) use self::grpc::{GrpcKind, GrpcMethod, GrpcMethodMetrics};
+pub(crate) use self::grpc_methods::GRPC_METHODS;
+pub(crate) use self::peer_metrics::PeerMetrics;
+pub(crate) use self::timed_disk::TimedDisk;
+pub(crate) use prometheus::Histogram;
 
 /// The content type of [`Metrics::render`]'s text.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+pub(crate) const CONTENT_TYPE: &str =
+    "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 
 /// Every number that the server measures.
 ///
 /// Plain counters, gauges and histograms are fields of `plain`, reached by dereferencing:
 /// `metrics.mvcc_put_total.inc()`.
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: prometheus::Registry,
     plain: PlainMetrics,
     grpc: GrpcMetrics,
     process: ProcessMetrics,
     apply_durations: prometheus::HistogramVec,
-    request_durations: prometheus::HistogramVec,
     range_durations: Outcomes,
     client_requests: prometheus::IntCounterVec,
     health_check: prometheus::IntGaugeVec,
@@ -59,7 +59,7 @@ pub struct Metrics {
 
 /// What is known of a member when its metrics are made.
 #[derive(Clone, Copy, Debug)]
-pub struct MetricsSource<'a> {
+pub(crate) struct MetricsSource<'a> {
     /// The member's switched features.
     pub feature_gates: &'a FeatureGates,
     /// Every method that its gRPC server answers.
@@ -70,7 +70,7 @@ pub struct MetricsSource<'a> {
 
 /// A histogram for what succeeded, and one for what failed.
 #[derive(Clone)]
-pub struct Outcomes {
+pub(crate) struct Outcomes {
     succeeded: Histogram,
     failed: Histogram,
 }
@@ -89,7 +89,7 @@ impl Outcomes {
     }
 
     /// Counts one that took `elapsed`.
-    pub fn observe(&self, elapsed: Duration, is_success: bool) {
+    pub(crate) fn observe(&self, elapsed: Duration, is_success: bool) {
         let histogram = if is_success {
             &self.succeeded
         } else {
@@ -114,7 +114,7 @@ impl Metrics {
     ///
     /// If a name or label is malformed or taken, a mistake in this module or in the list of
     /// methods.
-    pub fn new(source: MetricsSource<'_>) -> prometheus::Result<Self> {
+    pub(crate) fn new(source: MetricsSource<'_>) -> prometheus::Result<Self> {
         let registry = prometheus::Registry::new();
         let range_durations = histograms(
             &registry,
@@ -142,7 +142,6 @@ impl Metrics {
                 table::APPLY_SECONDS,
                 &["version", "op", "success"],
             )?,
-            request_durations,
             range_durations: Outcomes::of(&range_durations, &[])?,
             client_requests: counters(
                 &registry,
@@ -214,7 +213,7 @@ impl Metrics {
     /// # Errors
     ///
     /// If it has been named before.
-    pub fn name_member(&self, member: MemberId) -> prometheus::Result<()> {
+    pub(crate) fn name_member(&self, member: MemberId) -> prometheus::Result<()> {
         let id = self.member_id.get_or_init(|| member.to_string());
         let help = "Member: 1 for the label.";
         let family = gauges(&self.registry, "etcd_server_id", help, &["server_id"])?;
@@ -227,13 +226,13 @@ impl Metrics {
     /// # Errors
     ///
     /// If they are there already.
-    pub fn peers(&self, local: MemberId) -> prometheus::Result<PeerMetrics> {
+    pub(crate) fn peers(&self, local: MemberId) -> prometheus::Result<PeerMetrics> {
         PeerMetrics::register(&self.registry, local)
     }
 
     /// Counts the beginning of a call; none for a method that nobody knows.
     #[must_use]
-    pub fn begin_call(&self, path: &str, headers: &http::HeaderMap) -> Option<Call> {
+    pub(crate) fn begin_call(&self, path: &str, headers: &http::HeaderMap) -> Option<Call> {
         let method = self.grpc.method(path)?;
         let version = headers.get("client-api-version");
         let version = version.and_then(|version| version.to_str().ok());
@@ -241,40 +240,25 @@ impl Metrics {
         Some(Call::begin(Arc::clone(method)))
     }
 
-    /// The counters of a gRPC method by its path, as in `/etcdserverpb.KV/Put`.
-    #[must_use]
-    pub fn grpc_method(&self, path: &str) -> Option<&Arc<GrpcMethodMetrics>> {
-        self.grpc.method(path)
-    }
-
     /// The histograms of applying one kind of entry (`Put`, `Txn`, …): look up once, keep.
     ///
     /// # Errors
     ///
     /// Never for a name that is a label's text.
-    pub fn apply_duration(&self, op: &str) -> prometheus::Result<Outcomes> {
+    pub(crate) fn apply_duration(&self, op: &str) -> prometheus::Result<Outcomes> {
         Outcomes::of(&self.apply_durations, &["v3", op])
-    }
-
-    /// The histograms of answering one kind of request (`Put`, `Range`, …): look up once, keep.
-    ///
-    /// # Errors
-    ///
-    /// Never for a name that is a label's text.
-    pub fn request_duration(&self, kind: &str) -> prometheus::Result<Outcomes> {
-        Outcomes::of(&self.request_durations, &[kind])
     }
 
     /// The histograms of ranges in the store.
     #[must_use]
-    pub fn range_duration(&self) -> &Outcomes {
+    pub(crate) fn range_duration(&self) -> &Outcomes {
         &self.range_durations
     }
 
     /// Counts a request of a client that named its API version.
     ///
     /// Versions come from clients: only 3.0 to 3.99 make a series of their own.
-    pub fn client_request(&self, kind: GrpcKind, client_api_version: &str) {
+    pub(crate) fn client_request(&self, kind: GrpcKind, client_api_version: &str) {
         let is_version = client_api_version.strip_prefix("3.").is_some_and(|minor| {
             matches!(minor.len(), 1 | 2) && minor.bytes().all(|byte| byte.is_ascii_digit())
         });
@@ -294,7 +278,7 @@ impl Metrics {
     }
 
     /// Notes the result of a health check.
-    pub fn health_check(&self, kind: &str, name: &str, is_good: bool) {
+    pub(crate) fn health_check(&self, kind: &str, name: &str, is_good: bool) {
         let status = if is_good { "success" } else { "error" };
         self.health_check
             .with_label_values(&[kind, name])
@@ -305,7 +289,7 @@ impl Metrics {
     }
 
     /// Notes that an alarm (`NOSPACE`, `CORRUPT`) is raised or cleared.
-    pub fn alarm(&self, name: &str, is_raised: bool) {
+    pub(crate) fn alarm(&self, name: &str, is_raised: bool) {
         if let Some(member) = self.member_id.get() {
             self.alarms
                 .with_label_values(&[member, name])
@@ -314,7 +298,7 @@ impl Metrics {
     }
 
     /// Notes a step of a compaction, which holds up writers.
-    pub fn compaction_step(&self, took: Duration) {
+    pub(crate) fn compaction_step(&self, took: Duration) {
         let millis = took.as_secs_f64() * 1000.0;
         let plain = &self.plain;
         plain
@@ -323,7 +307,7 @@ impl Metrics {
     }
 
     /// Notes that a compaction is done.
-    pub fn compaction_finished(&self, took: Duration) {
+    pub(crate) fn compaction_finished(&self, took: Duration) {
         let millis = took.as_secs_f64() * 1000.0;
         let plain = &self.plain;
         plain
@@ -337,7 +321,7 @@ impl Metrics {
     }
 
     /// Notes that the cluster's version is decided.
-    pub fn cluster_version_decided(&self) {
+    pub(crate) fn cluster_version_decided(&self) {
         let version = CLUSTER_VERSION
             .rsplit_once('.')
             .map_or(CLUSTER_VERSION, |it| it.0);
@@ -345,13 +329,13 @@ impl Metrics {
     }
 
     /// Notes how many log lines were given up since the start.
-    pub fn log_lines_lost(&self, lost: u64) {
+    pub(crate) fn log_lines_lost(&self, lost: u64) {
         let counter = &self.plain.log_lines_lost_total;
         counter.inc_by(lost.saturating_sub(counter.get()));
     }
 
     /// Reads the process's own numbers anew.
-    pub fn refresh_process(&self) {
+    pub(crate) fn refresh_process(&self) {
         let os = self.process.read();
         self.plain.os_fd_used.set(os.open_fds);
         self.plain.os_fd_limit.set(os.max_fds);
@@ -362,7 +346,7 @@ impl Metrics {
     /// # Errors
     ///
     /// If a family is inconsistent, a mistake in this module.
-    pub fn render(&self) -> prometheus::Result<String> {
+    pub(crate) fn render(&self) -> prometheus::Result<String> {
         self.refresh_process();
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;

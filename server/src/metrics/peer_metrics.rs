@@ -12,7 +12,7 @@ use super::{counters, gauges, histograms};
 
 /// The families; a member's series begin when it is first heard of.
 #[derive(Clone)]
-pub struct PeerMetrics {
+pub(crate) struct PeerMetrics {
     local: String,
     active: IntGaugeVec,
     known: IntGaugeVec,
@@ -100,21 +100,21 @@ impl PeerMetrics {
     }
 
     /// Notes who is known.
-    pub fn known(&self, remote: MemberId, is_known: bool) {
+    pub(crate) fn known(&self, remote: MemberId, is_known: bool) {
         self.known
             .with_label_values(&[&self.local, &remote.to_string()])
             .set(is_known.into());
     }
 
     /// Notes that a peer is connected.
-    pub fn connected(&self, remote: MemberId) {
+    pub(crate) fn connected(&self, remote: MemberId) {
         self.active
             .with_label_values(&[&self.local, &remote.to_string()])
             .set(1);
     }
 
     /// Notes that a peer's connection was lost.
-    pub fn disconnected(&self, remote: MemberId) {
+    pub(crate) fn disconnected(&self, remote: MemberId) {
         let remote = remote.to_string();
         let labels = [&self.local, &remote];
         self.active.with_label_values(&labels).set(0);
@@ -123,25 +123,25 @@ impl PeerMetrics {
 
     /// The count of bytes sent to a peer.
     #[must_use]
-    pub fn sent(&self, to: MemberId) -> IntCounter {
+    pub(crate) fn sent(&self, to: MemberId) -> IntCounter {
         self.sent_bytes.with_label_values(&[&to.to_string()])
     }
 
     /// The count of bytes received from a peer.
     #[must_use]
-    pub fn received(&self, from: MemberId) -> IntCounter {
+    pub(crate) fn received(&self, from: MemberId) -> IntCounter {
         self.received_bytes.with_label_values(&[&from.to_string()])
     }
 
     /// Counts a failed try to reach a peer.
-    pub fn send_failed(&self, to: MemberId) {
+    pub(crate) fn send_failed(&self, to: MemberId) {
         self.send_failures
             .with_label_values(&[&to.to_string()])
             .inc();
     }
 
     /// Counts a stream of a peer's messages that broke.
-    pub fn receive_failed(&self, from: MemberId) {
+    pub(crate) fn receive_failed(&self, from: MemberId) {
         self.receive_failures
             .with_label_values(&[&from.to_string()])
             .inc();
@@ -149,18 +149,18 @@ impl PeerMetrics {
 
     /// Begins to count the sending of a database.
     #[must_use]
-    pub fn sending_snapshot(&self, to: MemberId) -> Transfer {
+    pub(crate) fn sending_snapshot(&self, to: MemberId) -> Transfer {
         self.snapshots_sent.begin(&to.to_string())
     }
 
     /// Begins to count the receiving of a database.
     #[must_use]
-    pub fn receiving_snapshot(&self, from: MemberId) -> Transfer {
+    pub(crate) fn receiving_snapshot(&self, from: MemberId) -> Transfer {
         self.snapshots_received.begin(&from.to_string())
     }
 
     /// Counts a database that was refused because of who sent it.
-    pub fn stranger_sent_snapshot(&self) {
+    pub(crate) fn stranger_sent_snapshot(&self) {
         self.snapshots_received
             .failures
             .with_label_values(&[STRANGER])
@@ -168,7 +168,7 @@ impl PeerMetrics {
     }
 
     /// Notes how long the way to a peer and back took.
-    pub fn round_trip(&self, to: MemberId, took: Duration) {
+    pub(crate) fn round_trip(&self, to: MemberId, took: Duration) {
         self.round_trips
             .with_label_values(&[&to.to_string()])
             .observe(took.as_secs_f64());
@@ -230,7 +230,7 @@ impl Transfers {
 }
 
 /// One database on its way; dropped before it [has arrived](Self::succeeded), it counts as failed.
-pub struct Transfer {
+pub(crate) struct Transfer {
     begun: Instant,
     success: IntCounter,
     failure: Option<IntCounter>,
@@ -240,7 +240,7 @@ pub struct Transfer {
 
 impl Transfer {
     /// It has arrived.
-    pub fn succeeded(mut self) {
+    pub(crate) fn succeeded(mut self) {
         self.failure = None;
         self.success.inc();
         self.seconds.observe(self.begun.elapsed().as_secs_f64());

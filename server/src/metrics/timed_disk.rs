@@ -9,7 +9,7 @@ use cairn_consensus::disk::{Disk, DiskFile};
 use super::Metrics;
 
 /// A disk that measures every write and sync of its files.
-pub struct TimedDisk<D> {
+pub(crate) struct TimedDisk<D> {
     disk: D,
     metrics: Arc<Metrics>,
 }
@@ -21,7 +21,7 @@ struct TimedFile {
 
 impl<D> TimedDisk<D> {
     /// `disk`, measured into `metrics`.
-    pub const fn new(disk: D, metrics: Arc<Metrics>) -> Self {
+    pub(crate) const fn new(disk: D, metrics: Arc<Metrics>) -> Self {
         Self { disk, metrics }
     }
 

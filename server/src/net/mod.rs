@@ -1,5 +1,5 @@
 //! The network: listeners and their connections, TLS, and the way to other members.
 
-pub mod peer;
-pub mod serve;
-pub mod tls;
+pub(crate) mod peer;
+pub(crate) mod serve;
+pub(crate) mod tls;

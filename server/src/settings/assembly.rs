@@ -18,11 +18,10 @@ use super::notice::Notice;
 use super::tls::{Around, tls_settings};
 use super::url::{ListenUrl, Place, Url, UrlError};
 use super::{
-    AdvertiseSettings, Allowed, AutoCompaction, BackendSettings, CompactionSettings, HttpSettings,
-    KeepaliveSettings, ListenSettings, MetricsDetail, Quota, RaftSettings, RequestLimits,
-    ServerPing, Settings, SlowThresholds, Source,
+    AdvertiseSettings, Allowed, AutoCompaction, BackendSettings, CompactionSettings,
+    CorruptionChecks, HttpSettings, KeepaliveSettings, ListenSettings, MetricsDetail, Quota,
+    RaftSettings, RequestLimits, ServerPing, Settings, SlowThresholds, Source,
 };
-use crate::member::CorruptionChecks;
 
 const DEFAULT_NAME: &str = "default";
 const ELECTION_TIMEOUT_MS_MAX: u64 = 50_000;
@@ -128,7 +127,6 @@ fn listen_settings(given: &GivenFlags) -> Result<ListenSettings, SettingsError> 
         http: listen_urls("listen-client-http-urls", &given.listen_client_http_urls)?,
         metrics: listen_urls("listen-metrics-urls", &given.listen_metrics_urls)?,
         reuse_port: given.socket_reuse_port,
-        reuse_address: given.socket_reuse_address,
     })
 }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::duration::FlagDuration;
 use super::error::SettingsError;
 use super::flag_table::GivenFlags;
+use super::jwt::{Algorithm, JwtSettings};
 use super::notice::Notice;
-use crate::member::auth::{Algorithm, JwtSettings};
 
 /// How users are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthSettings {
+pub(crate) struct AuthSettings {
     /// What a login is answered with.
     pub token: TokenSettings,
     /// What a hash of a password costs: two to this power.
@@ -21,7 +21,7 @@ pub struct AuthSettings {
 
 /// A kind of token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenSettings {
+pub(crate) enum TokenSettings {
     /// Random letters.
     Simple {
         /// How long one lasts after its last use.

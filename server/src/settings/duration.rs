@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// A signed span of time in whole nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FlagDuration {
+pub(crate) struct FlagDuration {
     nanos: i64,
 }
 
@@ -27,7 +27,7 @@ const UNITS: [(&str, u64); 8] = [
 impl FlagDuration {
     /// A duration given in nanoseconds, as a configuration file has it.
     #[must_use]
-    pub const fn from_nanos(nanos: i64) -> Self {
+    pub(crate) const fn from_nanos(nanos: i64) -> Self {
         Self { nanos }
     }
 
@@ -36,7 +36,7 @@ impl FlagDuration {
     /// # Errors
     ///
     /// [`InvalidDuration`] for anything else, and for spans beyond 292 years.
-    pub fn parse(text: &str) -> Result<Self, InvalidDuration> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidDuration> {
         let invalid = || InvalidDuration {
             text: text.to_owned(),
         };
@@ -65,7 +65,7 @@ impl FlagDuration {
 
     /// The same span without a sign; `None` if it is negative.
     #[must_use]
-    pub fn to_duration(self) -> Option<Duration> {
+    pub(crate) fn to_duration(self) -> Option<Duration> {
         u64::try_from(self.nanos).ok().map(Duration::from_nanos)
     }
 }
@@ -156,7 +156,7 @@ fn write_decimal(f: &mut fmt::Formatter<'_>, nanos: u64, unit: u64, name: &str) 
 /// Text that is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a duration; write numbers with units, as in 100ms, 5s or 1h30m")]
-pub struct InvalidDuration {
+pub(crate) struct InvalidDuration {
     /// The text as given.
     pub text: String,
 }

@@ -5,7 +5,7 @@ use super::url::UrlError;
 
 /// A start that cannot be.
 #[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
+pub(crate) enum SettingsError {
     /// A flag that nobody knows.
     #[error("flag provided but not defined: -{name}; --help lists all flags")]
     UnknownFlag {
@@ -126,7 +126,7 @@ impl SettingsError {
     /// The exit code of a process that stops for this: 2 for a command line that cannot be
     /// parsed, as Go programs have it, 1 for the rest.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::UnknownFlag { .. }
             | Self::BadSyntax { .. }

@@ -6,7 +6,7 @@ use super::notice::Notice;
 
 /// A feature with a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FeatureGate {
+pub(crate) enum FeatureGate {
     /// Compare hashes of compacted revisions between members.
     CompactHashCheck,
     /// Answer lease renewals without waiting for the applied index.
@@ -90,7 +90,7 @@ const GATES: [(&str, FeatureGate, Stage); 9] = [
 
 /// Which gates are open.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeatureGates {
+pub(crate) struct FeatureGates {
     open: Vec<FeatureGate>,
 }
 
@@ -142,7 +142,7 @@ impl FeatureGates {
     }
 
     /// Every gate with its name and stage, and whether it is open, sorted by name.
-    pub fn list(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    pub(crate) fn list(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
         let all = [("AllAlpha", "ALPHA", false), ("AllBeta", "BETA", false)];
         let gates = GATES.map(|(name, gate, stage)| {
             let stage = if stage == Stage::Alpha {
@@ -157,7 +157,7 @@ impl FeatureGates {
 
     /// Whether the feature is switched on.
     #[must_use]
-    pub fn is_open(&self, gate: FeatureGate) -> bool {
+    pub(crate) fn is_open(&self, gate: FeatureGate) -> bool {
         self.open.contains(&gate)
     }
 }

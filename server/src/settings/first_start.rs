@@ -8,13 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use cairn_consensus::{ClusterId, MemberId};
 
 use super::assembly::span;
+use super::discovery::{Discovery, RegistrySettings, SrvSettings};
 use super::error::SettingsError;
 use super::flag_table::GivenFlags;
 use super::flag_value::{ClusterState, parse_urls};
 use super::tls::discovery_tls;
 use super::url::{Place, Url};
-use crate::start::discovery::registry::RegistrySettings;
-use crate::start::discovery::srv::SrvSettings;
 use cairn_replica::identity::{cluster_of_members, member_at_bootstrap};
 
 /// The members of `--initial-cluster`, by name, and what goes with them.
@@ -27,20 +26,9 @@ pub(super) struct Bootstrap {
     discovery: Discovery,
 }
 
-/// Who knows the members of a new cluster, if the settings do not.
-#[derive(Clone, Debug)]
-pub enum Discovery {
-    /// Nobody: the settings do.
-    None,
-    /// The DNS.
-    Srv(SrvSettings),
-    /// A discovery service.
-    Registry(RegistrySettings),
-}
-
 /// How a member without data begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FirstStart {
+pub(crate) enum FirstStart {
     /// With a cluster that begins with it.
     New(NewCluster),
     /// In a cluster that is there, and has been told of it.
@@ -49,7 +37,7 @@ pub enum FirstStart {
 
 /// A new cluster, as each of its members sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewCluster {
+pub(crate) struct NewCluster {
     /// The token the identities were made with.
     pub token: String,
     /// This member.
@@ -62,7 +50,7 @@ pub struct NewCluster {
 
 /// A member of a new cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InitialMember {
+pub(crate) struct InitialMember {
     /// Its number.
     pub id: MemberId,
     /// Its name.
@@ -73,7 +61,7 @@ pub struct InitialMember {
 
 /// A cluster to join, as it is after this member has been added to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JoinedCluster {
+pub(crate) struct JoinedCluster {
     /// This member's addresses.
     pub own_urls: Vec<Url>,
     /// The addresses of each other member.

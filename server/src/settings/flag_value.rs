@@ -23,7 +23,7 @@ pub(crate) enum Input<'a> {
 /// Why a value cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct InvalidValue {
+pub(crate) struct InvalidValue {
     /// What is wrong with it, and what to write instead.
     pub reason: String,
 }
@@ -315,7 +315,7 @@ fn split_names(text: &str) -> impl Iterator<Item = String> {
 
 /// Whether the member starts a cluster or joins one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClusterState {
+pub(crate) enum ClusterState {
     /// A cluster that begins with this member's first start.
     #[default]
     New,

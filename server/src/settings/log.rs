@@ -9,7 +9,7 @@ use super::notice::Notice;
 
 /// The log of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
+pub(crate) struct LogSettings {
     /// The least that is written.
     pub level: LogLevel,
     /// How a line looks.
@@ -31,7 +31,7 @@ impl Default for LogSettings {
 
 /// The least severe event that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
+pub(crate) enum LogLevel {
     /// Everything.
     Debug,
     /// What an operator may want to know.
@@ -44,7 +44,7 @@ pub enum LogLevel {
 
 /// How a line of the log looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// One JSON object.
     Json,
     /// Columns with tabs, for people.
@@ -53,7 +53,7 @@ pub enum LogFormat {
 
 /// One place where the log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogOutput {
+pub(crate) enum LogOutput {
     /// Standard error.
     Stderr,
     /// Standard output.

@@ -4,7 +4,7 @@
 
 /// How much a notice matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Worth knowing.
     Info,
     /// Worth changing.
@@ -13,7 +13,7 @@ pub enum Severity {
 
 /// A line for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub(crate) struct Notice {
     /// How much it matters.
     pub severity: Severity,
     /// The message.
@@ -47,7 +47,7 @@ impl Notice {
     }
 
     /// Writes it to the log.
-    pub fn log(&self) {
+    pub(crate) fn log(&self) {
         let Self {
             severity,
             message,

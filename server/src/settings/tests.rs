@@ -5,7 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::feature_gate::FeatureGate;
 use super::flag_table::FLAGS;
+use super::notice::Severity;
 use super::*;
 
 fn start(
@@ -79,7 +81,6 @@ fn a_start_without_flags_has_etcds_defaults_and_nothing_to_warn_of() {
     );
     assert_eq!(settings.backend.batch_interval, Duration::from_millis(100));
     assert_eq!(settings.backend.batch_ops_max, 10_000);
-    assert_eq!(settings.limits.receive_bytes_max(), 1_572_864 + 524_288);
     assert_eq!(settings.compaction.auto, None);
     assert_eq!(settings.watch_progress_interval, Duration::from_secs(600));
     assert_eq!(settings.request_timeout(), Duration::from_secs(7));

@@ -1,6 +1,6 @@
 //! What the security flags ask of TLS: whose certificates, who is let in, which versions and suites.
 //!
-//! Files are named here and read in [`crate::net::tls`].
+//! Files are named here and read in `net/tls`.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use super::{AdvertiseSettings, ListenSettings, ListenUrl, Source};
 
 /// TLS towards clients and towards other members.
 #[derive(Clone, Debug)]
-pub struct TlsSettings {
+pub(crate) struct TlsSettings {
     /// For clients; none if no certificate is named or asked for.
     pub clients: Option<TlsEndpoint>,
     /// For other members, both those that connect to this one and those that it connects to.
@@ -26,7 +26,7 @@ pub struct TlsSettings {
 
 /// One kind of counterpart.
 #[derive(Clone, Debug)]
-pub struct TlsEndpoint {
+pub(crate) struct TlsEndpoint {
     /// What this server is called in its log, as etcd has it.
     pub kind: TlsKind,
     /// What this member shows to whoever connects.
@@ -47,7 +47,7 @@ pub struct TlsEndpoint {
 
 /// TLS towards a service that is no member, whose authority may be another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServiceTls {
+pub(crate) struct ServiceTls {
     /// What this member shows, if it is asked.
     pub identity: Option<KeyPairFiles>,
     /// Who vouches for the service; none stands for those that the system trusts.
@@ -58,7 +58,7 @@ pub struct ServiceTls {
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsKind {
+pub(crate) enum TlsKind {
     /// A client.
     Client,
     /// Another member.
@@ -67,7 +67,7 @@ pub enum TlsKind {
 
 /// Where a certificate and its key come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TlsIdentity {
+pub(crate) enum TlsIdentity {
     /// From files.
     Files(KeyPairFiles),
     /// They are made at the first start.
@@ -76,7 +76,7 @@ pub enum TlsIdentity {
 
 /// A certificate with its chain, and its key, in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyPairFiles {
+pub(crate) struct KeyPairFiles {
     /// The certificate, then those between it and an authority.
     pub certificate: PathBuf,
     /// Its private key.
@@ -85,7 +85,7 @@ pub struct KeyPairFiles {
 
 /// A certificate that a member makes for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GeneratedIdentity {
+pub(crate) struct GeneratedIdentity {
     /// The directory to keep it in.
     pub directory: PathBuf,
     /// The names and addresses that it is for.
@@ -96,7 +96,7 @@ pub struct GeneratedIdentity {
 
 /// Who may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Callers {
+pub(crate) enum Callers {
     /// Anyone.
     Anyone,
     /// Who has a certificate that an authority vouches for.
@@ -110,7 +110,7 @@ pub enum Callers {
 
 /// What a certificate must carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AllowedSubjects {
+pub(crate) enum AllowedSubjects {
     /// Anything.
     Any,
     /// One of these common names.
@@ -121,7 +121,7 @@ pub enum AllowedSubjects {
 
 /// Versions and suites.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsProtocol {
+pub(crate) struct TlsProtocol {
     /// Which versions are spoken.
     pub versions: TlsVersions,
     /// Suites to speak; empty for all that there are.
@@ -130,7 +130,7 @@ pub struct TlsProtocol {
 
 /// Which versions are spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsVersions {
+pub(crate) enum TlsVersions {
     /// 1.2 alone.
     Tls12,
     /// 1.3 alone.
@@ -474,7 +474,7 @@ mod tests {
     fn warned_of(settings: &Settings) -> Vec<&str> {
         let warnings = settings.notices.iter();
         warnings
-            .filter(|notice| notice.severity == super::super::Severity::Warn)
+            .filter(|notice| notice.severity == super::super::notice::Severity::Warn)
             .filter_map(|notice| notice.about.as_deref())
             .collect()
     }

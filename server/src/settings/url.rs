@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// How the bytes of a connection are protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Protection {
+pub(crate) enum Protection {
     /// `http` and `unix`: none.
     Plain,
     /// `https` and `unixs`.
@@ -18,7 +18,7 @@ pub enum Protection {
 
 /// Where a URL points.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub(crate) enum Place {
     /// A host, without brackets if it is an IPv6 address, and a port.
     Tcp {
         /// Name or address; may be empty.
@@ -35,7 +35,7 @@ pub enum Place {
 
 /// An address as a user wrote it, known to be well formed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Url {
+pub(crate) struct Url {
     text: String,
     protection: Protection,
     place: Place,
@@ -47,7 +47,7 @@ impl Url {
     /// # Errors
     ///
     /// [`UrlError`] names the part that is missing or too much.
-    pub fn parse(given: &str) -> Result<Self, UrlError> {
+    pub(crate) fn parse(given: &str) -> Result<Self, UrlError> {
         let text = given.trim();
         let scheme_error = || UrlError::Scheme {
             text: text.to_owned(),
@@ -77,19 +77,19 @@ impl Url {
 
     /// The URL as given.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Whether connections to it use TLS.
     #[must_use]
-    pub fn protection(&self) -> Protection {
+    pub(crate) fn protection(&self) -> Protection {
         self.protection
     }
 
     /// Where it points.
     #[must_use]
-    pub fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 }
@@ -140,7 +140,7 @@ fn tcp_place(text: &str, authority: &str) -> Result<Place, UrlError> {
 
 /// What a listener binds to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ListenAddress {
+pub(crate) enum ListenAddress {
     /// An address and port; `localhost` has become 127.0.0.1.
     Tcp(SocketAddr),
     /// A socket file, to be created.
@@ -149,7 +149,7 @@ pub enum ListenAddress {
 
 /// A URL that a listener can be opened for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ListenUrl {
+pub(crate) struct ListenUrl {
     url: Url,
     address: ListenAddress,
 }
@@ -160,7 +160,7 @@ impl ListenUrl {
     /// # Errors
     ///
     /// [`UrlError::NotAnIp`] if its host is a name other than `localhost`.
-    pub fn new(url: Url) -> Result<Self, UrlError> {
+    pub(crate) fn new(url: Url) -> Result<Self, UrlError> {
         let address = match url.place() {
             Place::Unix { path } => ListenAddress::Unix(path.clone()),
             Place::Tcp { host, port } if host == "localhost" => {
@@ -176,20 +176,20 @@ impl ListenUrl {
 
     /// The URL as given.
     #[must_use]
-    pub fn url(&self) -> &Url {
+    pub(crate) fn url(&self) -> &Url {
         &self.url
     }
 
     /// What to bind.
     #[must_use]
-    pub fn address(&self) -> &ListenAddress {
+    pub(crate) fn address(&self) -> &ListenAddress {
         &self.address
     }
 }
 
 /// A URL that cannot be used; texts begin as etcd's do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UrlError {
+pub(crate) enum UrlError {
     /// A scheme missing or unknown.
     #[error("URL scheme must be http, https, unix, or unixs: {text}")]
     Scheme {

@@ -4,13 +4,13 @@
 //! prints it; Cairn's own version stands where etcd prints what it was built from.
 
 /// The etcd release whose interface this server offers.
-pub const ETCD_VERSION: &str = "3.7.1";
+pub(crate) const ETCD_VERSION: &str = "3.7.1";
 
 /// The cluster version (and storage version) that goes with [`ETCD_VERSION`].
-pub const CLUSTER_VERSION: &str = "3.7.0";
+pub(crate) const CLUSTER_VERSION: &str = "3.7.0";
 
 /// Cairn's own version.
-pub const CAIRN_VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const CAIRN_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What `--version` prints: etcd's four lines.
 ///

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{StartError, worker_count};
 use crate::api::router::{Door, DoorParts};
 use crate::member::Member;
+use crate::net::peer::{self, Peers};
 use crate::net::serve::{
     ConnectionLimits, Entrance, Guard, SocketOptions, Workers, raise_descriptor_limit,
 };
@@ -43,10 +44,11 @@ pub(super) fn start_peer_worker() -> io::Result<Workers> {
 pub(super) fn open_peer_doors(
     settings: &Settings,
     member: &Arc<Member>,
+    peers: Peers,
     parts: &DoorParts,
     workers: &Workers,
 ) -> Result<(), StartError> {
-    let door = parts.peers(member);
+    let door = peer::door(parts, member, peers);
     let tls = settings.tls.peers.as_ref();
     let tls = tls.map(ServerTls::load).transpose()?;
     for url in &settings.listen.peers {

@@ -2,10 +2,11 @@
 
 mod bootstrap;
 mod data;
-pub mod discovery;
+pub(crate) mod discovery;
 mod listeners;
 mod lock_file;
 mod places;
+mod process;
 mod wiring;
 
 use std::sync::Arc;
@@ -28,14 +29,16 @@ use crate::api::router::DoorParts;
 use crate::member::auth::Caller;
 use crate::member::{ConsensusInput, Member, ReplyDesks};
 use crate::metrics::{GRPC_METHODS, Metrics, MetricsSource};
-use crate::net::peer::{Connector, Network, Pings};
+use crate::net::peer::{Connector, Network, Peers, Pings};
 use crate::net::serve::Workers;
 use crate::net::tls::ClientTls;
 use crate::settings::{CLUSTER_VERSION, Settings};
 use crate::start::lock_file::LockFile;
 
+pub use process::run;
+
 /// Why a member does not start.
-pub type StartError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type StartError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long a connection to another member may take, beside an election timeout; etcd's number.
 const PEER_DIAL_TIME: Duration = Duration::from_secs(1);
@@ -44,8 +47,9 @@ const PEER_DIAL_TIME: Duration = Duration::from_secs(1);
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A member and its threads.
-pub struct Server {
+pub(crate) struct Server {
     member: Arc<Member>,
+    peers: Peers,
     workers: Workers,
     peer_worker: Workers,
     consensus: Sender<ConsensusInput>,
@@ -60,7 +64,7 @@ impl Server {
     /// # Errors
     ///
     /// [`StartError`], whose text tells an operator what is wrong.
-    pub fn start(settings: &Settings) -> Result<Self, StartError> {
+    pub(crate) fn start(settings: &Settings) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new(MetricsSource {
             feature_gates: &settings.feature_gates,
             grpc_methods: GRPC_METHODS,
@@ -72,11 +76,15 @@ impl Server {
         let network = network(settings, &peer_worker)?;
         let (data, committer) = Data::open(settings, &places, &metrics, &network)?;
         let (desks, desk_tasks) = ReplyDesks::new(worker_count());
-        let Wired { member, threads } = wire(settings, data, network, desks, metrics)?;
+        let Wired {
+            member,
+            peers,
+            threads,
+        } = wire(settings, data, network, desks, metrics)?;
         let threads = threads.start()?;
         let leader_loss = leader_loss(settings, &member, &peer_worker)?;
         let parts = DoorParts::new(&member, settings, leader_loss);
-        open_peer_doors(settings, &member, &parts, &peer_worker)?;
+        open_peer_doors(settings, &member, peers.clone(), &parts, &peer_worker)?;
         let workers = open_doors(settings, &parts)?;
         for (worker, desk) in workers.handles().zip(desk_tasks) {
             worker.spawn(desk);
@@ -85,6 +93,7 @@ impl Server {
         Ok(Self {
             consensus: member.consensus.clone(),
             member,
+            peers,
             workers,
             peer_worker,
             threads,
@@ -98,7 +107,7 @@ impl Server {
     /// # Errors
     ///
     /// The log's.
-    pub async fn publish(&self, settings: &Settings) -> Result<(), StartError> {
+    pub(crate) async fn publish(&self, settings: &Settings) -> Result<(), StartError> {
         let checks = settings.raft.corruption_checks;
         if checks.at_start {
             self.member.check_at_start().await?;
@@ -134,29 +143,25 @@ impl Server {
         Ok(())
     }
 
-    /// The runtime of the doors.
-    pub fn handle(&self) -> Option<&tokio::runtime::Handle> {
-        self.workers.handle()
-    }
-
     /// Returns when this member has been removed from the cluster.
-    pub async fn removed(&self) {
-        self.member.peers.removed().await;
+    pub(crate) async fn removed(&self) {
+        self.peers.removed().await;
     }
 
     /// Hands leadership over, if this member has it and there is somebody to take it; returns soon.
-    pub async fn hand_over(&self) {
+    pub(crate) async fn hand_over(&self) {
         self.member.hand_over().await;
     }
 
     /// Closes the doors, writes out what is buffered and ends all threads.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         tracing::info!("closing etcd server");
         drop(self.workers);
         let _ = self.consensus.send(ConsensusInput::Stop);
         drop(self.consensus);
         // Both hold the member, and threads end when nobody holds it.
         drop(self.peer_worker);
+        drop(self.peers);
         drop(self.member);
         for thread in self.threads {
             let _ = thread.join();

@@ -16,13 +16,15 @@ use super::data::Data;
 use super::{StartError, millis_now, worker_count};
 use crate::logging::fatal;
 use crate::member::auth::{Auth, Passwords, Tokens};
+use crate::member::inbox::{Inbox, InboxSender, inbox};
 use crate::member::watching::Dispatcher;
 use crate::member::{
     ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, LeaseKeeper, LeaseTasks, Limits,
     LogDesk, LogThread, Member, PeerActivity, Progress, Reconfiguration, ReplyDesks, Tasks,
+    Transport,
 };
 use crate::metrics::{ApplyMetrics, Metrics, PeerMetrics};
-use crate::net::peer::{Inbox, InboxSender, Network, Peers, PeersParts, inbox};
+use crate::net::peer::{Network, Peers, PeersParts};
 use crate::settings::Settings;
 
 /// Inputs that may wait for the consensus thread.
@@ -33,6 +35,7 @@ const COMMITTED_TURNS_MAX: usize = 16;
 /// A member whose threads are ready to start.
 pub(super) struct Wired {
     pub(super) member: Arc<Member>,
+    pub(super) peers: Peers,
     pub(super) threads: Threads,
 }
 
@@ -86,7 +89,7 @@ pub(super) fn wire(
     desks: ReplyDesks,
     metrics: Arc<Metrics>,
 ) -> Result<Wired, StartError> {
-    let (member, ends) = connect(settings, &data, network, metrics)?;
+    let (member, peers, ends) = connect(settings, &data, network, metrics)?;
     let Data { applier, node, .. } = data;
     let (committed_sender, committed) = bounded(COMMITTED_TURNS_MAX);
     let (log_desk, log) = LogDesk::new(node.log());
@@ -96,7 +99,7 @@ pub(super) fn wire(
         member: member.identity.member,
         inputs: ends.inputs,
         inbox: ends.inbox,
-        peers: member.peers.clone(),
+        peers: Arc::clone(&member.peers),
         committed: committed_sender,
         backlog: VecDeque::new(),
         store: member.store.clone(),
@@ -114,7 +117,8 @@ pub(super) fn wire(
         desks,
         committed,
         consensus: member.consensus.clone(),
-        peers: member.peers.clone(),
+        member: member.identity.member,
+        peers: Arc::clone(&member.peers),
         progress: Arc::clone(&member.progress),
         watches: member.watches.clone(),
         metrics: ApplyMetrics::new(Arc::clone(&member.metrics), settings.slow.apply)?,
@@ -129,7 +133,11 @@ pub(super) fn wire(
         leases: ends.lease_keeper,
         housekeeper: ends.housekeeper,
     };
-    Ok(Wired { member, threads })
+    Ok(Wired {
+        member,
+        peers,
+        threads,
+    })
 }
 
 /// The member, as its doors see it, and the other ends of what it holds.
@@ -138,7 +146,7 @@ fn connect(
     data: &Data,
     network: Network,
     metrics: Arc<Metrics>,
-) -> Result<(Arc<Member>, Ends), StartError> {
+) -> Result<(Arc<Member>, Peers, Ends), StartError> {
     let Data { store, applier, .. } = data;
     let identity = data.identity();
     let activity = Arc::new(PeerActivity::default());
@@ -183,11 +191,12 @@ fn connect(
         leases,
         limits: limits(settings),
         in_flight: Arc::new(AtomicUsize::new(0)),
-        peers,
+        peers: Arc::new(peers.clone()),
         metrics,
     });
     Ok((
         member,
+        peers,
         Ends {
             watch,
             inputs,

@@ -13,6 +13,7 @@ use h2::Reason;
 use h2::client::SendRequest;
 use http::Request;
 use prost::Message;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tonic::Code;
 
 use crate::harness::{PATIENCE, Server};
@@ -21,6 +22,13 @@ const MIB: u64 = 1 << 20;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// An empty SETTINGS frame.
 const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+/// Lets this process open as many sockets as the system allows.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
 
 /// An ordinary client's put and read.
 async fn assert_serves(server: &Server) {
@@ -228,7 +236,7 @@ async fn messages_that_are_too_large_torn_or_no_messages_are_refused_each_with_a
 
 #[tokio::test]
 async fn five_thousand_idle_connections_wait_without_disturbing_anyone() {
-    cairn_server::net::serve::raise_descriptor_limit().unwrap();
+    raise_descriptor_limit();
     let server = Server::start(&[]);
     assert_serves(&server).await;
     server.reset_memory_peak();

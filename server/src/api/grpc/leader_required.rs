@@ -34,12 +34,12 @@ pub(super) fn no_leader() -> Status {
 
 /// Tells when streams have been without a leader for too long.
 #[derive(Clone)]
-pub struct LeaderLoss(watch::Receiver<bool>);
+pub(crate) struct LeaderLoss(watch::Receiver<bool>);
 
 impl LeaderLoss {
     /// Looks for `member`'s leader once every `election_timeout`, on this runtime, as long as somebody
     /// wants to know.
-    pub fn watch(
+    pub(crate) fn watch(
         member: Arc<Member>,
         election_timeout: Duration,
         runtime: &tokio::runtime::Handle,

@@ -39,7 +39,7 @@ use tower::Service;
 use crate::member::Member;
 use crate::member::auth::Caller;
 
-pub use leader_required::LeaderLoss;
+pub(crate) use leader_required::LeaderLoss;
 
 /// What gRPC may add to a request of the largest size.
 const OVERHEAD_BYTES: usize = 512 << 10;
@@ -56,7 +56,7 @@ const STREAMS: [&str; 6] = [
 
 /// All gRPC services of a member.
 #[derive(Clone)]
-pub struct Services {
+pub(crate) struct Services {
     member: Arc<Member>,
     kv: kv::KvService,
     range: range::RangeService,
@@ -67,7 +67,7 @@ pub struct Services {
 
 impl Services {
     /// The services of `member`.
-    pub fn new(member: &Arc<Member>, leader_loss: LeaderLoss) -> Self {
+    pub(crate) fn new(member: &Arc<Member>, leader_loss: LeaderLoss) -> Self {
         let request_bytes_max = member.limits().request_bytes_max + OVERHEAD_BYTES;
         let kv = kv::KvService::new(Arc::clone(member));
         let range = range::RangeService::new(Arc::clone(member));
@@ -84,7 +84,7 @@ impl Services {
 
     /// Answers a call, if it can be answered as its client wants it: with a leader, and in time.
     /// Whatever is wrong with it is in the answer.
-    pub async fn answer<B>(&self, call: Request<B>) -> Response<Body>
+    pub(crate) async fn answer<B>(&self, call: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<tonic::codegen::StdError>,

@@ -13,7 +13,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
 use super::reply;
-use crate::net::serve::OverTls;
+use crate::api::router::OverTls;
 use crate::settings::{Allowed, HttpSettings};
 
 /// Puts the checks in front of every page of `router`.

@@ -21,11 +21,11 @@ use self::health::CheckGroup;
 use crate::metrics::Metrics;
 use crate::settings::HttpSettings;
 
-pub use self::probe::{Alarm, Consistency, Probe, ProbeError, ProbeFuture, Versions};
+pub(crate) use self::probe::{Alarm, Consistency, Probe, ProbeError, ProbeFuture, Versions};
 
 /// What the pages need.
 #[derive(Clone)]
-pub struct HttpParts {
+pub(crate) struct HttpParts {
     /// The member.
     pub probe: Arc<dyn Probe>,
     /// Its numbers.
@@ -37,7 +37,7 @@ pub struct HttpParts {
 /// The pages of the client addresses, for requests over plaintext.
 ///
 /// Origins and host names are checked first; preflights of browsers are answered.
-pub fn client_router(parts: HttpParts, settings: HttpSettings) -> Router {
+pub(crate) fn client_router(parts: HttpParts, settings: HttpSettings) -> Router {
     let pages = Router::new()
         .route("/version", any(version_page::version))
         .route("/debug/vars", any(vars::vars))
@@ -48,12 +48,12 @@ pub fn client_router(parts: HttpParts, settings: HttpSettings) -> Router {
 }
 
 /// The pages of the metrics addresses: metrics and health alone, for anyone.
-pub fn monitoring_router(parts: HttpParts) -> Router {
+pub(crate) fn monitoring_router(parts: HttpParts) -> Router {
     monitoring_pages(parts).fallback(reply::not_found)
 }
 
 /// The pages of the peer addresses that any listener has: version and health.
-pub fn peer_router(parts: HttpParts) -> Router {
+pub(crate) fn peer_router(parts: HttpParts) -> Router {
     Router::new()
         .route("/version", any(version_page::version))
         .route("/health", any(health::health))
@@ -62,7 +62,7 @@ pub fn peer_router(parts: HttpParts) -> Router {
 }
 
 /// No pages at all, for listeners of gRPC alone.
-pub fn no_pages() -> Router {
+pub(crate) fn no_pages() -> Router {
     Router::new().fallback(reply::not_found)
 }
 

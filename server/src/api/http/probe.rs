@@ -5,10 +5,10 @@ use std::pin::Pin;
 use crate::metrics::Metrics;
 
 /// A read that is on its way.
-pub type ProbeFuture<'a> = Pin<Box<dyn Future<Output = Result<(), ProbeError>> + Send + 'a>>;
+pub(crate) type ProbeFuture<'a> = Pin<Box<dyn Future<Output = Result<(), ProbeError>> + Send + 'a>>;
 
 /// A member, as seen by those who watch over it.
-pub trait Probe: Send + Sync + 'static {
+pub(crate) trait Probe: Send + Sync + 'static {
     /// Whether a leader is known.
     fn has_leader(&self) -> bool;
 
@@ -30,7 +30,7 @@ pub trait Probe: Send + Sync + 'static {
 
 /// How fresh a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Consistency {
+pub(crate) enum Consistency {
     /// As fresh as the cluster: needs a quorum.
     Linearizable,
     /// As fresh as this member.
@@ -39,7 +39,7 @@ pub enum Consistency {
 
 /// What is wrong with a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alarm {
+pub(crate) enum Alarm {
     /// The database is as large as it may be.
     NoSpace,
     /// Members differ.
@@ -49,7 +49,7 @@ pub enum Alarm {
 impl Alarm {
     /// As requests and answers spell it.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::NoSpace => "NOSPACE",
             Self::Corrupt => "CORRUPT",
@@ -60,14 +60,14 @@ impl Alarm {
 /// Why a read failed, in the words that a client would get.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct ProbeError {
+pub(crate) struct ProbeError {
     /// As in `etcdserver: request timed out`.
     pub reason: String,
 }
 
 /// Versions; `None` until they are decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Versions {
+pub(crate) struct Versions {
     /// Of the cluster, as in `3.7.0`.
     pub cluster: Option<String>,
     /// Of the data, as in `3.7.0`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, HeaderValue};
 
-use crate::net::serve::{ClientCertificate, CommonName};
+use super::certificate::{ClientCertificate, CommonName};
 
 /// The metadata that carries a token, by etcd's clients and by others.
 const TOKEN: &str = "token";
@@ -17,7 +17,7 @@ const GATEWAY: &str = "grpcgateway-accept";
 
 /// Where a request comes from. Nothing of it is believed yet.
 #[derive(Clone, Debug)]
-pub struct Caller(Source);
+pub(crate) struct Caller(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
@@ -33,24 +33,24 @@ enum Source {
 
 impl Caller {
     /// This member itself, which may do everything.
-    pub const MEMBER: Self = Self(Source::Member);
+    pub(crate) const MEMBER: Self = Self(Source::Member);
 
     /// Somebody who does not say who it is.
-    pub const NOBODY: Self = Self(Source::Client {
+    pub(crate) const NOBODY: Self = Self(Source::Client {
         token: None,
         common_name: None,
     });
 
     /// The client of a call with these headers and extensions.
-    pub fn of_client(headers: &HeaderMap, extensions: &Extensions) -> Self {
+    pub(crate) fn of_client(headers: &HeaderMap, extensions: &Extensions) -> Self {
         let certificate = extensions.get::<ClientCertificate>();
         let name = certificate.and_then(ClientCertificate::common_name);
         Self::new(headers, name.map(CommonName::as_str))
     }
 
-    /// The client of a call that was routed: [`crate::api::grpc::Services`] has put the caller into the
+    /// The client of a call that was routed: the services have put the caller into the
     /// call's extensions. Without one it is nobody.
-    pub fn of_request<M>(request: &tonic::Request<M>) -> Self {
+    pub(crate) fn of_request<M>(request: &tonic::Request<M>) -> Self {
         let caller = request.extensions().get::<Self>();
         caller.cloned().unwrap_or(Self::NOBODY)
     }

@@ -7,6 +7,7 @@
 //! alike (`cairn_replica::apply::permission`); reads and what never reaches the log are checked here.
 
 mod caller;
+mod certificate;
 mod jwt;
 mod passwords;
 mod permit;
@@ -18,17 +19,17 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use cairn_auth::{AuthError, AuthInfo, AuthStore, ROOT, TokenChange};
 
-pub use caller::Caller;
-pub use jwt::{Algorithm, JwtKeyError, JwtSettings};
-pub use passwords::{CredentialError, Passwords, Secret};
-pub use permit::Permit;
-pub use tokens::Tokens;
+pub(crate) use caller::Caller;
+pub(crate) use certificate::{ClientCertificate, CommonName};
+pub(crate) use passwords::{CredentialError, Passwords, Secret};
+pub(crate) use permit::Permit;
+pub(crate) use tokens::Tokens;
 
 use crate::member::Progress;
 use crate::member::error::Error;
 
 /// What a member knows of users, and of those who say that they are one.
-pub struct Auth {
+pub(crate) struct Auth {
     /// The rules, as the apply thread publishes them.
     pub rules: Arc<ArcSwap<AuthStore>>,
     /// The tokens that are accepted.
@@ -39,7 +40,7 @@ pub struct Auth {
 
 impl Auth {
     /// The rules as they are now.
-    pub fn rules(&self) -> Guard<Arc<AuthStore>> {
+    pub(crate) fn rules(&self) -> Guard<Arc<AuthStore>> {
         self.rules.load()
     }
 
@@ -51,7 +52,7 @@ impl Auth {
     /// # Errors
     ///
     /// [`AuthError::InvalidAuthToken`].
-    pub async fn who(
+    pub(crate) async fn who(
         &self,
         caller: &Caller,
         progress: &Progress,
@@ -73,7 +74,7 @@ impl Auth {
     }
 
     /// Does to the tokens what applied entries say. It comes before their answers leave.
-    pub fn change_tokens(&self, changes: Vec<TokenChange>) {
+    pub(crate) fn change_tokens(&self, changes: Vec<TokenChange>) {
         self.tokens.change(changes);
     }
 
@@ -84,7 +85,7 @@ impl Auth {
     ///
     /// [`AuthError::AuthFailed`] for a wrong password, other refusals for users that have none, and
     /// [`CredentialError`].
-    pub async fn check_password(
+    pub(crate) async fn check_password(
         &self,
         username: &str,
         password: &Arc<Secret>,

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::member::error::{Error, ProposeError};
 
 /// A password. Its memory is cleared when it is no longer needed, and it is never shown.
-pub type Secret = Zeroizing<String>;
+pub(crate) type Secret = Zeroizing<String>;
 
 /// Hashes that may wait for each thread.
 const WAITING_PER_THREAD: usize = 64;
@@ -44,7 +44,7 @@ pub enum CredentialError {
 }
 
 /// The threads that hash and check passwords. They end with the last handle.
-pub struct Passwords {
+pub(crate) struct Passwords {
     cost: u32,
     jobs: Sender<Job>,
     begun: Instant,
@@ -70,7 +70,7 @@ impl Passwords {
     /// # Errors
     ///
     /// If the system has no randomness or gives no thread.
-    pub fn start(threads: usize, cost: u32) -> std::io::Result<Self> {
+    pub(crate) fn start(threads: usize, cost: u32) -> std::io::Result<Self> {
         let (jobs, waiting) = bounded::<Job>(WAITING_PER_THREAD * threads);
         for number in 0..threads {
             let waiting = waiting.clone();
@@ -94,7 +94,7 @@ impl Passwords {
     /// # Errors
     ///
     /// [`CredentialError`], or [`ProposeError::TooManyRequests`] if too many wait.
-    pub async fn hash(&self, password: Secret) -> Result<String, Error> {
+    pub(crate) async fn hash(&self, password: Secret) -> Result<String, Error> {
         if password.len() > PASSWORD_BYTES_MAX {
             return Err(CredentialError::PasswordTooLong.into());
         }
@@ -114,7 +114,7 @@ impl Passwords {
     /// # Errors
     ///
     /// [`ProposeError::TooManyRequests`] if too many wait.
-    pub async fn verify(
+    pub(crate) async fn verify(
         &self,
         username: &str,
         password: &Arc<Secret>,

@@ -6,7 +6,7 @@ use cairn_auth::{AuthError, AuthInfo, AuthStore};
 /// are still those that allowed it, as etcd does: else nobody could say under which rules it was read.
 #[must_use = "what was read is confirmed before it is told"]
 #[derive(Debug)]
-pub struct Permit {
+pub(crate) struct Permit {
     who: Option<AuthInfo>,
 }
 
@@ -21,7 +21,7 @@ impl Permit {
     /// # Errors
     ///
     /// [`AuthError::AuthOldRevision`].
-    pub fn confirm(self, rules: &AuthStore) -> Result<(), AuthError> {
+    pub(crate) fn confirm(self, rules: &AuthStore) -> Result<(), AuthError> {
         rules.check_unchanged(self.who.as_ref())
     }
 }

@@ -20,7 +20,7 @@ const LETTERS: usize = 16;
 const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /// The tokens that a member hands out and accepts.
-pub enum Tokens {
+pub(crate) enum Tokens {
     /// Letters that every member remembers for a while.
     Simple(Remembered),
     /// Claims with a signature.
@@ -28,7 +28,7 @@ pub enum Tokens {
 }
 
 /// Simple tokens, by this member's clock.
-pub struct Remembered {
+pub(crate) struct Remembered {
     begun: Instant,
     tokens: RwLock<SimpleTokens>,
 }
@@ -39,7 +39,7 @@ impl Tokens {
     /// # Errors
     ///
     /// [`JwtKeyError`] if keys cannot be read.
-    pub fn new(settings: &TokenSettings) -> Result<Self, JwtKeyError> {
+    pub(crate) fn new(settings: &TokenSettings) -> Result<Self, JwtKeyError> {
         Ok(match settings {
             TokenSettings::Simple { ttl } => Self::Simple(Remembered {
                 begun: Instant::now(),
@@ -54,7 +54,7 @@ impl Tokens {
     /// # Errors
     ///
     /// If the system has no randomness.
-    pub fn draw_letters(&self) -> Result<String, CredentialError> {
+    pub(crate) fn draw_letters(&self) -> Result<String, CredentialError> {
         match self {
             Self::Simple(_) => {
                 draw_letters().map_err(|error| CredentialError::Failed(error.to_string()))
@@ -68,7 +68,7 @@ impl Tokens {
     /// # Errors
     ///
     /// [`CredentialError`] if it cannot be signed.
-    pub fn issue(
+    pub(crate) fn issue(
         &self,
         info: &AuthInfo,
         assigned: Option<&SimpleToken>,

@@ -43,7 +43,7 @@ pub(super) enum Request {
 
 /// What the apply thread and the doors hold of the dispatcher.
 #[derive(Clone)]
-pub struct WatchHandle {
+pub(crate) struct WatchHandle {
     changes: Sender<Vec<Change>>,
     requests: Sender<Request>,
     shared: Arc<Shared>,
@@ -59,7 +59,7 @@ struct Shared {
 
 impl WatchHandle {
     /// Hands on what a batch of entries changed. Never waits.
-    pub fn publish(&self, changes: Vec<Change>) {
+    pub(crate) fn publish(&self, changes: Vec<Change>) {
         if let Err(TrySendError::Full(_)) = self.changes.try_send(changes) {
             self.shared.dropped.store(true, Ordering::Release);
             tracing::debug!("watchers are behind: they will read the store");
@@ -67,14 +67,14 @@ impl WatchHandle {
     }
 
     /// Says that the store has changed without a list of what: watchers read it. Never waits.
-    pub fn skip(&self) {
+    pub(crate) fn skip(&self) {
         self.shared.dropped.store(true, Ordering::Release);
         // A full queue wakes the dispatcher anyway.
         let _ = self.changes.try_send(Vec::new());
     }
 
     /// Opens a stream for a client.
-    pub async fn open(&self) -> (WatchAsks, WatchReplies) {
+    pub(crate) async fn open(&self) -> (WatchAsks, WatchReplies) {
         let id = StreamId::new(self.shared.next_stream.fetch_add(1, Ordering::Relaxed));
         let budget = Arc::new(SinkBudget::default());
         let (replies, queue) = mpsc::unbounded_channel::<WatchReply>();
@@ -87,7 +87,7 @@ impl WatchHandle {
     }
 
     /// How many streams and watchers there are.
-    pub fn counts(&self) -> HubCounts {
+    pub(crate) fn counts(&self) -> HubCounts {
         *self.shared.counts.lock()
     }
 
@@ -115,7 +115,7 @@ impl WatchHandle {
 }
 
 /// The dispatcher's thread. It ends when every [`WatchHandle`] is gone.
-pub struct Dispatcher {
+pub(crate) struct Dispatcher {
     store: Store,
     hub: Hub<Store, QueueSink>,
     changes: Receiver<Vec<Change>>,
@@ -129,7 +129,7 @@ impl Dispatcher {
     /// # Errors
     ///
     /// The system's, if it refuses a thread.
-    pub fn start(store: Store) -> io::Result<(WatchHandle, thread::JoinHandle<()>)> {
+    pub(crate) fn start(store: Store) -> io::Result<(WatchHandle, thread::JoinHandle<()>)> {
         let (change_sender, changes) = bounded(CHANGE_BATCHES_MAX);
         let (request_sender, requests) = bounded(REQUESTS_MAX);
         let shared = Arc::new(Shared::default());

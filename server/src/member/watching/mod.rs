@@ -14,5 +14,5 @@ mod dispatcher;
 mod sink;
 mod stream;
 
-pub use dispatcher::{Dispatcher, WatchHandle};
-pub use stream::{WatchAsks, WatchReplies};
+pub(crate) use dispatcher::{Dispatcher, WatchHandle};
+pub(crate) use stream::{WatchAsks, WatchReplies};

@@ -33,7 +33,7 @@ pub(super) fn open(
 }
 
 /// The half that asks. Dropping it ends all watchers of the stream.
-pub struct WatchAsks {
+pub(crate) struct WatchAsks {
     id: StreamId,
     budget: Arc<SinkBudget>,
     dispatcher: WatchHandle,
@@ -41,7 +41,7 @@ pub struct WatchAsks {
 }
 
 /// The half that is told.
-pub struct WatchReplies {
+pub(crate) struct WatchReplies {
     queue: mpsc::UnboundedReceiver<WatchReply>,
     budget: Arc<SinkBudget>,
     _listening: oneshot::Sender<()>,
@@ -49,7 +49,7 @@ pub struct WatchReplies {
 
 impl WatchReplies {
     /// The next reply; none when the stream has ended.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<WatchReply>> {
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<WatchReply>> {
         self.queue
             .poll_recv(context)
             .map(|reply| reply.inspect(|reply| self.budget.give_back(reply)))
@@ -58,41 +58,41 @@ impl WatchReplies {
 
 impl WatchAsks {
     /// Waits until nobody listens any more.
-    pub async fn gone(&mut self) {
+    pub(crate) async fn gone(&mut self) {
         let _ = (&mut self.gone).await;
     }
 
     /// Whether enough replies have left for another request to be read.
-    pub fn may_ask(&self) -> bool {
+    pub(crate) fn may_ask(&self) -> bool {
         self.budget.has_room()
     }
 
     /// Asks for a watcher.
-    pub async fn create(&self, request: WatchRequest) {
+    pub(crate) async fn create(&self, request: WatchRequest) {
         self.dispatcher
             .send(Request::Create(self.id, Box::new(request)))
             .await;
     }
 
     /// Tells the client that a watcher is not created.
-    pub async fn refuse(&self, refusal: WatchRefusal) {
+    pub(crate) async fn refuse(&self, refusal: WatchRefusal) {
         self.dispatcher
             .send(Request::Refuse(self.id, refusal))
             .await;
     }
 
     /// Ends a watcher.
-    pub async fn cancel(&self, watch: WatchId) {
+    pub(crate) async fn cancel(&self, watch: WatchId) {
         self.dispatcher.send(Request::Cancel(self.id, watch)).await;
     }
 
     /// Asks how far the stream is.
-    pub async fn request_progress(&self) {
+    pub(crate) async fn request_progress(&self) {
         self.dispatcher.send(Request::Progress(self.id)).await;
     }
 
     /// Ends an interval of periodic progress.
-    pub async fn progress_tick(&self) {
+    pub(crate) async fn progress_tick(&self) {
         self.dispatcher.send(Request::ProgressTick(self.id)).await;
     }
 }

@@ -18,7 +18,7 @@ const PEER_URLS: &str = "cairn-peer-urls";
 
 /// Who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub(super) struct Caller {
     /// Its cluster.
     pub cluster: ClusterId,
     /// Who it is.
@@ -81,7 +81,7 @@ impl Caller {
     /// # Errors
     ///
     /// [`Refusal::Unidentified`] if anything is missing or malformed.
-    pub fn read(headers: &HeaderMap) -> Result<Self, Refusal> {
+    pub(super) fn read(headers: &HeaderMap) -> Result<Self, Refusal> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let number = |name| text(name).and_then(|text| u64::from_str_radix(text, 16).ok());
         let member = |name| number(name).and_then(MemberId::from_wire);
@@ -106,7 +106,7 @@ impl Caller {
     /// # Errors
     ///
     /// [`Refusal`].
-    pub fn check(&self, us: Identity) -> Result<(), Refusal> {
+    pub(super) fn check(&self, us: Identity) -> Result<(), Refusal> {
         if self.cluster != us.cluster {
             return Err(Refusal::Cluster);
         }
@@ -121,7 +121,7 @@ impl Caller {
 
     /// The headers of calls to `to`.
     #[must_use]
-    pub fn headers(us: Identity, to: MemberId, peer_urls: &[String]) -> HeaderMap {
+    pub(super) fn headers(us: Identity, to: MemberId, peer_urls: &[String]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, text) in [
             (CLUSTER, us.cluster.to_string()),

@@ -29,7 +29,7 @@ const SEND_BUFFER_BYTES_MAX: usize = 2 << 20;
 
 /// Why a member cannot be reached.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectionError {
+pub(crate) enum ConnectionError {
     /// It does not accept connections there.
     #[error("cannot connect to {url}: {source}")]
     Connect {
@@ -64,7 +64,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> PeerIo for T {}
 
 /// How a connection that is silent is tried.
 #[derive(Clone, Copy, Debug)]
-pub struct Pings {
+pub(crate) struct Pings {
     /// Silence after which the other side is asked whether it is still there.
     pub interval: Duration,
     /// Time for its answer.
@@ -73,7 +73,7 @@ pub struct Pings {
 
 impl Pings {
     /// Between members; the time is etcd's least `--raft-read-timeout`.
-    pub const OF_MEMBERS: Self = Self {
+    pub(crate) const OF_MEMBERS: Self = Self {
         interval: Duration::from_secs(1),
         timeout: Duration::from_secs(5),
     };
@@ -81,7 +81,7 @@ impl Pings {
 
 /// How connections to other members are made.
 #[derive(Clone)]
-pub struct Connector {
+pub(crate) struct Connector {
     /// How long one try may take.
     pub timeout: Duration,
     /// While it lasts.
@@ -96,7 +96,7 @@ impl Connector {
     /// # Errors
     ///
     /// The last address's [`ConnectionError`].
-    pub async fn connect(
+    pub(crate) async fn connect(
         &self,
         urls: &[Url],
         headers: HeaderMap,
@@ -190,7 +190,7 @@ impl Connector {
 
 /// A connection, as gRPC's clients use it. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     sender: SendRequest<Body>,
     authority: Authority,
     headers: Arc<HeaderMap>,

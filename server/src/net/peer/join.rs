@@ -11,7 +11,7 @@ use crate::settings::Url;
 
 /// A cluster, as one of its members knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RemoteCluster {
+pub(crate) struct RemoteCluster {
     /// The cluster.
     pub id: ClusterId,
     /// Its members.
@@ -20,7 +20,7 @@ pub struct RemoteCluster {
 
 /// One of its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberInfo {
+pub(crate) struct MemberInfo {
     /// Its number.
     pub id: MemberId,
     /// Its name; empty until it has started.
@@ -33,7 +33,7 @@ pub struct MemberInfo {
 
 /// Why a member cannot join.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum JoinError {
+pub(crate) enum JoinError {
     /// Nobody answers.
     #[error(
         "cannot fetch cluster info from peer urls: could not retrieve cluster information from the \
@@ -64,7 +64,7 @@ pub enum JoinError {
 }
 
 /// Asks at `urls`, in order, who the members are; the first that answers is believed.
-pub async fn ask_for_members(connector: &Connector, urls: &[Url]) -> Option<RemoteCluster> {
+pub(crate) async fn ask_for_members(connector: &Connector, urls: &[Url]) -> Option<RemoteCluster> {
     for url in urls {
         match ask(connector, url).await {
             Ok(cluster) if !cluster.members.is_empty() => return Some(cluster),
@@ -78,7 +78,7 @@ pub async fn ask_for_members(connector: &Connector, urls: &[Url]) -> Option<Remo
 }
 
 /// Asks at all of `urls` at once who the members are; what those say that answer.
-pub async fn ask_all_for_members(connector: &Connector, urls: &[Url]) -> Vec<RemoteCluster> {
+pub(crate) async fn ask_all_for_members(connector: &Connector, urls: &[Url]) -> Vec<RemoteCluster> {
     let mut asking = JoinSet::new();
     for url in urls {
         let (connector, url) = (connector.clone(), url.clone());
@@ -94,7 +94,11 @@ impl RemoteCluster {
     /// # Errors
     ///
     /// [`JoinError`].
-    pub fn find(&self, own_urls: &[Url], others: &[Vec<Url>]) -> Result<MemberId, JoinError> {
+    pub(crate) fn find(
+        &self,
+        own_urls: &[Url],
+        others: &[Vec<Url>],
+    ) -> Result<MemberId, JoinError> {
         let (theirs, ours) = (self.members.len(), others.len() + 1);
         if theirs != ours {
             return Err(JoinError::Count { theirs, ours });

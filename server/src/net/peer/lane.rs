@@ -24,7 +24,7 @@ const FRAME_BYTES: usize = 1 << 20;
 /// 1. A lane that is closed is empty.
 /// 2. `bytes` are those of `messages`.
 #[derive(Debug, Default)]
-pub struct Lane(Mutex<State>);
+pub(super) struct Lane(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -37,7 +37,7 @@ struct State {
 impl Lane {
     /// Puts messages behind those that wait. Those that it returns are not taken: there is no room
     /// for them, or nobody is there.
-    pub fn push(
+    pub(super) fn push(
         &self,
         messages: impl IntoIterator<Item = raftpb::Message>,
     ) -> Vec<raftpb::Message> {

@@ -12,9 +12,11 @@ use tokio::task::AbortHandle;
 use tonic::Status;
 
 use super::caller::{Caller, Refusal};
+use super::connection::Connection;
 use super::lane::Lane;
 use super::peers::{PeerClient, Peers, PeersParts, RETRY_MAX, RETRY_MIN};
 use super::service::LANE;
+use crate::member::Transport;
 use crate::settings::Url;
 
 /// How often the time to a member and back is measured; etcd's number.
@@ -26,7 +28,7 @@ pub(super) struct Peer {
     urls: ArcSwap<Vec<Url>>,
     quick: Arc<Lane>,
     entries: Arc<Lane>,
-    open: Mutex<Option<PeerClient>>,
+    open: Mutex<Option<Connection>>,
     /// To try at once.
     poke: Notify,
     /// To leave the addresses that were in use.
@@ -56,7 +58,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn client(&self) -> Option<PeerClient> {
+    pub(super) fn connection(&self) -> Option<Connection> {
         self.open.lock().clone()
     }
 
@@ -115,8 +117,8 @@ impl Link {
         let (mut wait, mut said) = (RETRY_MIN, None);
         loop {
             match self.connect().await {
-                Ok(client) => {
-                    let why = self.carry(client).await;
+                Ok(connection) => {
+                    let why = self.carry(connection).await;
                     self.lost(&why, &mut said);
                     wait = RETRY_MIN;
                 }
@@ -133,27 +135,27 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<PeerClient, String> {
+    async fn connect(&self) -> Result<Connection, String> {
         let parts = &self.parts;
         let headers = Caller::headers(parts.identity, self.peer.id, &parts.peer_urls);
         let urls = self.peer.urls.load_full();
         let connected = parts.network.connector.connect(&urls, headers).await;
-        let mut client = connected
-            .map(PeerClient::new)
-            .map_err(|error| error.to_string())?;
+        let connection = connected.map_err(|error| error.to_string())?;
+        let mut client = PeerClient::new(connection.clone());
         // Whoever is there says whether it is the one, before any message of raft's is lost on it.
         let asked = client.version(VersionRequest {});
         match tokio::time::timeout(parts.network.connector.timeout, asked).await {
-            Ok(Ok(_)) => Ok(client),
+            Ok(Ok(_)) => Ok(connection),
             Ok(Err(status)) => Err(self.refused(&status)),
             Err(_) => Err("no answer in time".to_owned()),
         }
     }
 
     /// Carries both lanes until either ends, and says why it did.
-    async fn carry(&self, client: PeerClient) -> String {
+    async fn carry(&self, connection: Connection) -> String {
+        let client = PeerClient::new(connection.clone());
         let (quick, entries) = (self.peer.quick.open(), self.peer.entries.open());
-        *self.peer.open.lock() = Some(client.clone());
+        *self.peer.open.lock() = Some(connection);
         self.parts.activity.set_active(self.peer.id);
         tracing::info!(remote_peer_id = %self.peer.id, "peer became active");
         self.parts.metrics.connected(self.peer.id);

@@ -12,7 +12,7 @@ use crate::api::http::{HttpParts, peer_router};
 use crate::member::Member;
 
 /// The pages of `member`.
-pub fn pages(member: Arc<Member>, parts: HttpParts) -> Router {
+pub(super) fn pages(member: Arc<Member>, parts: HttpParts) -> Router {
     Router::new()
         .route("/members", get(members))
         .with_state(member)

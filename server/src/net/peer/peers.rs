@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cairn_backend::Backend;
@@ -13,18 +13,21 @@ use cairn_replica::membership::Membership;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tonic::body::Body;
+use tower::ServiceExt;
+use tower::util::BoxService;
 
 use super::caller::{Caller, Refusal};
 use super::connection::{Connection, Connector};
-use super::inbox::InboxSender;
 use super::link::{Link, Peer};
 use super::snapshot_out::SnapshotOut;
-use crate::member::PeerActivity;
+use crate::member::inbox::InboxSender;
+use crate::member::{self, NotConnected, PeerActivity, Transport};
 use crate::metrics::PeerMetrics;
 use crate::settings::Url;
 
-/// A client of another member's peer service.
-pub type PeerClient = peer_client::PeerClient<Connection>;
+/// A client of another member's peer service, over one connection.
+pub(super) type PeerClient = peer_client::PeerClient<Connection>;
 
 /// Members that are in no list yet and may be kept in mind: those that a joining member was told of,
 /// or that have called. Far more than a cluster has.
@@ -32,7 +35,7 @@ const REMOTES_MAX: usize = 64;
 
 /// The way to other members.
 #[derive(Clone)]
-pub struct Network {
+pub(crate) struct Network {
     /// Makes connections.
     pub connector: Connector,
     /// The runtime of the peers' thread, in which they live.
@@ -40,7 +43,7 @@ pub struct Network {
 }
 
 /// What links are made of.
-pub struct PeersParts {
+pub(crate) struct PeersParts {
     /// This member.
     pub identity: Identity,
     /// Where it can be reached.
@@ -63,7 +66,7 @@ pub struct PeersParts {
 /// 1. There is a link to every member but this one, and to those remotes that were not removed.
 /// 2. A member that was removed never gets a link again.
 #[derive(Clone)]
-pub struct Peers(Arc<Inner>);
+pub(crate) struct Peers(Arc<Inner>);
 
 struct Inner {
     parts: Arc<PeersParts>,
@@ -76,15 +79,10 @@ struct Inner {
     removed: watch::Sender<bool>,
 }
 
-/// A member cannot be asked at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no connection to member {0}")]
-pub struct NotConnected(pub MemberId);
-
 impl Peers {
     /// No links yet.
     #[must_use]
-    pub fn new(parts: PeersParts) -> Self {
+    pub(crate) fn new(parts: PeersParts) -> Self {
         Self(Arc::new(Inner {
             parts: Arc::new(parts),
             table: ArcSwap::default(),
@@ -97,7 +95,7 @@ impl Peers {
 
     /// This member.
     #[must_use]
-    pub fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         self.0.parts.identity
     }
 
@@ -109,37 +107,6 @@ impl Peers {
     /// What is counted.
     pub(super) fn metrics(&self) -> &PeerMetrics {
         &self.0.parts.metrics
-    }
-
-    /// Sends messages; those that it returns never left. Never waits.
-    ///
-    /// A message that a lane has taken is not returned, even if its connection breaks: nobody knows
-    /// then whether it has arrived, and a proposal that comes twice would be two.
-    pub fn send(&self, messages: Vec<raftpb::Message>) -> Vec<raftpb::Message> {
-        let mut lost = Vec::new();
-        if messages.is_empty() {
-            return lost;
-        }
-        let table = self.0.table.load();
-        let mut lanes: BTreeMap<(MemberId, bool), Vec<raftpb::Message>> = BTreeMap::new();
-        for message in messages {
-            let Some(to) = MemberId::from_wire(message.to.unwrap_or_default()) else {
-                continue;
-            };
-            if message.r#type() == MessageType::MsgSnap {
-                self.send_snapshot(to, table.get(&to), message);
-                continue;
-            }
-            let lane = (to, carries_entries(&message));
-            lanes.entry(lane).or_default().push(message);
-        }
-        for ((to, has_entries), messages) in lanes {
-            match table.get(&to) {
-                Some(peer) => lost.extend(peer.lane(has_entries).push(messages)),
-                None => lost.extend(messages),
-            }
-        }
-        lost
     }
 
     fn send_snapshot(&self, to: MemberId, peer: Option<&Arc<Peer>>, message: raftpb::Message) {
@@ -158,17 +125,8 @@ impl Peers {
         }
     }
 
-    /// Links up with the members as they are now.
-    pub fn set_members(&self, members: &Membership) {
-        let remotes = self.0.remotes.lock();
-        self.0.members.store(Arc::new(members.clone()));
-        self.rebuild(&remotes);
-        drop(remotes);
-        let _ = self.0.changed.send(());
-    }
-
     /// Links up with members that this one's data does not know yet.
-    pub fn add_remotes(&self, members: impl IntoIterator<Item = (MemberId, Vec<Url>)>) {
+    pub(crate) fn add_remotes(&self, members: impl IntoIterator<Item = (MemberId, Vec<Url>)>) {
         let mut remotes = self.0.remotes.lock();
         for (id, urls) in members {
             if remotes.len() < REMOTES_MAX && !urls.is_empty() {
@@ -178,58 +136,11 @@ impl Peers {
         self.rebuild(&remotes);
     }
 
-    /// A client of a member's peer service, over the link to it.
-    ///
-    /// # Errors
-    ///
-    /// [`NotConnected`].
-    pub fn client(&self, member: MemberId) -> Result<PeerClient, NotConnected> {
-        let table = self.0.table.load();
-        table
-            .get(&member)
-            .and_then(|peer| peer.client())
-            .ok_or(NotConnected(member))
-    }
-
-    /// Whether this member and those of `voters` that have been reachable since `since` are a
-    /// majority of them.
-    #[must_use]
-    pub fn is_connected_to_quorum_since(&self, voters: &[MemberId], since: Instant) -> bool {
-        let me = self.identity().member;
-        let is_connected = |id: &&MemberId| **id == me || self.is_connected_since(**id, since);
-        voters.iter().filter(is_connected).count() > voters.len() / 2
-    }
-
-    /// Whether a member has been reachable since `since`, without a break.
-    #[must_use]
-    pub fn is_connected_since(&self, member: MemberId, since: Instant) -> bool {
-        let active_since = self.0.parts.activity.active_since(member);
-        active_since.is_some_and(|at| at <= since)
-    }
-
-    /// Who is linked up with.
-    #[must_use]
-    pub fn known(&self) -> Vec<MemberId> {
-        self.0.table.load().keys().copied().collect()
-    }
-
     /// Returns when this member has been told that it was removed from the cluster.
-    pub async fn removed(&self) {
+    pub(crate) async fn removed(&self) {
         let mut removed = self.0.removed.subscribe();
         // The sender lives as long as this.
         let _ = removed.wait_for(|removed| *removed).await;
-    }
-
-    /// Notes that this member was removed, once what it has still to say to others has left.
-    pub fn note_removed_soon(&self) {
-        /// How long that may take; etcd's time.
-        const LAST_WORDS: Duration = Duration::from_secs(1);
-
-        let peers = self.clone();
-        self.0.parts.network.runtime.spawn(async move {
-            tokio::time::sleep(LAST_WORDS).await;
-            peers.0.removed.send_replace(true);
-        });
     }
 
     /// Checks a caller against what is known of the members, and keeps in mind one that is new.
@@ -302,6 +213,62 @@ impl Peers {
                 .abort_handle(),
         );
         peer
+    }
+}
+
+impl Transport for Peers {
+    fn send(&self, messages: Vec<raftpb::Message>) -> Vec<raftpb::Message> {
+        let mut lost = Vec::new();
+        if messages.is_empty() {
+            return lost;
+        }
+        let table = self.0.table.load();
+        let mut lanes: BTreeMap<(MemberId, bool), Vec<raftpb::Message>> = BTreeMap::new();
+        for message in messages {
+            let Some(to) = MemberId::from_wire(message.to.unwrap_or_default()) else {
+                continue;
+            };
+            if message.r#type() == MessageType::MsgSnap {
+                self.send_snapshot(to, table.get(&to), message);
+                continue;
+            }
+            let lane = (to, carries_entries(&message));
+            lanes.entry(lane).or_default().push(message);
+        }
+        for ((to, has_entries), messages) in lanes {
+            match table.get(&to) {
+                Some(peer) => lost.extend(peer.lane(has_entries).push(messages)),
+                None => lost.extend(messages),
+            }
+        }
+        lost
+    }
+
+    fn set_members(&self, members: &Membership) {
+        let remotes = self.0.remotes.lock();
+        self.0.members.store(Arc::new(members.clone()));
+        self.rebuild(&remotes);
+        drop(remotes);
+        let _ = self.0.changed.send(());
+    }
+
+    fn client(&self, member: MemberId) -> Result<member::PeerClient, NotConnected> {
+        let table = self.0.table.load();
+        let connection = table.get(&member).and_then(|peer| peer.connection());
+        let connection = connection.ok_or(NotConnected(member))?;
+        let service = connection.map_response(|response| response.map(Body::new));
+        Ok(member::PeerClient::new(BoxService::new(service)))
+    }
+
+    fn note_removed_soon(&self) {
+        /// How long that may take; etcd's time.
+        const LAST_WORDS: Duration = Duration::from_secs(1);
+
+        let peers = self.clone();
+        self.0.parts.network.runtime.spawn(async move {
+            tokio::time::sleep(LAST_WORDS).await;
+            peers.0.removed.send_replace(true);
+        });
     }
 }
 

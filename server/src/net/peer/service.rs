@@ -38,7 +38,7 @@ const FRAME_BYTES_MAX: usize = 80 << 20;
 
 /// The peer service of a member.
 #[derive(Clone)]
-pub struct PeerService {
+pub(super) struct PeerService {
     member: Arc<Member>,
     peers: Peers,
     /// One database at a time: each takes the room of ours.
@@ -48,9 +48,9 @@ pub struct PeerService {
 impl PeerService {
     /// The service as tonic serves it.
     #[must_use]
-    pub fn server(member: &Arc<Member>) -> PeerServer<Self> {
+    pub(super) fn server(member: &Arc<Member>, peers: Peers) -> PeerServer<Self> {
         let service = Self {
-            peers: member.peers.clone(),
+            peers,
             member: Arc::clone(member),
             receiving: Arc::new(Semaphore::new(1)),
         };

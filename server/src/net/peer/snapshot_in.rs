@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 
-use super::inbox::InboxSender;
+use crate::member::inbox::InboxSender;
 
 /// Chunks that have come and are not yet written.
 const CHUNKS_WAITING: usize = 4;

@@ -21,7 +21,7 @@ use crate::net::tls::ServerTls;
 
 /// What one connection may ask of the server.
 #[derive(Clone, Copy, Debug)]
-pub struct ConnectionLimits {
+pub(crate) struct ConnectionLimits {
     /// `--max-concurrent-streams`.
     pub streams_max: u32,
     /// `--grpc-keepalive-min-time`: a client that pings more often is sent away.
@@ -38,9 +38,9 @@ pub struct ConnectionLimits {
 
 impl ConnectionLimits {
     /// What a client's stream may have in flight.
-    pub const CLIENT_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+    pub(crate) const CLIENT_STREAM_WINDOW_BYTES: u32 = 1 << 20;
     /// What a client's connection may have in flight.
-    pub const CLIENT_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+    pub(crate) const CLIENT_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 }
 
 /// A client that has not said by then what it speaks, or whose HTTP/1.1 headers take longer, is cut

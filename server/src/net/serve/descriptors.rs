@@ -17,7 +17,7 @@ const CONNECTIONS_MAX: u64 = 1 << 20;
 /// # Errors
 ///
 /// The system's.
-pub fn raise_descriptor_limit() -> io::Result<()> {
+pub(crate) fn raise_descriptor_limit() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use http::Request;
 
-use crate::api::router::Door;
-use crate::net::tls::{ClientCertificate, ServerTls};
+use crate::api::router::{Door, OverTls};
+use crate::member::auth::ClientCertificate;
+use crate::net::tls::ServerTls;
 
 /// What connections at one address get.
-pub struct Entrance {
+pub(crate) struct Entrance {
     /// What answers their requests.
     pub door: Arc<Door>,
     /// What protects them.
@@ -17,7 +18,7 @@ pub struct Entrance {
 
 /// What protects connections.
 #[derive(Clone)]
-pub enum Guard {
+pub(crate) enum Guard {
     /// Nothing.
     Plain,
     /// TLS.
@@ -25,10 +26,6 @@ pub enum Guard {
     /// TLS if the client begins with it.
     Either(Arc<ServerTls>),
 }
-
-/// In the extensions of each request that came over TLS.
-#[derive(Clone, Copy, Debug)]
-pub struct OverTls;
 
 /// What is known of a connection over TLS, and told with each of its requests.
 pub(super) struct Seal {

@@ -14,7 +14,7 @@ const BACKLOG: i32 = 4096;
 
 /// How sockets are opened.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct SocketOptions {
+pub(crate) struct SocketOptions {
     /// `--socket-reuse-port`: other processes may listen at the same address.
     pub reuse_port: bool,
 }
@@ -37,7 +37,7 @@ pub(super) enum Listener {
 
 /// Where a listener ended up, which for port 0 is the system's choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BoundAddress {
+pub(crate) enum BoundAddress {
     /// An address and port.
     Tcp(SocketAddr),
     /// A socket file.

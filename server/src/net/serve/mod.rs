@@ -19,10 +19,8 @@ mod socket;
 mod watched;
 mod workers;
 
-pub use connection::ConnectionLimits;
-pub use descriptors::raise_descriptor_limit;
-pub use entrance::{Entrance, Guard, OverTls};
-pub use listener::{BoundAddress, SocketOptions};
-pub use workers::{Worker, Workers};
-
-pub use crate::net::tls::{ClientCertificate, CommonName};
+pub(crate) use connection::ConnectionLimits;
+pub(crate) use descriptors::raise_descriptor_limit;
+pub(crate) use entrance::{Entrance, Guard};
+pub(crate) use listener::SocketOptions;
+pub(crate) use workers::Workers;

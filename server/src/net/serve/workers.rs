@@ -22,7 +22,7 @@ const HANDOVER_CONNECTIONS_MAX: usize = 1024;
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// A thread with a runtime of its own.
-pub struct Worker {
+pub(crate) struct Worker {
     handle: Handle,
     connections: mpsc::Sender<Handover>,
     stop: Option<oneshot::Sender<()>>,
@@ -38,7 +38,7 @@ struct Handover {
 }
 
 /// All workers of a server. Dropping them closes every connection.
-pub struct Workers {
+pub(crate) struct Workers {
     workers: Vec<Worker>,
     permits: Arc<Semaphore>,
 }
@@ -81,7 +81,7 @@ impl Workers {
     /// # Errors
     ///
     /// The system's, if it refuses a thread or a runtime's descriptors.
-    pub fn start(
+    pub(crate) fn start(
         names: impl IntoIterator<Item = String>,
         limits: ConnectionLimits,
     ) -> io::Result<Self> {
@@ -107,7 +107,7 @@ impl Workers {
     /// # Errors
     ///
     /// The system's, most often that the address is in use.
-    pub fn listen(
+    pub(crate) fn listen(
         &self,
         address: &ListenAddress,
         options: SocketOptions,
@@ -133,12 +133,12 @@ impl Workers {
     }
 
     /// The runtimes of all workers.
-    pub fn handles(&self) -> impl Iterator<Item = &Handle> {
+    pub(crate) fn handles(&self) -> impl Iterator<Item = &Handle> {
         self.workers.iter().map(|worker| &worker.handle)
     }
 
     /// The runtime of the first worker, for the few tasks that belong to no connection.
-    pub fn handle(&self) -> Option<&Handle> {
+    pub(crate) fn handle(&self) -> Option<&Handle> {
         self.workers.first().map(|worker| &worker.handle)
     }
 }

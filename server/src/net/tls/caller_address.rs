@@ -15,7 +15,7 @@ use super::subject::addresses_and_names;
 #[error(
     "tls: {remote} is none of the addresses {addresses:?} of the certificate and does not match any of DNSNames {names:?}"
 )]
-pub struct WrongAddress {
+pub(crate) struct WrongAddress {
     remote: IpAddr,
     addresses: Vec<IpAddr>,
     names: Vec<String>,

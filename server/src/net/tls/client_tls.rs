@@ -15,7 +15,7 @@ use super::source::Source;
 use crate::settings::{ServiceTls, TlsEndpoint};
 
 /// TLS towards other members, or towards a service.
-pub struct ClientTls {
+pub(crate) struct ClientTls {
     source: Source<Arc<ClientConfig>>,
 }
 
@@ -25,7 +25,7 @@ impl ClientTls {
     /// # Errors
     ///
     /// [`TlsError`], whose text tells an operator what to do.
-    pub fn load(endpoint: &TlsEndpoint) -> Result<Arc<Self>, TlsError> {
+    pub(crate) fn load(endpoint: &TlsEndpoint) -> Result<Arc<Self>, TlsError> {
         let files = Endpoint::new(endpoint)?;
         let paths = files.paths();
         let source = Source::load(paths, move |contents| {
@@ -39,7 +39,7 @@ impl ClientTls {
     /// # Errors
     ///
     /// As [`Self::load`].
-    pub fn to_service(service: &ServiceTls) -> Result<Arc<Self>, TlsError> {
+    pub(crate) fn to_service(service: &ServiceTls) -> Result<Arc<Self>, TlsError> {
         let service = service.clone();
         let identity = service.identity.as_ref();
         let identity = identity.map(|pair| [pair.certificate.clone(), pair.key.clone()]);
@@ -52,7 +52,7 @@ impl ClientTls {
     }
 
     /// The configuration of the newest files that make sense. To be asked for each connection.
-    pub fn newest(&self) -> Arc<ClientConfig> {
+    pub(crate) fn newest(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.source.newest())
     }
 
@@ -64,7 +64,7 @@ impl ClientTls {
     /// # Errors
     ///
     /// The connection's, or that a certificate is refused.
-    pub async fn connect<S>(&self, stream: S, host: &str) -> io::Result<TlsStream<S>>
+    pub(crate) async fn connect<S>(&self, stream: S, host: &str) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// What is wrong with the files of TLS, and what to do about it.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+pub(crate) enum TlsError {
     /// A file that cannot be read.
     #[error(
         "cannot read {}: {source}. Make it readable for the user that runs the server, or name another file",

@@ -7,7 +7,7 @@ use rustls::{CertificateError, Error, OtherError};
 use webpki::EndEntityCert;
 
 use super::revocation::Revocations;
-use super::subject::CommonName;
+use crate::member::auth::CommonName;
 use crate::settings::AllowedSubjects;
 
 /// Judges certificates whose signatures are fine.

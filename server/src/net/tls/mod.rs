@@ -28,8 +28,6 @@ mod subject;
 #[cfg(test)]
 mod tests;
 
-pub use caller_address::WrongAddress;
-pub use client_tls::ClientTls;
-pub use error::TlsError;
-pub use server_tls::{HandshakeError, Secured, ServerTls};
-pub use subject::{ClientCertificate, CommonName};
+pub(crate) use client_tls::ClientTls;
+pub(crate) use error::TlsError;
+pub(crate) use server_tls::ServerTls;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::Acceptor;
-use rustls::{CertificateError, HandshakeKind, OtherError, ServerConfig};
+use rustls::{CertificateError, HandshakeKind, OtherError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
@@ -18,7 +18,7 @@ use super::endpoint::{Endpoint, ServerSide};
 use super::error::TlsError;
 use super::rejections::Rejections;
 use super::source::Source;
-use super::subject::ClientCertificate;
+use crate::member::auth::ClientCertificate;
 use crate::settings::{Callers, TlsEndpoint};
 
 /// A client that has not shaken hands by then is cut off; etcd's time.
@@ -27,7 +27,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HANDSHAKES_MAX: usize = 1024;
 
 /// TLS for one kind of counterpart: shared by all listeners for it, and by all workers.
-pub struct ServerTls {
+pub(crate) struct ServerTls {
     source: Source<ServerSide>,
     handshakes: Semaphore,
     pub(super) handshake_timeout: Duration,
@@ -37,7 +37,7 @@ pub struct ServerTls {
 }
 
 /// A connection whose handshake is done.
-pub struct Secured<S> {
+pub(crate) struct Secured<S> {
     /// The connection.
     pub stream: TlsStream<S>,
     /// The client, where certificates name users.
@@ -46,7 +46,7 @@ pub struct Secured<S> {
 
 /// A handshake that failed.
 #[derive(Debug, thiserror::Error)]
-pub enum HandshakeError {
+pub(crate) enum HandshakeError {
     /// The counterpart said nothing, or not enough.
     #[error("TLS handshake timeout")]
     TimedOut,
@@ -91,7 +91,7 @@ impl ServerTls {
     /// # Errors
     ///
     /// [`TlsError`], whose text tells an operator what to do.
-    pub fn load(endpoint: &TlsEndpoint) -> Result<Arc<Self>, TlsError> {
+    pub(crate) fn load(endpoint: &TlsEndpoint) -> Result<Arc<Self>, TlsError> {
         let files = Endpoint::new(endpoint)?;
         let paths = files.paths();
         let source = Source::load(paths, move |contents| files.server_side(contents))?;
@@ -112,14 +112,13 @@ impl ServerTls {
         }))
     }
 
-    /// The configuration of the newest files that make sense. To be asked for each connection.
-    pub fn newest(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.source.newest().config)
-    }
-
     /// Shakes hands. None if that failed, which is in the log then. `remote` is where the counterpart
     /// calls from; none for a unix socket.
-    pub async fn accept<S>(&self, stream: S, remote: Option<SocketAddr>) -> Option<Secured<S>>
+    pub(crate) async fn accept<S>(
+        &self,
+        stream: S,
+        remote: Option<SocketAddr>,
+    ) -> Option<Secured<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use self::certificates::{Authority, Issued, Wanted, params_of, write};
 use super::*;
+use crate::member::auth::{ClientCertificate, CommonName};
 use crate::settings::{
     AllowedSubjects, Callers, GeneratedIdentity, KeyPairFiles, ServiceTls, TlsEndpoint,
     TlsIdentity, TlsKind, TlsProtocol, TlsVersions,

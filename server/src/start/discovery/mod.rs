@@ -3,14 +3,14 @@
 //! Both ways end in the text of `--initial-cluster`, `name=url,name=url`, so that what follows is the
 //! same for all: [`srv`] asks the DNS, [`registry`] a cluster of etcd's at which members register.
 
-pub mod registry;
-pub mod srv;
+pub(crate) mod registry;
+pub(crate) mod srv;
 
 use crate::net::tls::TlsError;
 
 /// Why the members were not found.
 #[derive(Debug, thiserror::Error)]
-pub enum DiscoveryError {
+pub(crate) enum DiscoveryError {
     /// The DNS does not answer, or not with what is needed.
     #[error(
         "cannot find the members of --discovery-srv {domain} in the DNS: {reason}. There must be \

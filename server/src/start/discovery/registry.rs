@@ -17,28 +17,7 @@ use tonic::{Code, Request, Response, Status};
 use super::DiscoveryError;
 use crate::net::peer::{Connection, Connector, Pings};
 use crate::net::tls::ClientTls;
-use crate::settings::{Protection, ServiceTls, Url};
-
-/// How to reach the service.
-#[derive(Clone, Debug)]
-pub struct RegistrySettings {
-    /// Its addresses.
-    pub endpoints: Vec<String>,
-    /// The cluster that is to be.
-    pub token: String,
-    /// How to speak with it, unless it is in plain text.
-    pub tls: Option<ServiceTls>,
-    /// Time to connect.
-    pub dial_timeout: Duration,
-    /// Time for one request.
-    pub request_timeout: Duration,
-    /// Time between pings.
-    pub keepalive_time: Duration,
-    /// Time that a ping may stay unanswered.
-    pub keepalive_timeout: Duration,
-    /// A user's name and password, if the service asks for one.
-    pub user: Option<(String, String)>,
-}
+use crate::settings::{Protection, RegistrySettings, Url};
 
 /// Time between two looks at who has come.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,7 +30,7 @@ const RETRY_MAX: Duration = Duration::from_secs(256);
 /// # Errors
 ///
 /// [`DiscoveryError`] where waiting cannot help.
-pub async fn join(
+pub(crate) async fn join(
     settings: &RegistrySettings,
     own: &str,
     entry: &str,

@@ -7,16 +7,7 @@ use hickory_resolver::proto::rr::RData;
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 
 use super::DiscoveryError;
-use crate::settings::{Place, Protection, Url};
-
-/// Where the members' records are, and which of them is this member.
-#[derive(Clone, Debug)]
-pub struct SrvSettings {
-    /// `--discovery-srv`.
-    pub domain: String,
-    /// `--discovery-srv-name`: what follows the service's name.
-    pub service_name: String,
-}
+use crate::settings::{Place, Protection, SrvSettings, Url};
 
 impl SrvSettings {
     fn query(&self, service: &str) -> String {
@@ -33,7 +24,7 @@ impl SrvSettings {
 /// # Errors
 ///
 /// [`DiscoveryError::Dns`] if its settings cannot be read.
-pub fn system_resolver(settings: &SrvSettings) -> Result<TokioResolver, DiscoveryError> {
+pub(crate) fn system_resolver(settings: &SrvSettings) -> Result<TokioResolver, DiscoveryError> {
     let built = TokioResolver::builder_tokio().and_then(ResolverBuilder::build);
     built.map_err(|error| dns_error(settings, &error))
 }
@@ -44,7 +35,7 @@ pub fn system_resolver(settings: &SrvSettings) -> Result<TokioResolver, Discover
 /// # Errors
 ///
 /// [`DiscoveryError::Dns`].
-pub async fn find(
+pub(crate) async fn find(
     settings: &SrvSettings,
     resolver: &TokioResolver,
     name: &str,

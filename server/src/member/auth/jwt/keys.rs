@@ -13,76 +13,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::member::auth::passwords::CredentialError;
-
-/// How tokens are signed: the names of RFC 7518 and 8037. ES512 is not among them, which ring does not
-/// have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// A secret that both sides have.
-    Hs(Digest),
-    /// RSA with the padding of PKCS #1 1.5.
-    Rs(Digest),
-    /// RSA with probabilistic padding.
-    Ps(Digest),
-    /// ECDSA over P-256.
-    Es256,
-    /// ECDSA over P-384.
-    Es384,
-    /// Ed25519.
-    EdDsa,
-}
-
-/// The hash in a signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Digest {
-    /// SHA-256.
-    Sha256,
-    /// SHA-384.
-    Sha384,
-    /// SHA-512.
-    Sha512,
-}
+use crate::settings::{Algorithm, Digest};
 
 impl Algorithm {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::Hs(Digest::Sha256),
-        Self::Hs(Digest::Sha384),
-        Self::Hs(Digest::Sha512),
-        Self::Rs(Digest::Sha256),
-        Self::Rs(Digest::Sha384),
-        Self::Rs(Digest::Sha512),
-        Self::Ps(Digest::Sha256),
-        Self::Ps(Digest::Sha384),
-        Self::Ps(Digest::Sha512),
-        Self::Es256,
-        Self::Es384,
-        Self::EdDsa,
-    ];
-
-    /// Its name in tokens and in the flag.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Hs(Digest::Sha256) => "HS256",
-            Self::Hs(Digest::Sha384) => "HS384",
-            Self::Hs(Digest::Sha512) => "HS512",
-            Self::Rs(Digest::Sha256) => "RS256",
-            Self::Rs(Digest::Sha384) => "RS384",
-            Self::Rs(Digest::Sha512) => "RS512",
-            Self::Ps(Digest::Sha256) => "PS256",
-            Self::Ps(Digest::Sha384) => "PS384",
-            Self::Ps(Digest::Sha512) => "PS512",
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-
-    /// The algorithm of a name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| it.name() == name)
-    }
-
     fn verification(self) -> Option<&'static dyn VerificationAlgorithm> {
         Some(match self {
             Self::Hs(_) => return None,
@@ -101,7 +34,7 @@ impl Algorithm {
 
 /// Keys that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum JwtKeyError {
+pub(crate) enum JwtKeyError {
     /// No file is named where one is needed.
     #[error("missing key data for {algorithm}")]
     Missing {

@@ -9,7 +9,6 @@
 mod keys;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,7 +20,8 @@ use parking_lot::{Mutex, RwLock};
 use serde::Deserialize;
 
 use super::passwords::CredentialError;
-pub use keys::{Algorithm, JwtKeyError};
+use crate::settings::{Algorithm, JwtSettings};
+pub(crate) use keys::JwtKeyError;
 use keys::{KeyFiles, Keys};
 
 /// Tokens that were checked before and need not be again: a signature costs more than a put.
@@ -31,22 +31,9 @@ const FILES_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 8 << 10;
 
-/// What `--auth-token=jwt,…` says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JwtSettings {
-    /// How tokens are signed.
-    pub algorithm: Algorithm,
-    /// The file of the key that checks signatures.
-    pub public_key: Option<PathBuf>,
-    /// The file of the key that makes them, or of the secret.
-    pub private_key: Option<PathBuf>,
-    /// How long a token lasts.
-    pub ttl: Duration,
-}
-
 /// Makes and checks tokens. Replaced key files are read anew; if they make no sense, the keys before
 /// stay.
-pub struct Jwt {
+pub(crate) struct Jwt {
     algorithm: Algorithm,
     ttl: Duration,
     files: KeyFiles,
@@ -81,7 +68,7 @@ impl Jwt {
     /// # Errors
     ///
     /// [`JwtKeyError`].
-    pub fn load(settings: &JwtSettings) -> Result<Self, JwtKeyError> {
+    pub(crate) fn load(settings: &JwtSettings) -> Result<Self, JwtKeyError> {
         let files = KeyFiles {
             public: settings.public_key.clone(),
             private: settings.private_key.clone(),
@@ -102,7 +89,7 @@ impl Jwt {
     /// # Errors
     ///
     /// [`CredentialError`] if there is only a key to check with, or signing fails.
-    pub fn sign(&self, info: &AuthInfo) -> Result<String, CredentialError> {
+    pub(crate) fn sign(&self, info: &AuthInfo) -> Result<String, CredentialError> {
         self.reload_if_due();
         let end = now() + self.ttl.as_secs_f64();
         let header = serde_json::json!({ "alg": self.algorithm.name(), "typ": "JWT" });
@@ -126,7 +113,7 @@ impl Jwt {
     /// # Errors
     ///
     /// [`AuthError::InvalidAuthToken`].
-    pub fn verify(&self, token: &str) -> Result<AuthInfo, AuthError> {
+    pub(crate) fn verify(&self, token: &str) -> Result<AuthInfo, AuthError> {
         self.reload_if_due();
         let current = self.current.load();
         let claims = current.claims(token, self.algorithm);

@@ -6,6 +6,8 @@ use cairn_auth::AuthRevision;
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 use serde_json::json;
 
+use crate::settings::Digest;
+
 use super::*;
 
 /// A key that signs nothing but the tokens of these tests.
@@ -74,7 +76,7 @@ fn a_token_of_every_algorithm_names_its_user_and_no_other_key_accepts_it() {
 #[test]
 fn a_token_must_name_the_algorithm_that_is_set() {
     let directory = tempfile::tempdir().unwrap();
-    let algorithm = Algorithm::Rs(keys::Digest::Sha256);
+    let algorithm = Algorithm::Rs(Digest::Sha256);
     let jwt = Jwt::load(&settings(algorithm, directory.path(), RSA)).unwrap();
     let claims = json!({ "username": "u", "revision": 7, "exp": now() + 60.0 });
     for alg in ["none", "HS256", "RS384", "PS256", ""] {

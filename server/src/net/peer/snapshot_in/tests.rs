@@ -4,7 +4,7 @@ use cairn_backend::{Backend, BackendOptions, LmdbEngine, LmdbOptions};
 use cairn_proto::raftpb::{Snapshot, SnapshotMetadata};
 
 use super::*;
-use crate::net::peer::inbox::{Inbox, PeerEvent, inbox};
+use crate::member::inbox::{Inbox, PeerEvent, inbox};
 
 const LEADER: u64 = 7;
 

@@ -20,7 +20,7 @@ const ENTRIES_BYTES_MAX: u32 = 64 << 20;
 const QUICK_BYTES_MAX: u32 = 8 << 20;
 
 /// News from other members.
-pub enum PeerEvent {
+pub(crate) enum PeerEvent {
     /// Raft's messages, in order.
     Messages(Vec<raftpb::Message>),
     /// Messages to this member were lost.
@@ -37,7 +37,7 @@ pub enum PeerEvent {
 }
 
 /// A member's database that has come whole.
-pub struct Arrived {
+pub(crate) struct Arrived {
     /// Raft's message, which it belongs to.
     pub message: raftpb::Message,
     /// What it is to be installed from.
@@ -45,14 +45,14 @@ pub struct Arrived {
 }
 
 /// News, and its part of the budget, which is free again once it is dropped.
-pub struct Delivery {
+pub(crate) struct Delivery {
     /// The news.
     pub event: PeerEvent,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The consensus thread's end.
-pub struct Inbox {
+pub(crate) struct Inbox {
     /// Everything but entries.
     pub quick: Receiver<Delivery>,
     /// Messages with entries.
@@ -61,7 +61,7 @@ pub struct Inbox {
 
 /// The other end.
 #[derive(Clone)]
-pub struct InboxSender {
+pub(crate) struct InboxSender {
     quick: Slot,
     entries: Slot,
 }
@@ -75,7 +75,7 @@ struct Slot {
 
 /// An empty inbox. The channels have no bound of their own: the budgets are in front of them.
 #[must_use]
-pub fn inbox() -> (InboxSender, Inbox) {
+pub(crate) fn inbox() -> (InboxSender, Inbox) {
     let (quick, quick_receiver) = Slot::new(QUICK_BYTES_MAX);
     let (entries, entries_receiver) = Slot::new(ENTRIES_BYTES_MAX);
     (
@@ -89,11 +89,11 @@ pub fn inbox() -> (InboxSender, Inbox) {
 
 /// The consensus thread is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gone;
+pub(crate) struct Gone;
 
 impl InboxSender {
     /// Delivers what came over a lane, when there is room.
-    pub(super) async fn deliver(&self, frame: RaftMessages, has_entries: bool) -> Result<(), Gone> {
+    pub(crate) async fn deliver(&self, frame: RaftMessages, has_entries: bool) -> Result<(), Gone> {
         let slot = if has_entries {
             &self.entries
         } else {
@@ -103,22 +103,22 @@ impl InboxSender {
     }
 
     /// Says that messages to `member` were lost.
-    pub(super) fn unreachable(&self, member: MemberId) {
+    pub(crate) fn unreachable(&self, member: MemberId) {
         self.tell(PeerEvent::Unreachable(member));
     }
 
     /// Says how sending this member's database to `to` ended.
-    pub(super) fn snapshot_sent(&self, to: MemberId, sent: bool) {
+    pub(crate) fn snapshot_sent(&self, to: MemberId, sent: bool) {
         self.tell(PeerEvent::SnapshotSent { to, sent });
     }
 
     /// Delivers a database that has come.
-    pub(super) fn snapshot(&self, message: raftpb::Message, prepared: Prepared) {
+    pub(crate) fn snapshot(&self, message: raftpb::Message, prepared: Prepared) {
         self.tell(PeerEvent::Snapshot(Box::new(Arrived { message, prepared })));
     }
 
     /// Delivers the message of a database that is not needed.
-    pub(super) fn only_message(&self, message: raftpb::Message) {
+    pub(crate) fn only_message(&self, message: raftpb::Message) {
         self.tell(PeerEvent::Messages(vec![message]));
     }
 

@@ -1,0 +1,151 @@
+//! The process: settings, logs, signals.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Server, StartError};
+use crate::logging::{Log, fatal};
+use crate::settings::{
+    self, CAIRN_VERSION, ETCD_VERSION, Invocation, LogSettings, Settings, SettingsError,
+};
+
+/// Runs the process: what its command line asks for, until a signal ends it.
+pub fn run() -> ExitCode {
+    match settings::read_process() {
+        Ok(Invocation::Print(text)) => {
+            // Whoever closed the pipe has read enough.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Ok(Invocation::Serve(settings)) => serve(&settings),
+        Err(error) => refuse(&error),
+    }
+}
+
+/// Says what is wrong with the settings: a mistake in the command line's form as plain text, any
+/// other in the log, where supervisors look for it.
+fn refuse(error: &SettingsError) -> ExitCode {
+    const MALFORMED: u8 = 2;
+
+    let code = error.exit_code();
+    match Log::start(&LogSettings::default()) {
+        Ok(log) if code != MALFORMED => {
+            tracing::warn!(%error, "failed to verify flags");
+            drop(log);
+        }
+        _ => {
+            let _ = writeln!(std::io::stderr(), "{error}");
+        }
+    }
+    ExitCode::from(code)
+}
+
+fn serve(settings: &Settings) -> ExitCode {
+    match Log::start(&settings.log) {
+        Ok(log) => fatal::keep_log(log),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    for notice in &settings.notices {
+        notice.log();
+    }
+    tracing::info!(
+        etcd_version = ETCD_VERSION,
+        cairn_version = CAIRN_VERSION,
+        fields_json = settings.effective_json(),
+        "starting an etcd server"
+    );
+    match serve_until_stopped(settings) {
+        Ok(ending) => {
+            fatal::flush_log();
+            ExitCode::from(ending.exit_code())
+        }
+        Err(error) => fatal::stop("start", error),
+    }
+}
+
+/// Runs a member until a signal says to stop.
+fn serve_until_stopped(settings: &Settings) -> Result<Ending, StartError> {
+    let server = Server::start(settings)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let ending = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::spawn(stay_on_hangup(signal(SignalKind::hangup())?));
+        tokio::select! {
+            published = server.publish(settings) => published?,
+            ending = asked_to_stop(&mut terminate, &mut interrupt) => return Ok(ending),
+            () = server.removed() => return Ok(Ending::Removed),
+        }
+        let urls = settings.listen.clients.iter();
+        let listeners: BTreeMap<_, _> = urls.map(|url| (url.address(), url.url())).collect();
+        for url in listeners.values() {
+            tracing::info!(url = url.as_str(), "ready to serve client requests");
+        }
+        let ending = tokio::select! {
+            ending = asked_to_stop(&mut terminate, &mut interrupt) => ending,
+            () = server.removed() => return Ok(Ending::Removed),
+        };
+        tracing::info!(signal = ending.name(), "received signal; shutting down");
+        server.hand_over().await;
+        Ok::<_, StartError>(ending)
+    })?;
+    if matches!(ending, Ending::Removed) {
+        let error = "the member has been permanently removed from the cluster";
+        tracing::error!(error, "server error");
+        tracing::warn!("data-dir used by this member must be removed");
+    }
+    server.stop();
+    Ok(ending)
+}
+
+async fn asked_to_stop(terminate: &mut Signal, interrupt: &mut Signal) -> Ending {
+    tokio::select! {
+        _ = terminate.recv() => Ending::Terminated,
+        _ = interrupt.recv() => Ending::Interrupted,
+    }
+}
+
+/// Others reload on it; here every connection looks for changed files, so there is nothing to do but to
+/// stay.
+async fn stay_on_hangup(mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        tracing::info!("received SIGHUP: changed TLS files are loaded with the next connection");
+    }
+}
+
+/// What ended the process.
+#[derive(Clone, Copy)]
+enum Ending {
+    Terminated,
+    Interrupted,
+    /// No signal: the cluster has removed this member.
+    Removed,
+}
+
+impl Ending {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Terminated => "terminated",
+            Self::Interrupted => "interrupt",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// The exit code that a shell gives a process that died of the signal, which is what etcd's
+    /// supervisors see.
+    const fn exit_code(self) -> u8 {
+        match self {
+            Self::Terminated => 143,
+            Self::Interrupted => 130,
+            Self::Removed => 0,
+        }
+    }
+}
