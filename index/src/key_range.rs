@@ -7,7 +7,10 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-/// A set of neighbouring keys.
+use crate::system_keys::{SYSTEM_END, SYSTEM_PREFIX, is_system_key};
+
+/// A set of neighbouring keys. Those of the server itself ([`SYSTEM_PREFIX`]) are in it only if it
+/// begins among them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeyRange {
     /// One key.
@@ -27,9 +30,24 @@ pub enum KeyRange {
 
 impl KeyRange {
     /// Reads a range as clients send it: no `range_end` is one key, `"\0"` is "from `key` on", and
-    /// `"\0"` for both is every key. A reversed range is legal, and empty.
+    /// `"\0"` for both is every key. A reversed range is legal, and empty. System keys are in none: a
+    /// range that begins among them begins after them.
     #[must_use]
     pub fn from_wire(key: Bytes, range_end: Bytes) -> Self {
+        if is_system_key(&key) {
+            let start = Bytes::from_static(SYSTEM_END);
+            return match range_end.as_ref() {
+                [] => Self::Span {
+                    start: start.clone(),
+                    end: start,
+                },
+                [0] => Self::From(start),
+                _ => Self::Span {
+                    start,
+                    end: range_end,
+                },
+            };
+        }
         match (key.as_ref(), range_end.as_ref()) {
             (_, []) => Self::One(key),
             ([0], [0]) => Self::All,
@@ -65,11 +83,14 @@ impl KeyRange {
     /// Whether `key` is in the range.
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {
+        let shown = |start: &[u8]| start >= SYSTEM_PREFIX || !is_system_key(key);
         match self {
             Self::One(one) => one == key,
-            Self::Span { start, end } => start.as_ref() <= key && key < end.as_ref(),
-            Self::From(start) => start.as_ref() <= key,
-            Self::All => true,
+            Self::Span { start, end } => {
+                start.as_ref() <= key && key < end.as_ref() && shown(start)
+            }
+            Self::From(start) => start.as_ref() <= key && shown(start),
+            Self::All => shown(b""),
         }
     }
 
@@ -142,6 +163,16 @@ mod tests {
                 end: Bytes::from("c")
             }
         );
+    }
+
+    #[test]
+    fn clients_ranges_begin_after_system_keys() {
+        assert!(wire("\0cairn\0x", "").is_empty());
+        for end in ["\0", "b"] {
+            let range = wire("\0cairn\0x", end);
+            assert!(!range.contains(b"\0cairn\0y") && range.contains(b"\0cairn\x01"));
+        }
+        assert_eq!(wire("\0cairn", ""), KeyRange::One(Bytes::from("\0cairn")));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod leaf;
 mod leaves;
 mod restore;
 mod revision;
+mod system_keys;
 mod tree_index;
 mod version;
 
@@ -26,5 +27,6 @@ pub use key_index::KeyIndex;
 pub use key_range::KeyRange;
 pub use restore::Restore;
 pub use revision::{FullRevision, InvalidRevision, Revision, SubRevision, Version};
+pub use system_keys::{SYSTEM_PREFIX, is_system_key};
 pub use tree_index::{PutPlace, TreeIndex};
 pub use version::KeyVersion;

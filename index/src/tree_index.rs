@@ -10,6 +10,7 @@ use crate::key_index::{KeyIndex, Remains};
 use crate::key_range::KeyRange;
 use crate::leaves::Leaves;
 use crate::revision::{FullRevision, Revision};
+use crate::system_keys::around;
 use crate::version::KeyVersion;
 
 /// The index of a store: every key's [`KeyIndex`] in key order.
@@ -155,7 +156,9 @@ impl TreeIndex {
         range: &KeyRange,
         at: Revision,
     ) -> impl Iterator<Item = (&[u8], KeyVersion)> {
-        let keys = self.keys.range(range.bounds());
+        let (first, rest) = around(range.bounds());
+        let rest = rest.into_iter().flat_map(|rest| self.keys.range(rest));
+        let keys = self.keys.range(first).chain(rest);
         keys.filter_map(move |(key, index)| Some((key, index.get(at)?)))
     }
 
@@ -163,7 +166,9 @@ impl TreeIndex {
     /// not change after `at` is one step.
     #[must_use]
     pub fn count(&self, range: &KeyRange, at: Revision) -> u64 {
-        self.keys.count(range.bounds(), at) as u64
+        let (first, rest) = around(range.bounds());
+        let rest = rest.map_or(0, |rest| self.keys.count(rest, at));
+        (self.keys.count(first, at) + rest) as u64
     }
 
     /// The changes of a key from transaction `from` on, as [`KeyIndex::since`].

@@ -38,7 +38,8 @@ mod write_txn;
 
 pub use bucket_key::{BucketKey, InvalidBucketKey};
 pub use cairn_index::{
-    FullRevision, InvalidRevision, KeyRange, KeyVersion, Revision, SubRevision, Version,
+    FullRevision, InvalidRevision, KeyRange, KeyVersion, Revision, SYSTEM_PREFIX, SubRevision,
+    Version, is_system_key,
 };
 pub use change::{Change, ChangeKind};
 pub use compaction::Progress;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
-use cairn_index::KeyRange;
+use cairn_index::{KeyRange, is_system_key};
 
 use crate::interval_tree::{End, Interval, IntervalTree};
 
@@ -85,10 +85,13 @@ impl<W: Copy + Ord> WatcherGroup<W> {
         self.len
     }
 
-    /// Shows every watcher whose range contains `key`, once.
+    /// Shows every watcher whose range contains `key`, once. System keys are in no range of clients.
     pub(crate) fn matching(&self, key: &[u8], mut visit: impl FnMut(W)) {
         if let Some(watchers) = self.keys.get(key) {
             watchers.iter().copied().for_each(&mut visit);
+        }
+        if is_system_key(key) {
+            return;
         }
         self.ranges.stab(key, &mut |watchers| {
             watchers.iter().copied().for_each(&mut visit);
@@ -132,6 +135,15 @@ mod tests {
         group.matching(key.as_bytes(), |watcher| found.push(watcher));
         found.sort_unstable();
         found
+    }
+
+    #[test]
+    fn ranges_have_no_system_keys() {
+        let mut group = WatcherGroup::default();
+        group.add(&range("\0", "\0"), 0);
+        group.add(&range("\0", "b"), 1);
+        assert!(matching(&group, "\0cairn\0x").is_empty());
+        assert_eq!(matching(&group, "\0cairn"), [0, 1]);
     }
 
     #[test]

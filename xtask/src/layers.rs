@@ -27,6 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cairn-watch", &["cairn-mvcc", "cairn-index", "cairn-proto"]),
     ("cairn-auth", &["cairn-backend", "cairn-proto"]),
     ("cairn-lease", &["cairn-mvcc", "cairn-backend"]),
+    ("cairn-v2", &["cairn-mvcc"]),
     ("cairn-consensus", &["cairn-proto", "raft-proto"]),
     (
         "cairn-replica",
@@ -36,6 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "cairn-index",
             "cairn-mvcc",
             "cairn-lease",
+            "cairn-v2",
             "cairn-auth",
             "cairn-consensus",
         ],
@@ -50,6 +52,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "cairn-mvcc",
             "cairn-watch",
             "cairn-lease",
+            "cairn-v2",
             "cairn-auth",
             "cairn-consensus",
         ],
@@ -66,6 +69,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "cairn-mvcc",
             "cairn-watch",
             "cairn-lease",
+            "cairn-v2",
             "cairn-auth",
             "cairn-consensus",
         ],
@@ -82,6 +86,7 @@ const CORE: &[&str] = &[
     "cairn-lease",
     "cairn-mvcc",
     "cairn-replica",
+    "cairn-v2",
     "cairn-watch",
 ];
 

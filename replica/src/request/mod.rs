@@ -26,6 +26,9 @@ pub enum RequestError {
     /// A key is empty.
     #[error("a key is empty")]
     EmptyKey,
+    /// A put is of a key that is the server's own.
+    #[error("the key is the server's own")]
+    ReservedKey,
     /// A put says to keep the value and brings one.
     #[error("ignore_value is set and a value is given")]
     ValueProvided,

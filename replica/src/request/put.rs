@@ -1,7 +1,7 @@
 //! A put, parsed.
 
 use bytes::Bytes;
-use cairn_mvcc::LeaseId;
+use cairn_mvcc::{LeaseId, is_system_key};
 use cairn_proto::etcdserverpb::PutRequest;
 
 use super::RequestError;
@@ -40,11 +40,14 @@ impl Put {
     ///
     /// # Errors
     ///
-    /// [`RequestError`] for an empty key, or a value or lease given together with the flag to keep
+    /// [`RequestError`] for an empty or reserved key, or a value or lease given together with the flag to keep
     /// the old one.
     pub fn parse(request: PutRequest) -> Result<Self, RequestError> {
         if request.key.is_empty() {
             return Err(RequestError::EmptyKey);
+        }
+        if is_system_key(&request.key) {
+            return Err(RequestError::ReservedKey);
         }
         if request.ignore_value && !request.value.is_empty() {
             return Err(RequestError::ValueProvided);
@@ -99,6 +102,17 @@ mod tests {
             ..request()
         };
         assert_eq!(Put::parse(request), Err(RequestError::EmptyKey));
+    }
+
+    #[test]
+    fn a_key_of_the_server_itself_is_refused() {
+        let reserved = |key| PutRequest {
+            key: Bytes::from_static(key),
+            ..request()
+        };
+        let refused = Put::parse(reserved(b"\0cairn\0x"));
+        assert_eq!(refused, Err(RequestError::ReservedKey));
+        assert!(Put::parse(reserved(b"\0cairn")).is_ok());
     }
 
     #[test]

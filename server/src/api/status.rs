@@ -50,6 +50,7 @@ impl OnWire for RequestError {
     fn wire(&self) -> Wire {
         match self {
             Self::EmptyKey => (Code::InvalidArgument, "etcdserver: key is not provided"),
+            Self::ReservedKey => (Code::InvalidArgument, "etcdserver: key is reserved"),
             Self::ValueProvided => (Code::InvalidArgument, "etcdserver: value is provided"),
             Self::LeaseProvided => (Code::InvalidArgument, "etcdserver: lease is provided"),
             Self::InvalidSortOption => (Code::InvalidArgument, "etcdserver: invalid sort option"),
@@ -272,6 +273,7 @@ mod tests {
     fn every_text_carries_etcds_prefix_and_no_two_errors_share_code_and_text_by_accident() {
         let requests = [
             RequestError::EmptyKey,
+            RequestError::ReservedKey,
             RequestError::ValueProvided,
             RequestError::LeaseProvided,
             RequestError::InvalidSortOption,
