@@ -70,6 +70,10 @@ impl Member {
     pub(crate) async fn check_at_start(
         &self,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        tracing::info!(
+            timeout = ?self.limits.request_timeout,
+            "starting initial corruption check"
+        );
         self.wait_for_others().await;
         let own = self.own_hash(ReadAt::Latest).await?;
         let others = self.hashes_of_others(own.revision).await;
@@ -112,9 +116,17 @@ impl Member {
                 if point == done || !member.progress.role().leads() {
                     continue;
                 }
+                tracing::info!("starting compact hash check");
                 match member.check_compacted(point).await {
-                    Ok(true) => done = point,
-                    Ok(false) => {}
+                    Ok(everybody) => {
+                        tracing::info!(
+                            number_of_hashes_checked = usize::from(point.is_some()),
+                            "finished compaction hash check"
+                        );
+                        if everybody {
+                            done = point;
+                        }
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "failed to compare what a compaction left");
                     }

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -95,6 +94,31 @@ pub(crate) struct Housekeeper {
     tasks: Tasks,
 }
 
+/// Compacted revisions that are being deleted, batch by batch with a rest after each.
+struct Deletion {
+    begun: Instant,
+    next_batch: Instant,
+}
+
+impl Deletion {
+    fn begin() -> Self {
+        let now = Instant::now();
+        Self {
+            begun: now,
+            next_batch: now,
+        }
+    }
+
+    fn rest_for(&mut self, rest: Duration) {
+        self.next_batch = Instant::now() + rest;
+    }
+
+    /// How long until the next batch.
+    fn rest(&self) -> Duration {
+        self.next_batch.saturating_duration_since(Instant::now())
+    }
+}
+
 /// What the housekeeper works with.
 pub(crate) struct Tasks {
     /// The store to compact.
@@ -150,9 +174,16 @@ impl Housekeeper {
         let started = Instant::now();
         let mut schedule = self.tasks.compaction.auto.map(Schedule::new);
         let mut next_sample = Duration::ZERO;
+        let mut deletion: Option<Deletion> = None;
         loop {
-            if self.notes.compact.swap(false, Ordering::AcqRel) {
-                self.delete_compacted()?;
+            if self.notes.compact.swap(false, Ordering::AcqRel) && deletion.is_none() {
+                deletion = Some(Deletion::begin());
+            }
+            if let Some(begun) = &mut deletion
+                && begun.rest().is_zero()
+                && !self.delete_some(begun)?
+            {
+                deletion = None;
             }
             if self.notes.shorten_log.swap(false, Ordering::AcqRel) {
                 self.shorten_log()?;
@@ -165,48 +196,66 @@ impl Housekeeper {
                 self.compact_if_due(schedule, now);
                 next_sample = now + schedule.interval();
             }
-            match self.woken.recv_timeout(LOOK_INTERVAL) {
+            let rest = deletion.as_ref().map_or(LOOK_INTERVAL, Deletion::rest);
+            // The only place where this thread waits: whoever stops the member ends it.
+            match self.woken.recv_timeout(rest.min(LOOK_INTERVAL)) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
     }
 
-    fn delete_compacted(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// Deletes one batch of what was compacted; false if there is nothing left to delete.
+    fn delete_some(
+        &self,
+        deletion: &mut Deletion,
+    ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
         let tasks = &self.tasks;
-        let begun = Instant::now();
-        loop {
-            if tasks.store.backend().is_sending() {
-                // Pages freed now could not be used again, and the file would grow: look again later.
-                self.notes.compact.store(true, Ordering::Release);
-                return Ok(());
+        if tasks.store.backend().is_sending() {
+            // Pages freed now could not be used again, and the file would grow: look again later.
+            deletion.rest_for(LOOK_INTERVAL);
+            return Ok(true);
+        }
+        let step_begun = Instant::now();
+        let progress = tasks
+            .store
+            .compaction_step(tasks.compaction.batch_revisions)?;
+        if progress != CompactionProgress::Idle {
+            tasks.metrics.compaction_step(step_begun.elapsed());
+        }
+        match progress {
+            CompactionProgress::Idle => {
+                // An installed database may have brought more than was done here.
+                self.compacted
+                    .send_replace(tasks.store.compaction_finished());
+                return Ok(false);
             }
-            let step_begun = Instant::now();
-            let progress = tasks
-                .store
-                .compaction_step(tasks.compaction.batch_revisions)?;
-            if progress != CompactionProgress::Idle {
-                tasks.metrics.compaction_step(step_begun.elapsed());
-            }
-            match progress {
-                CompactionProgress::Idle => {
-                    // An installed database may have brought more than was done here.
-                    self.compacted
-                        .send_replace(tasks.store.compaction_finished());
-                    return Ok(());
+            CompactionProgress::Working => deletion.rest_for(tasks.compaction.batch_rest),
+            CompactionProgress::Finished(point) => {
+                if tasks.alarms.load().is_on(Alarm::NoSpace) {
+                    // Deleting scattered revisions leaves pages half empty; packing them gives
+                    // the space back.
+                    tasks.store.backend().defragment()?;
                 }
-                CompactionProgress::Working => thread::sleep(tasks.compaction.batch_rest),
-                CompactionProgress::Finished(point) => {
-                    if tasks.alarms.load().is_on(Alarm::NoSpace) {
-                        // Deleting scattered revisions leaves pages half empty; packing them gives
-                        // the space back.
-                        tasks.store.backend().defragment()?;
-                    }
-                    tasks.metrics.compaction_finished(begun.elapsed());
-                    self.compacted.send_replace(Some(point));
-                }
+                let took = deletion.begun.elapsed();
+                tasks.metrics.compaction_finished(took);
+                self.log_compacted(point, took);
+                self.compacted.send_replace(Some(point));
+                *deletion = Deletion::begin();
             }
         }
+        Ok(true)
+    }
+
+    fn log_compacted(&self, point: CompactionPoint, took: Duration) {
+        let backend = self.tasks.store.backend();
+        tracing::info!(
+            compact_revision = point.to_wire(),
+            took = ?took,
+            current_db_size_bytes = backend.size(),
+            current_db_size_in_use_bytes = backend.size_in_use(),
+            "finished scheduled compaction"
+        );
     }
 
     /// Lets the log forget what the database holds, once that is on disk.

@@ -30,6 +30,7 @@ const QUOTA_BYTES_DEFAULT: NonZeroU64 = NonZeroU64::new(2 << 30).expect("not zer
 const BATCH_INTERVAL_DEFAULT: Duration = Duration::from_millis(100);
 const BATCH_OPS_DEFAULT: usize = 10_000;
 const SNAPSHOT_ENTRIES_DEFAULT: u64 = 10_000;
+const MEGABYTE: u64 = 1 << 20;
 const COMPACTION_BATCH_DEFAULT: usize = 1_000;
 const COMPACTION_REST_DEFAULT: Duration = Duration::from_millis(10);
 const WATCH_PROGRESS_DEFAULT: Duration = Duration::from_secs(600);
@@ -259,6 +260,11 @@ fn backend_settings(given: &GivenFlags) -> Result<BackendSettings, SettingsError
             Ok(bytes) => Quota::Bytes(NonZeroU64::new(bytes).unwrap_or(QUOTA_BYTES_DEFAULT)),
             Err(_) => Quota::Unlimited,
         },
+        defragment_at_start: NonZeroU64::new(
+            given
+                .bootstrap_defrag_threshold_megabytes
+                .saturating_mul(MEGABYTE),
+        ),
     })
 }
 

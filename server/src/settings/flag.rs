@@ -61,6 +61,8 @@ pub(crate) enum State {
     Works,
     /// Cairn needs no such setting: accepted, without effect, for good.
     Moot,
+    /// The same, and etcd's own words about its end when it is set.
+    Deprecated(&'static str),
     /// Its feature comes later, and starting without it is safe: a warning when set.
     LaterWarn,
     /// etcd itself only accepts it.

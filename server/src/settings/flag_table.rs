@@ -6,10 +6,11 @@
 
 use super::duration::FlagDuration;
 use super::flag::FileKey::{Absent, Path, Same};
-use super::flag::State::{Ignored, LaterWarn, Moot, Works};
+use super::flag::State::{Deprecated, Ignored, LaterWarn, Moot, Works};
 use super::flag::{Flag, Group};
 use super::flag_value::{
     ClusterState, FlagValue, Forgotten, Input, InvalidValue, NameList, NameSet, Origins, UrlList,
+    V2Deprecation,
 };
 
 macro_rules! flag_table {
@@ -80,7 +81,7 @@ listen_client_urls "listen-client-urls": UrlList = "http://localhost:2379", Work
     "Addresses to listen on for clients, comma separated; unix:///path works too.";
 listen_client_http_urls "listen-client-http-urls": UrlList = "", Works, Same,
     "Addresses for HTTP alone; the client addresses then serve gRPC alone.";
-max_snapshots "max-snapshots": u64 = "5", Moot, Same,
+max_snapshots "max-snapshots": u64 = "5", Deprecated("--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8."), Same,
     "Cairn keeps no snapshot files.";
 max_wals "max-wals": u64 = "5", Moot, Same,
     "Cairn reuses the files of its log and keeps none that it does not need.";
@@ -172,8 +173,8 @@ auto_compaction_mode "auto-compaction-mode": String = "periodic", Works, Same,
     "periodic: the retention is a duration. revision: it is a number of revisions.";
 max_learners "max-learners": i64 = "1", Works, Same,
     "Learners that a cluster may have.";
-v2_deprecation "v2-deprecation": String = "", Moot, Same,
-    "There is no v2 store; any stage is accepted.";
+v2_deprecation "v2-deprecation": V2Deprecation = "write-only", Deprecated("--v2-deprecation is deprecated and scheduled for removal in v3.8. The default value is enforced, ignoring user input."), Same,
+    "Stage of the end of etcd's v2 store: write-only, write-only-skip-check, write-only-drop-data or gone.";
 }
 Security {
 cert_file "cert-file": String = "", Works, Path(&["client-transport-security", "cert-file"]),
@@ -286,7 +287,7 @@ watch_progress_notify_interval "watch-progress-notify-interval": FlagDuration = 
     "Time between progress notices to watchers that want them. 0 means 10m.";
 warning_apply_duration "warning-apply-duration": FlagDuration = "100ms", Works, Same,
     "An entry that takes longer to apply is named in the log.";
-bootstrap_defrag_threshold_megabytes "bootstrap-defrag-threshold-megabytes": u64 = "0", LaterWarn, Same,
+bootstrap_defrag_threshold_megabytes "bootstrap-defrag-threshold-megabytes": u64 = "0", Works, Same,
     "Defragment at start if that frees as many megabytes (0 disables).";
 downgrade_check_time "downgrade-check-time": FlagDuration = "5s", LaterWarn, Same,
     "Time between two looks at a downgrade's progress.";

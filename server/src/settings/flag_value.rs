@@ -343,6 +343,37 @@ impl FlagValue for ClusterState {
     }
 }
 
+/// A stage of the end of etcd's v2 store. Which one it is has no effect, as in etcd 3.7.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct V2Deprecation(String);
+
+impl V2Deprecation {
+    /// The stage that counts whatever is given.
+    const EFFECTIVE: &str = "write-only";
+    const STAGES: [&str; 4] = [
+        Self::EFFECTIVE,
+        "write-only-skip-check",
+        "write-only-drop-data",
+        "gone",
+    ];
+}
+
+impl FlagValue for V2Deprecation {
+    fn set(&mut self, input: Input<'_>) -> Result<(), InvalidValue> {
+        let mut text = String::new();
+        text.set(input)?;
+        if !Self::STAGES.contains(&text.as_str()) {
+            return Err(InvalidValue::new(format!("invalid value {text:?}")));
+        }
+        self.0 = text;
+        Ok(())
+    }
+
+    fn to_json(&self) -> Json {
+        Json::from(Self::EFFECTIVE)
+    }
+}
+
 /// The value of a flag that is accepted and forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Forgotten;

@@ -49,7 +49,7 @@ fn push_flag(text: &mut String, flag: &Flag) {
     }
     let note = match flag.state {
         State::Works | State::Ignored => "",
-        State::Moot => " (No effect in Cairn.)",
+        State::Moot | State::Deprecated(_) => " (No effect in Cairn.)",
         State::LaterWarn => " (Not in this build yet: a warning when set.)",
     };
     push_wrapped(text, &format!("{}{note}", flag.help), INDENT);

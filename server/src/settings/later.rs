@@ -20,6 +20,9 @@ pub(super) fn check_unsupported(
             State::Moot => {
                 notices.push(Notice::info("setting has no effect in Cairn").about(flag.name));
             }
+            State::Deprecated(words) => {
+                notices.push(Notice::warn(words).about(flag.name));
+            }
             State::LaterWarn => {
                 let text = "setting has no effect yet: its feature is not in this build of Cairn";
                 notices.push(Notice::warn(text).about(flag.name));

@@ -331,6 +331,8 @@ pub(crate) struct BackendSettings {
     pub batch_ops_max: usize,
     /// Where writes stop.
     pub quota: Quota,
+    /// Bytes that a defragmentation at the start must free to be worth it; none never does one.
+    pub defragment_at_start: Option<NonZeroU64>,
 }
 
 /// Limits of a request.

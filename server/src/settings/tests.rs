@@ -130,6 +130,15 @@ fn command_lines_that_cannot_be_parsed_exit_with_2_and_name_the_flag() {
         ),
         (&["--name"], "flag needs an argument: -name"),
         (&["--pre-vote=x"], "for flag -pre-vote"),
+        // etcd 3.7 knows the stage of 3.5 no more.
+        (
+            &["--v2-deprecation", "not-yet"],
+            "invalid value \"not-yet\" for flag -v2-deprecation: invalid value \"not-yet\"",
+        ),
+        (
+            &["--v2-deprecation", ""],
+            "invalid value \"\" for flag -v2-deprecation: invalid value \"\"",
+        ),
         (
             &["--max-txn-ops", "-1"],
             "invalid value \"-1\" for flag -max-txn-ops",
@@ -320,6 +329,32 @@ fn tls_to_the_discovery_service_is_what_etcds_client_makes_of_its_flags() {
     ] {
         assert_eq!(tls(arguments), expected, "{arguments:?}");
     }
+}
+
+#[test]
+fn deprecated_flags_are_named_with_the_words_of_etcd() {
+    let settings = with_flags(&["--max-snapshots", "3", "--v2-deprecation", "gone"]);
+    let words: Vec<_> = settings
+        .notices
+        .iter()
+        .filter(|notice| notice.severity == Severity::Warn)
+        .map(|notice| notice.message.as_str())
+        .collect();
+    assert_eq!(
+        words,
+        [
+            "--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8.",
+            "--v2-deprecation is deprecated and scheduled for removal in v3.8. The default value \
+             is enforced, ignoring user input.",
+        ]
+    );
+}
+
+#[test]
+fn metrics_over_tls_need_a_certificate() {
+    let (_, text) = refused(&["--listen-metrics-urls", "https://127.0.0.1:2381"]);
+    let etcd = "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure";
+    assert!(text.starts_with(etcd), "{text}");
 }
 
 #[test]

@@ -223,8 +223,16 @@ pub(super) fn tls_settings(
             notices,
         )?,
     };
-    let metrics = [&client_urls[..], &listen.metrics].concat();
-    clients.check_urls(settings.clients.as_ref(), &metrics, notices)?;
+    if settings.clients.is_none()
+        && let Some(url) = listen.metrics.iter().map(ListenUrl::url).find(is_tls)
+    {
+        return Err(SettingsError::unfit(format!(
+            "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure \
+             url {url}; --auto-tls makes them"
+        )));
+    }
+    let client_urls = [&client_urls[..], &listen.metrics].concat();
+    clients.check_urls(settings.clients.as_ref(), &client_urls, notices)?;
     peers.check_urls(settings.peers.as_ref(), &listen.peers, notices)?;
     Ok(settings)
 }
@@ -417,6 +425,10 @@ impl Given<'_> {
         }
         Ok(())
     }
+}
+
+fn is_tls(url: &&Url) -> bool {
+    matches!(url.protection(), Protection::Tls)
 }
 
 fn path(given: &str) -> Option<PathBuf> {

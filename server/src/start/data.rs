@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use cairn_backend::{Backend, BackendOptions, CommitHook, Committer, LmdbEngine, LmdbOptions};
+use cairn_backend::{
+    Backend, BackendOptions, CommitHook, Committer, DefragmentError, LmdbEngine, LmdbOptions,
+};
 use cairn_consensus::disk::RealDisk;
 use cairn_consensus::{Identity, MemberId, Node};
 use cairn_mvcc::{Restored, Store};
@@ -39,6 +41,9 @@ impl Data {
             ..BackendOptions::default()
         };
         let backend = Backend::open(engine, options)?;
+        if let Some(freed_min) = settings.backend.defragment_at_start {
+            defragment_if_worth_it(&backend, freed_min.get())?;
+        }
         let committer = backend.spawn_committer(settings.backend.batch_interval)?;
         let restored = Restored::read(backend)?;
         let store = restored.store.clone();
@@ -68,6 +73,27 @@ impl Data {
     pub(super) fn identity(&self) -> Identity {
         self.node.wal().identity()
     }
+}
+
+/// Defragments a database of which `freed_bytes_min` are free.
+fn defragment_if_worth_it(backend: &Backend, freed_bytes_min: u64) -> Result<(), DefragmentError> {
+    let (size, in_use) = (backend.size(), backend.size_in_use());
+    let is_worth_it = size.saturating_sub(in_use) >= freed_bytes_min;
+    tracing::info!(
+        current_db_size_bytes = size,
+        current_db_size_in_use_bytes = in_use,
+        bootstrap_defrag_threshold_bytes = freed_bytes_min,
+        "{}",
+        if is_worth_it {
+            "Defragmenting the database before it is opened"
+        } else {
+            "Skipping defragmentation"
+        }
+    );
+    if is_worth_it {
+        backend.defragment()?;
+    }
+    Ok(())
 }
 
 /// What the database's commits take.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use cairn_proto::etcdserverpb::WatchCreateRequest;
+use cairn_proto::etcdserverpb::{CompactionRequest, WatchCreateRequest};
 use rustix::process::Signal;
 
 use crate::harness::{Server, until};
@@ -97,6 +97,31 @@ fn an_orderly_run_logs_no_error() {
     let log = server.log();
     assert!(!log.contains(r#""level":"error""#), "{log}");
     assert_eq!(log.matches("ready to serve client requests").count(), 1);
+}
+
+/// A compaction that rests for an hour between two batches must not be waited for.
+#[tokio::test]
+async fn a_server_stops_in_the_middle_of_a_paced_compaction() {
+    let flags = [
+        "--compaction-batch-limit=1",
+        "--compaction-sleep-interval=1h",
+    ];
+    let server = Server::start(&flags);
+    let mut kv = server.clients().await.kv;
+    for n in 0..10 {
+        kv.put(put("key", &n.to_string())).await.unwrap();
+    }
+    let request = CompactionRequest {
+        revision: 5,
+        physical: false,
+    };
+    kv.compact(request).await.unwrap();
+    // The first batch is deleted by then, and the long rest has begun.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.signal(Signal::TERM);
+    let asked = Instant::now();
+    server.ended();
+    assert!(asked.elapsed() < STOP_MAX, "{:?}", asked.elapsed());
 }
 
 /// Waits until nobody listens any more.

@@ -36,6 +36,9 @@ const MACHINE_PATHS: [&str; 3] = [
     concat!("/tmp/", "cairn"),
 ];
 
+/// A wait that nothing ends early.
+const SLEEP: &str = "thread::sleep";
+
 pub(super) fn check(file: &SourceFile, findings: &mut Vec<Finding>) {
     let mut found = |line: Option<usize>, text: String| {
         findings.push(Finding {
@@ -69,6 +72,10 @@ pub(super) fn check(file: &SourceFile, findings: &mut Vec<Finding>) {
         found(None, text);
     }
     for (at, line) in numbered(&file.text) {
+        if line.contains(SLEEP) && file.path.starts_with("server/src/member/") {
+            let text = "a thread of a member waits where a stop can wake it: on a channel, with a time-out";
+            found(Some(at), text.to_owned());
+        }
         for (word, advice) in FORBIDDEN {
             if line.contains(word) {
                 found(Some(at), format!("`{word}`: {advice}"));
@@ -109,6 +116,13 @@ mod tests {
         assert_eq!(findings("a.rs", "//! A noun.\n"), Vec::<String>::new());
         assert!(findings("a.rs", "fn a() {}\n")[0].starts_with("a.rs: begins without"));
         assert_eq!(findings("a.md", "fn a() {}\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_sleep_in_a_thread_of_a_member_is_found() {
+        let text = "//! A noun.\nstd::thread::sleep(rest);\n";
+        assert_eq!(findings("server/src/member/a.rs", text).len(), 1);
+        assert!(findings("server/tests/it/a.rs", text).is_empty());
     }
 
     #[test]
