@@ -183,7 +183,7 @@ mod tests {
     use crate::log_store::LogStore;
     use crate::member_id::{ClusterId, Identity, MemberId};
     use crate::term::Term;
-    use crate::wal::WalOptions;
+    use crate::wal::{FrameAlignment, WalOptions};
 
     fn entry(index: u64, term: u64) -> eraftpb::Entry {
         eraftpb::Entry {
@@ -238,6 +238,7 @@ mod tests {
         };
         let options = WalOptions {
             segment_bytes: 4096,
+            frame_alignment: FrameAlignment::SECTOR,
             ..WalOptions::default()
         };
         let mut wal = Wal::create(disk.clone(), identity, options, &LogWrite::default()).unwrap();

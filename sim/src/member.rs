@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use cairn_backend::{Applied, Backend, BackendOptions, MemoryEngine};
 use cairn_consensus::disk::{CrashOutcome, Disk, FaultDisk, Survival};
-use cairn_consensus::wal::WalOptions;
+use cairn_consensus::wal::{FrameAlignment, WalOptions};
 use cairn_consensus::{
     ClusterId, CompactionPolicy, Entry, FirstMember, Identity, Leadership, LogIndex, LogWork, Node,
     NodeError, NodeOptions, SnapshotPoint,
@@ -411,6 +411,7 @@ fn options(seed: u64) -> NodeOptions {
     NodeOptions {
         wal: WalOptions {
             segment_bytes: SEGMENT_BYTES,
+            frame_alignment: FrameAlignment::SECTOR,
             ..WalOptions::default()
         },
         seed,

@@ -22,7 +22,11 @@ pub enum WalError {
         source: io::Error,
     },
     /// What is on disk is not what was written there.
-    #[error("write-ahead log is corrupt: {file} at offset {offset}: {damage}")]
+    #[error(
+        "write-ahead log is corrupt: {file} at offset {offset}: {damage}; what was acknowledged \
+         from there on cannot be read: restore the data directory from before the damage, or \
+         remove this member from its cluster and add it again with an empty one"
+    )]
     Corrupt {
         /// The file.
         file: String,
@@ -99,6 +103,14 @@ pub enum Damage {
     /// A frame that was durable is not whole.
     #[error("a frame that was durable is broken")]
     Frame,
+    /// A frame that was durable is not whole: one that was written later stands behind it.
+    #[error(
+        "a frame that was durable is broken, since one that was written later is at offset {behind}"
+    )]
+    Followed {
+        /// Where that one begins.
+        behind: u64,
+    },
     /// A frame that does not follow the one before it.
     #[error("a frame does not follow the one before it")]
     Chain,

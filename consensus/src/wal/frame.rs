@@ -10,13 +10,50 @@
 //! | 4..8 | chain: bytes 12..16 of the frame before; of the segment's header, its CRC |
 //! | 8..12 | CRC32C of the body |
 //! | 12..16 | CRC32C of bytes 0..12, continued from the segment's CRC |
-//! | 16.. | the body: records; then zero bytes up to a multiple of 8 |
+//! | 16.. | the body: records; then zero bytes up to where the next frame may begin |
+//!
+//! The first frame of a segment follows its header; all others begin at multiples of the segment's
+//! [`FrameAlignment`].
 
 /// The bytes before a frame's body.
 pub(super) const FRAME_HEADER_BYTES: usize = 16;
 
-/// Frames begin at multiples of this.
-pub(super) const FRAME_ALIGNMENT: u64 = 8;
+/// Frames begin at multiples of this many bytes: a power of two, from 8 to 64 KiB.
+///
+/// What a disk loses or scribbles, it does in whole sectors. With frames in sectors of their own, a
+/// damaged sector belongs to one frame, and the frame behind it tells that it was durable; nor is a
+/// sector that is durable ever written again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameAlignment(u32);
+
+impl FrameAlignment {
+    /// That of version 1 of the format, where a sector holds many frames.
+    pub const V1: Self = Self(8);
+    /// The least that disks write, as they tell.
+    pub const SECTOR: Self = Self(512);
+    /// What disks of today write in truth, and what file systems and page caches do.
+    pub const PAGE: Self = Self(4096);
+
+    /// The alignment that a segment header names; `None` if frames cannot be so aligned.
+    pub(super) fn from_header(bytes: u32) -> Option<Self> {
+        let possible = bytes.is_power_of_two() && (8..=64 << 10).contains(&bytes);
+        possible.then_some(Self(bytes))
+    }
+
+    pub(super) fn bytes(self) -> u32 {
+        self.0
+    }
+
+    /// The first place from `offset` on where a frame may begin.
+    pub(super) fn place_from(self, offset: u64) -> u64 {
+        offset.next_multiple_of(u64::from(self.0))
+    }
+
+    /// Where the frame that begins at `offset`, with a body of this length, ends.
+    pub(super) fn frame_end(self, offset: u64, body_bytes: u64) -> u64 {
+        self.place_from(offset + FRAME_HEADER_BYTES as u64 + body_bytes)
+    }
+}
 
 /// A frame's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +110,9 @@ impl FrameHeader {
         (header.crc == header.checksum(seed)).then_some(header)
     }
 
-    /// How many bytes the whole frame takes.
-    pub(super) fn frame_bytes(&self) -> u64 {
-        frame_bytes(u64::from(self.body_bytes))
+    /// Where the frame ends, if it begins at `offset`.
+    pub(super) fn end(&self, offset: u64, alignment: FrameAlignment) -> u64 {
+        alignment.frame_end(offset, u64::from(self.body_bytes))
     }
 
     fn checksum(&self, seed: u32) -> u32 {
@@ -85,11 +122,6 @@ impl FrameHeader {
         }
         crc
     }
-}
-
-/// How many bytes a frame with a body of this length takes.
-pub(super) fn frame_bytes(body_bytes: u64) -> u64 {
-    (FRAME_HEADER_BYTES as u64 + body_bytes).next_multiple_of(FRAME_ALIGNMENT)
 }
 
 #[cfg(test)]
@@ -108,7 +140,20 @@ mod tests {
             "the CRC covers what is before it, continued from the segment's"
         );
         assert_eq!(FrameHeader::decode(bytes, 0xDEAD_BEEF), Some(header));
-        assert_eq!(header.frame_bytes(), 24, "padded to 8");
+        assert_eq!(header.end(64, FrameAlignment::V1), 88);
+        assert_eq!(header.end(64, FrameAlignment::SECTOR), 512);
+        assert_eq!(header.end(4096, FrameAlignment::PAGE), 8192);
+    }
+
+    #[test]
+    fn an_alignment_is_a_power_of_two_within_bounds() {
+        for bytes in [8, 512, 4096, 64 << 10] {
+            let alignment = FrameAlignment::from_header(bytes).unwrap();
+            assert_eq!(alignment.bytes(), bytes);
+        }
+        for bytes in [0, 4, 500, 128 << 10, u32::MAX] {
+            assert_eq!(FrameAlignment::from_header(bytes), None, "{bytes}");
+        }
     }
 
     #[test]

@@ -17,7 +17,8 @@
 //! other.) When a segment is full, a spare gets its header and first frame, is synced, and is then
 //! given the segment's name, and the directory is synced: a file with a segment's name is always
 //! whole up to its first frame. Spares are recycled segments; while there are none, one is
-//! zero-filled in small pieces between writes.
+//! zero-filled in small pieces between writes. If that fails, for want of space say, it stops
+//! nothing before the segment is needed ([`Wal::take_warning`]).
 //!
 //! After a failed write or sync nothing is known of what is on disk, and asking again proves
 //! nothing: the log refuses everything from then on ([`WalError::Poisoned`]), and the process must
@@ -31,10 +32,17 @@
 //!
 //! - In any segment but the last, it is damage: the next segment was begun after its end was synced.
 //! - In the last segment, if any frame's header stands behind it, it is damage: a frame is written
-//!   only after the one before it is durable. Every aligned place behind the broken frame is tried
-//!   (behind its header, if that is broken too). A header is known by its checksum alone, which
-//!   continues from the segment's, so what a recycled file contains never counts.
-//! - Else it is a torn tail, and the log ends before it.
+//!   only after the one before it is durable. Every place behind the broken frame where a frame may
+//!   begin is tried, to the segment's end (from the broken frame's end on, if its header is whole and
+//!   tells that). A header is known by its checksum alone, which continues from the segment's, so
+//!   what a recycled file contains never counts.
+//! - Else it is a torn tail, and the log ends before it. [`Wal::tail`] says where, and what was cut.
+//!
+//! Frames begin at multiples of 4 KiB ([`FrameAlignment::PAGE`]). So a sector or page that goes bad
+//! belongs to one frame only, and unless that is the very last one, the header that tells of it
+//! stands in another page. And a page that holds something durable is never written again. (Logs of
+//! version 1 packed frames closer. They are read as they are; a log that ends in such a segment
+//! begins a new one when it is opened.)
 //!
 //! Damage refuses the start with [`WalError::Corrupt`], which names file and offset. One case cannot
 //! be told apart: damage to the very last frame, or from there backwards without a gap, looks like
@@ -59,6 +67,7 @@ mod record;
 mod recovery;
 mod segment;
 mod spares;
+mod tail;
 
 use std::collections::VecDeque;
 use std::io;
@@ -69,16 +78,18 @@ use raft::eraftpb;
 use crate::disk::{Disk, DiskFile};
 use crate::log_index::LogIndex;
 use crate::member_id::Identity;
-use frame::{FRAME_HEADER_BYTES, FrameHeader, frame_bytes};
+use frame::{FRAME_HEADER_BYTES, FrameHeader};
 use places::{Place, Places};
 use reader::{FrameAt, FrameReader};
 use segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
-use spares::Spares;
+use spares::{Spare, Spares};
 
 pub use error::{Damage, WalError};
+pub use frame::FrameAlignment;
 pub(crate) use record::Record;
 pub use record::{BadRecord, Marker, MarkerOrigin};
 pub use segment::BadSegmentHeader;
+pub use tail::{LogTail, TailKind};
 
 /// The length of a segment, unless options say otherwise: long enough that changing segments is
 /// rare, short enough that keeping one too many costs nothing.
@@ -87,6 +98,9 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// The shortest segment that makes sense: room for the header, a marker with many members and an
 /// entry. Tests use it.
 const SEGMENT_BYTES_MIN: u64 = 4096;
+
+/// The least that a segment holds of the shortest frames.
+const FRAMES_MIN: u64 = 8;
 
 /// What a frame is filled up to: beyond this, a longer write is no faster a byte.
 const FRAME_BYTES_TARGET: usize = 4 << 20;
@@ -107,6 +121,8 @@ pub enum Durability {
 pub struct WalOptions {
     /// The length of a segment. Fixed when the log is created.
     pub segment_bytes: u64,
+    /// Where frames begin, in segments that are begun from now on.
+    pub frame_alignment: FrameAlignment,
     /// Whether writes are made durable.
     pub durability: Durability,
 }
@@ -115,6 +131,7 @@ impl Default for WalOptions {
     fn default() -> Self {
         Self {
             segment_bytes: SEGMENT_BYTES,
+            frame_alignment: FrameAlignment::PAGE,
             durability: Durability::Sync,
         }
     }
@@ -170,6 +187,8 @@ pub struct Wal {
     /// A frame being put together; kept for its allocation.
     frame: Vec<u8>,
     poisoned: bool,
+    /// Where the log ended when it was opened.
+    tail: Option<LogTail>,
 }
 
 /// A segment that is in use.
@@ -178,6 +197,8 @@ struct Segment {
     file: Arc<dyn DiskFile>,
     /// The CRC of its header.
     seed: u32,
+    /// Where its frames may begin.
+    alignment: FrameAlignment,
 }
 
 impl Wal {
@@ -220,6 +241,7 @@ impl Wal {
             marker: first.marker.clone().unwrap_or_default(),
             frame: Vec::new(),
             poisoned: false,
+            tail: None,
         };
         wal.check_entries(&first.entries)?;
         wal.begin_segment(1, &first.entries)?;
@@ -327,6 +349,17 @@ impl Wal {
         (self.segments.len() + self.spares.count()) as u64 * self.options.segment_bytes
     }
 
+    /// Where the log ended when it was opened, and what was cut off there; `None` of a new one.
+    #[must_use]
+    pub fn tail(&self) -> Option<&LogTail> {
+        self.tail.as_ref()
+    }
+
+    /// What failed since this was last asked, and stops nothing: a spare segment could not be made.
+    pub fn take_warning(&mut self) -> Option<WalError> {
+        self.spares.take_warning()
+    }
+
     /// How many segments are in use.
     #[must_use]
     pub fn segment_count(&self) -> usize {
@@ -399,7 +432,8 @@ impl Wal {
         if self.frame.capacity() > 2 * FRAME_BYTES_TARGET {
             self.frame = Vec::new();
         }
-        self.spares.fill(self.disk.as_ref(), written)
+        self.spares.fill(self.disk.as_ref(), written);
+        Ok(())
     }
 
     /// Takes note of what the first frame of a write has made durable; later segments repeat it.
@@ -416,8 +450,11 @@ impl Wal {
     /// Writes the frame that has been put together, in the next segment if this one is full.
     fn write_frame(&mut self) -> Result<(Place, u64), WalError> {
         let body_bytes = (self.frame.len() - FRAME_HEADER_BYTES) as u64;
-        if self.position + frame_bytes(body_bytes) > self.options.segment_bytes {
-            let number = self.last_segment().map_or(0, |last| last.number) + 1;
+        let last = self.last_segment();
+        let (number, alignment) = last.map_or((1, self.options.frame_alignment), |last| {
+            (last.number + 1, last.alignment)
+        });
+        if alignment.frame_end(self.position, body_bytes) > self.options.segment_bytes {
             let frame = std::mem::take(&mut self.frame);
             self.begin_segment(number, &[])?;
             self.frame = frame;
@@ -430,11 +467,11 @@ impl Wal {
             file: segment_name(segment.number),
             source,
         };
-        let header =
-            seal_frame(&mut self.frame, self.chain, segment.seed).ok_or(WalError::TooLarge {
-                bytes: self.frame.len(),
-                limit: FRAME_BYTES_TARGET,
-            })?;
+        let sealed = seal_frame(&mut self.frame, self.chain, segment, self.position);
+        let (header, end) = sealed.ok_or(WalError::TooLarge {
+            bytes: self.frame.len(),
+            limit: FRAME_BYTES_TARGET,
+        })?;
         let place = Place {
             segment: segment.number,
             offset: self.position,
@@ -446,20 +483,79 @@ impl Wal {
         self.options
             .sync(segment.file.as_ref())
             .map_err(|source| io("sync", source))?;
-        self.position += header.frame_bytes();
+        let bytes = end - self.position;
+        self.position = end;
         self.chain = header.crc;
-        Ok((place, header.frame_bytes()))
+        Ok((place, bytes))
     }
 
     /// Makes segment `number` the one that is written to: header and first frame, then the name.
     fn begin_segment(&mut self, number: u64, entries: &[eraftpb::Entry]) -> Result<(), WalError> {
+        let Spare {
+            name: spare,
+            file,
+            recycled,
+        } = self.spares.take(self.disk.as_ref())?;
         let header = SegmentHeader {
             number,
             identity: self.identity,
             previous_end: self.position,
             previous: self.chain,
+            alignment: self.options.frame_alignment,
+            recycled,
         };
         let (header_bytes, seed) = header.encode();
+        let segment = Segment {
+            number,
+            file,
+            seed,
+            alignment: header.alignment,
+        };
+        let start = SEGMENT_HEADER_BYTES as u64;
+        let mut frame = self.first_frame(entries);
+        let (first, end) = seal_frame(&mut frame, seed, &segment, start)
+            .filter(|(_, end)| *end <= self.options.segment_bytes)
+            .ok_or(WalError::SegmentBytes {
+                segment_bytes: self.options.segment_bytes,
+            })?;
+        let mut bytes = header_bytes.to_vec();
+        bytes.extend_from_slice(&frame);
+
+        let name = segment_name(number);
+        let io = |action, source| WalError::Io {
+            action,
+            file: name.clone(),
+            source,
+        };
+        segment
+            .file
+            .write_at(&bytes, 0)
+            .map_err(|source| io("write", source))?;
+        self.options
+            .sync(segment.file.as_ref())
+            .map_err(|source| io("sync", source))?;
+        self.disk
+            .rename(&spare, &name)
+            .map_err(|source| io("name", source))?;
+        self.disk
+            .sync_dir()
+            .map_err(|source| io("sync the directory of", source))?;
+        self.segments.push_back(segment);
+        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+            let place = Place {
+                segment: number,
+                offset: start,
+            };
+            let (first, last) = (LogIndex::new(first.index), LogIndex::new(last.index));
+            self.places.note((place, end - start), first, last);
+        }
+        self.position = end;
+        self.chain = first.crc;
+        Ok(())
+    }
+
+    /// The first frame of a segment, with room for its header.
+    fn first_frame(&self, entries: &[eraftpb::Entry]) -> Vec<u8> {
         let mut frame = vec![0; FRAME_HEADER_BYTES];
         record::push_hard_state(&mut frame, &self.hard_state);
         // A snapshot's marker drops what came before it, once; from here on it only says where
@@ -472,46 +568,7 @@ impl Wal {
         for entry in entries {
             record::push_entry(&mut frame, entry);
         }
-        let first = seal_frame(&mut frame, seed, seed)
-            .filter(|first| {
-                SEGMENT_HEADER_BYTES as u64 + first.frame_bytes() <= self.options.segment_bytes
-            })
-            .ok_or(WalError::SegmentBytes {
-                segment_bytes: self.options.segment_bytes,
-            })?;
-        let mut bytes = header_bytes.to_vec();
-        bytes.extend_from_slice(&frame);
-
-        let (spare, file) = self.spares.take(self.disk.as_ref())?;
-        let name = segment_name(number);
-        let io = |action, source| WalError::Io {
-            action,
-            file: name.clone(),
-            source,
-        };
-        file.write_at(&bytes, 0)
-            .map_err(|source| io("write", source))?;
-        self.options
-            .sync(file.as_ref())
-            .map_err(|source| io("sync", source))?;
-        self.disk
-            .rename(&spare, &name)
-            .map_err(|source| io("name", source))?;
-        self.disk
-            .sync_dir()
-            .map_err(|source| io("sync the directory of", source))?;
-        self.segments.push_back(Segment { number, file, seed });
-        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
-            let place = Place {
-                segment: number,
-                offset: SEGMENT_HEADER_BYTES as u64,
-            };
-            let (first, last) = (LogIndex::new(first.index), LogIndex::new(last.index));
-            self.places.note((place, bytes.len() as u64), first, last);
-        }
-        self.position = SEGMENT_HEADER_BYTES as u64 + first.frame_bytes();
-        self.chain = first.crc;
-        Ok(())
+        frame
     }
 
     fn release_before(&mut self, needed: Option<u64>) -> Result<(), WalError> {
@@ -558,7 +615,7 @@ impl Wal {
             self.options.segment_bytes
         };
         let name = segment_name(segment.number);
-        let mut reader = FrameReader::new(Arc::clone(&segment.file), segment.seed, limit);
+        let mut reader = FrameReader::new(segment, limit);
         let mut offset = place.offset;
         while *next < end {
             let frame = reader.frame(offset).map_err(|source| WalError::Io {
@@ -587,25 +644,34 @@ impl Wal {
                     *next = next.next();
                 }
             }
-            offset += header.frame_bytes();
+            offset = header.end(offset, segment.alignment);
         }
         Ok(true)
     }
 }
 
-/// Puts the header before the body that is in `frame` and the padding after it.
-fn seal_frame(frame: &mut Vec<u8>, previous: u32, seed: u32) -> Option<FrameHeader> {
+/// Puts the header before the body that is in `frame`, and zeros after it up to where the next
+/// frame of the segment begins, if this one is at `offset`; the header, and that place.
+fn seal_frame(
+    frame: &mut Vec<u8>,
+    previous: u32,
+    segment: &Segment,
+    offset: u64,
+) -> Option<(FrameHeader, u64)> {
     let (head, body) = frame.split_first_chunk_mut::<FRAME_HEADER_BYTES>()?;
-    let header = FrameHeader::of_body(body, previous, seed)?;
+    let header = FrameHeader::of_body(body, previous, segment.seed)?;
     *head = header.encode();
-    frame.resize(usize::try_from(header.frame_bytes()).ok()?, 0);
-    Some(header)
+    let end = header.end(offset, segment.alignment);
+    frame.resize(usize::try_from(end - offset).ok()?, 0);
+    Some((header, end))
 }
 
 fn check_options(options: WalOptions) -> Result<(), WalError> {
     let segment_bytes = options.segment_bytes;
-    let aligned = segment_bytes.is_multiple_of(frame::FRAME_ALIGNMENT);
-    if segment_bytes < SEGMENT_BYTES_MIN || segment_bytes > u32::MAX.into() || !aligned {
+    let alignment = u64::from(options.frame_alignment.bytes());
+    let least = SEGMENT_BYTES_MIN.max(FRAMES_MIN * alignment);
+    let aligned = segment_bytes.is_multiple_of(alignment);
+    if segment_bytes < least || segment_bytes > u32::MAX.into() || !aligned {
         return Err(WalError::SegmentBytes { segment_bytes });
     }
     Ok(())

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::frame::{FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FrameHeader};
+use super::Segment;
+use super::frame::{FRAME_HEADER_BYTES, FrameAlignment, FrameHeader};
 use crate::disk::DiskFile;
 
 /// How much is read at once, if a frame is not longer.
@@ -14,9 +15,17 @@ const WINDOW_BYTES: u64 = 256 << 10;
 /// Windows end with a page: a page that was looked at counts as data to [`DiskFile::next_data`].
 const PAGE_BYTES: u64 = 4096;
 
-/// How far apart headers may be.
-const PLACE_BYTES: usize = 8;
-const _: () = assert!(PLACE_BYTES as u64 == FRAME_ALIGNMENT);
+/// The steps in which bytes are looked through: headers are never closer.
+const STEP_BYTES: usize = 8;
+
+/// What stands behind the last whole frame of a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// The first place where a frame's header stands.
+    pub(super) header: Option<u64>,
+    /// Where the last bytes end that are not zero, if there are any.
+    pub(super) data_end: Option<u64>,
+}
 
 /// What is at a place in a segment.
 pub(super) enum FrameAt {
@@ -40,17 +49,19 @@ pub(super) enum FrameAt {
 pub(super) struct FrameReader {
     file: Arc<dyn DiskFile>,
     seed: u32,
+    alignment: FrameAlignment,
     limit: u64,
     window: Vec<u8>,
     window_start: u64,
 }
 
 impl FrameReader {
-    /// A reader of the segment with CRC `seed`, up to `limit`.
-    pub(super) fn new(file: Arc<dyn DiskFile>, seed: u32, limit: u64) -> Self {
+    /// A reader of a segment, up to `limit`.
+    pub(super) fn new(segment: &Segment, limit: u64) -> Self {
         Self {
-            file,
-            seed,
+            file: Arc::clone(&segment.file),
+            seed: segment.seed,
+            alignment: segment.alignment,
             limit,
             window: Vec::new(),
             window_start: 0,
@@ -62,7 +73,7 @@ impl FrameReader {
         let Some(header) = self.header(offset)? else {
             return Ok(FrameAt::Nothing);
         };
-        if offset + header.frame_bytes() > self.limit {
+        if header.end(offset, self.alignment) > self.limit {
             return Ok(FrameAt::Headless { header });
         }
         let length = usize::try_from(header.body_bytes).map_err(io::Error::other)?;
@@ -88,43 +99,33 @@ impl FrameReader {
             .and_then(|bytes| FrameHeader::decode(*bytes, seed)))
     }
 
-    /// Whether a frame's header stands anywhere from `offset`, an aligned place, on.
+    /// What stands from `offset`, a multiple of 8, on.
     ///
     /// This goes through the rest of the segment, at each start; what was never written is passed
     /// over by the disk's own knowledge, zeros at the speed of memory.
-    pub(super) fn has_header_from(&mut self, offset: u64) -> io::Result<bool> {
-        let limit = self.limit;
+    pub(super) fn rest_from(&mut self, offset: u64) -> io::Result<Rest> {
+        let mut rest = Rest::default();
         let mut at = offset;
-        while at < limit {
+        while at < self.limit {
             let Some(data) = self.file.next_data(at)? else {
-                return Ok(false);
+                break;
             };
-            at = at.max(data - data % FRAME_ALIGNMENT);
-            let end = limit.min(window_end(at));
+            at = at.max(data - data % STEP_BYTES as u64);
+            let end = self.limit.min(window_end(at));
+            let (alignment, limit) = (self.alignment, self.limit);
             let block = self.bytes(at, usize::try_from(end - at).map_err(io::Error::other)?)?;
-            if is_zero(block) {
-                at = end;
-                continue;
-            }
-            // A header begins with a length that is not zero and fits the segment.
-            let places = block
-                .as_chunks::<PLACE_BYTES>()
-                .0
-                .iter()
-                .zip((at..).step_by(PLACE_BYTES));
-            let plausible = places.filter(|([a, b, c, d, ..], _)| {
-                let length = u32::from_le_bytes([*a, *b, *c, *d]);
-                length != 0 && u64::from(length) < limit
-            });
-            let candidates: Vec<u64> = plausible.map(|(_, place)| place).collect();
-            for place in candidates {
-                if self.header(place)?.is_some() {
-                    return Ok(true);
+            if let Some(data_end) = data_end(block) {
+                rest.data_end = Some(at + data_end as u64);
+                for place in plausible_places(block, at, alignment, limit) {
+                    if self.header(place)?.is_some() {
+                        rest.header = Some(place);
+                        return Ok(rest);
+                    }
                 }
             }
             at = end;
         }
-        Ok(false)
+        Ok(rest)
     }
 
     /// `length` bytes at `offset`, which must end within the limit.
@@ -156,10 +157,66 @@ fn window_end(offset: u64) -> u64 {
     end - end % PAGE_BYTES
 }
 
-/// Whether all of it is zeros: piece by piece, so that a start does not wait for a whole segment byte
-/// by byte.
-fn is_zero(bytes: &[u8]) -> bool {
-    let (pieces, rest) = bytes.as_chunks::<64>();
-    let any = |bytes: &[u8]| bytes.iter().fold(0, |any, byte| any | byte);
-    pieces.iter().all(|piece| any(piece) == 0) && any(rest) == 0
+/// Where in `block`, which stands at `at`, a header may be: it begins with a length that is not zero
+/// and fits the segment.
+fn plausible_places(block: &[u8], at: u64, alignment: FrameAlignment, limit: u64) -> Vec<u64> {
+    let first = alignment.place_from(at);
+    let skip = usize::try_from(first - at).unwrap_or(usize::MAX);
+    let step = alignment.bytes() as usize / STEP_BYTES;
+    let steps = block
+        .get(skip..)
+        .unwrap_or_default()
+        .as_chunks::<STEP_BYTES>()
+        .0;
+    let places = (first..).step_by(alignment.bytes() as usize);
+    let heads = steps.iter().step_by(step).zip(places);
+    let plausible = heads.filter(|([a, b, c, d, ..], _)| {
+        let length = u32::from_le_bytes([*a, *b, *c, *d]);
+        length != 0 && u64::from(length) < limit
+    });
+    plausible.map(|(_, place)| place).collect()
+}
+
+/// Where the last byte ends that is not zero: piece by piece, so that a start does not wait for a
+/// whole segment byte by byte.
+fn data_end(bytes: &[u8]) -> Option<usize> {
+    const PIECE_BYTES: usize = 64;
+    let any = |bytes: &[u8]| bytes.iter().fold(0, |any, byte| any | byte) != 0;
+    let piece = bytes.chunks(PIECE_BYTES).rposition(any)?;
+    let start = piece * PIECE_BYTES;
+    let within = bytes
+        .get(start..)?
+        .iter()
+        .take(PIECE_BYTES)
+        .rposition(|byte| *byte != 0)?;
+    Some(start + within + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_ends_with_the_last_byte_that_is_not_zero() {
+        assert_eq!(data_end(&[0; 200]), None);
+        for at in [0, 63, 64, 150, 199] {
+            let mut bytes = [0; 200];
+            bytes[0] = 1;
+            bytes[at] = 1;
+            assert_eq!(data_end(&bytes), Some(at + 1));
+        }
+    }
+
+    #[test]
+    fn headers_are_looked_for_at_aligned_places_alone() {
+        let block = [1; 2048];
+        let places = |at, alignment| plausible_places(&block, at, alignment, 1 << 30);
+        assert_eq!(places(512, FrameAlignment::SECTOR), [512, 1024, 1536, 2048]);
+        assert_eq!(
+            places(520, FrameAlignment::SECTOR),
+            [1024, 1536, 2048, 2560]
+        );
+        assert_eq!(places(520, FrameAlignment::PAGE), [0_u64; 0]);
+        assert_eq!(places(8, FrameAlignment::V1).len(), 256);
+    }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use raft::eraftpb;
 
-use super::frame::FRAME_ALIGNMENT;
 use super::places::{Place, Places};
 use super::reader::{FrameAt, FrameReader};
 use super::record::{self, Marker, Record};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_number};
 use super::spares::Spares;
+use super::tail::{LogTail, TailKind};
 use super::{Damage, Segment, Wal, WalError, WalOptions, check_options};
 use crate::disk::{Disk, DiskFile};
 use crate::log_index::LogIndex;
@@ -55,8 +55,8 @@ impl Wal {
         for number in numbers {
             recovery.segment(disk.as_ref(), number)?;
         }
-        recovery.check_tail()?;
-        recovery.into_wal(disk)
+        let tail = recovery.tail()?;
+        recovery.into_wal(disk, tail)
     }
 }
 
@@ -74,6 +74,8 @@ struct Recovery<'a> {
     chain: u32,
     /// Where the last frame begins.
     last_frame: u64,
+    /// Whether the last segment's file held another before.
+    recycled: bool,
 }
 
 impl<'a> Recovery<'a> {
@@ -89,6 +91,7 @@ impl<'a> Recovery<'a> {
             position: 0,
             chain: 0,
             last_frame: 0,
+            recycled: false,
         }
     }
 
@@ -129,17 +132,22 @@ impl<'a> Recovery<'a> {
         {
             return Err(corrupt(before.number, self.position, Damage::Frame));
         }
-        self.segments.push_back(Segment {
+        let segment = Segment {
             number,
-            file: Arc::clone(&file),
+            file,
             seed,
-        });
+            alignment: header.alignment,
+        };
         self.position = SEGMENT_HEADER_BYTES as u64;
         self.chain = seed;
-        self.frames(number, FrameReader::new(file, seed, length))
+        self.recycled = header.recycled;
+        self.frames(&segment, FrameReader::new(&segment, length))?;
+        self.segments.push_back(segment);
+        Ok(())
     }
 
-    fn frames(&mut self, number: u64, mut reader: FrameReader) -> Result<(), WalError> {
+    fn frames(&mut self, segment: &Segment, mut reader: FrameReader) -> Result<(), WalError> {
+        let number = segment.number;
         let first_frame = self.position;
         loop {
             let frame = reader.frame(self.position);
@@ -172,14 +180,12 @@ impl<'a> Recovery<'a> {
                     segment: number,
                     offset,
                 };
-                self.places.note(
-                    (place, header.frame_bytes()),
-                    LogIndex::new(first),
-                    LogIndex::new(last),
-                );
+                let bytes = header.end(offset, segment.alignment) - offset;
+                self.places
+                    .note((place, bytes), LogIndex::new(first), LogIndex::new(last));
             }
             self.last_frame = offset;
-            self.position += header.frame_bytes();
+            self.position = header.end(offset, segment.alignment);
             self.chain = header.crc;
         }
         // The first frame was durable before the file had its name.
@@ -190,36 +196,54 @@ impl<'a> Recovery<'a> {
     }
 
     /// Tells a torn tail, which is cut, from damage.
-    fn check_tail(&self) -> Result<(), WalError> {
+    ///
+    /// A frame is written only when the one before it is durable. So a header anywhere behind the
+    /// end means that what should be there was durable.
+    fn tail(&self) -> Result<LogTail, WalError> {
         let last = self.segments.back().ok_or(WalError::NotFound)?;
-        let mut reader = FrameReader::new(
-            Arc::clone(&last.file),
-            last.seed,
-            self.options.segment_bytes,
-        );
-        let io = |source| io_error("read", &segment_name(last.number), source);
-        let followed = match reader.frame(self.position).map_err(io)? {
-            FrameAt::Headless { header } | FrameAt::Whole { header, .. } => reader
-                .header(self.position + header.frame_bytes())
-                .map_err(io)?
-                .is_some(),
-            FrameAt::Nothing => reader
-                .has_header_from(self.position + FRAME_ALIGNMENT)
-                .map_err(io)?,
+        let file = segment_name(last.number);
+        let mut reader = FrameReader::new(last, self.options.segment_bytes);
+        let io = |source| io_error("read", &file, source);
+        let end = self.position;
+        let torn = match reader.frame(end).map_err(io)? {
+            FrameAt::Headless { header } | FrameAt::Whole { header, .. } => Some(header),
+            FrameAt::Nothing => None,
         };
-        if followed {
-            return Err(corrupt(last.number, self.position, Damage::Frame));
+        // What a frame holds is not looked at for headers, unless it is not known to be a frame.
+        let from = match torn {
+            Some(header) => header.end(end, last.alignment),
+            None => end,
+        };
+        let rest = reader.rest_from(from).map_err(io)?;
+        if let Some(behind) = rest.header {
+            return Err(corrupt(last.number, end, Damage::Followed { behind }));
         }
-        Ok(())
+        let kind = match (torn, rest.data_end) {
+            (Some(_), _) => TailKind::Torn { bytes: from - end },
+            (None, None) => TailKind::Clean,
+            (None, Some(data_end)) if self.recycled => TailKind::Leftover {
+                bytes: data_end - end,
+            },
+            (None, Some(data_end)) => TailKind::Torn {
+                bytes: data_end - end,
+            },
+        };
+        Ok(LogTail {
+            file,
+            offset: end,
+            kind,
+        })
     }
 
-    fn into_wal(self, disk: Arc<dyn Disk>) -> Result<Wal, WalError> {
+    fn into_wal(self, disk: Arc<dyn Disk>, tail: LogTail) -> Result<Wal, WalError> {
         let (Some(identity), Some(last)) = (self.identity, self.segments.back()) else {
             return Err(WalError::NotFound);
         };
         rewrite(last, self.last_frame, self.position)?;
         disk.sync_dir()
             .map_err(|source| io_error("sync", "the log's directory", source))?;
+        let next_number = last.number + 1;
+        let is_old = last.alignment != self.options.frame_alignment;
         let spares = Spares::open(disk.as_ref(), self.options)?;
         let mut wal = Wal {
             disk,
@@ -234,8 +258,12 @@ impl<'a> Recovery<'a> {
             marker: self.marker,
             frame: Vec::new(),
             poisoned: false,
+            tail: Some(tail),
         };
         wal.release()?;
+        if is_old {
+            wal.begin_segment(next_number, &[])?;
+        }
         Ok(wal)
     }
 }

@@ -21,18 +21,35 @@ const SYNC_EVERY_BYTES: u64 = 1 << 20;
 
 static ZEROS: [u8; PIECE_BYTES] = [0; PIECE_BYTES];
 
+/// How many writes pass after a spare could not be made before the next is tried.
+const RETRY_AFTER_WRITES: u32 = 1000;
+
 /// The segments to be.
+///
+/// A spare is a convenience. What fails while one is made is given up, told as a
+/// [warning](Spares::take_warning), and tried again later; only a segment that is needed now and
+/// cannot be made is an error.
 pub(super) struct Spares {
     options: WalOptions,
-    ready: Vec<(String, Arc<dyn DiskFile>)>,
+    ready: Vec<Spare>,
     filling: Option<Filling>,
     next_number: u64,
+    /// How many writes are to pass before a spare is tried again.
+    rest: u32,
+    warning: Option<WalError>,
+}
+
+/// A segment to be.
+pub(super) struct Spare {
+    pub(super) name: String,
+    pub(super) file: Arc<dyn DiskFile>,
+    /// Whether it was a segment before, and may hold that one's frames.
+    pub(super) recycled: bool,
 }
 
 /// A spare that is being zero-filled.
 struct Filling {
-    name: String,
-    file: Arc<dyn DiskFile>,
+    spare: Spare,
     filled: u64,
     synced: u64,
 }
@@ -45,6 +62,8 @@ impl Spares {
             ready: Vec::new(),
             filling: None,
             next_number: 1,
+            rest: 0,
+            warning: None,
         };
         let names = disk
             .list()
@@ -61,7 +80,11 @@ impl Spares {
                 .length()
                 .map_err(|source| io_error("measure", &name, source))?;
             if length == options.segment_bytes && spares.ready.len() < SPARES_MAX {
-                spares.ready.push((name, file));
+                spares.ready.push(Spare {
+                    name,
+                    file,
+                    recycled: true,
+                });
             } else {
                 disk.remove(&name)
                     .map_err(|source| io_error("remove", &name, source))?;
@@ -75,16 +98,18 @@ impl Spares {
         self.ready.len() + usize::from(self.filling.is_some())
     }
 
+    /// Why the last spare could not be made; told once.
+    pub(super) fn take_warning(&mut self) -> Option<WalError> {
+        self.warning.take()
+    }
+
     /// Takes a spare, made now if there is none.
-    pub(super) fn take(
-        &mut self,
-        disk: &dyn Disk,
-    ) -> Result<(String, Arc<dyn DiskFile>), WalError> {
+    pub(super) fn take(&mut self, disk: &dyn Disk) -> Result<Spare, WalError> {
         if let Some(spare) = self.ready.pop() {
             return Ok(spare);
         }
         match self.filling.take() {
-            Some(filling) => Ok((filling.name, filling.file)),
+            Some(filling) => Ok(filling.spare),
             None => self.create(disk),
         }
     }
@@ -100,7 +125,11 @@ impl Spares {
             let name = self.next_name();
             disk.rename(segment, &name)
                 .map_err(|source| io_error("rename", segment, source))?;
-            self.ready.push((name, Arc::clone(file)));
+            self.ready.push(Spare {
+                name,
+                file: Arc::clone(file),
+                recycled: true,
+            });
         } else {
             disk.remove(segment)
                 .map_err(|source| io_error("remove", segment, source))?;
@@ -111,52 +140,79 @@ impl Spares {
 
     /// Zero-fills a piece of the next spare if none is ready; called after a write of
     /// `written` bytes, so that a spare is ready before the segment is full.
-    pub(super) fn fill(&mut self, disk: &dyn Disk, written: usize) -> Result<(), WalError> {
+    pub(super) fn fill(&mut self, disk: &dyn Disk, written: usize) {
         if !self.ready.is_empty() {
-            return Ok(());
+            return;
         }
-        let mut filling = match self.filling.take() {
-            Some(filling) => filling,
-            None => {
-                let (name, file) = self.create(disk)?;
-                Filling {
-                    name,
-                    file,
-                    filled: 0,
-                    synced: 0,
-                }
-            }
+        if self.rest > 0 {
+            self.rest -= 1;
+            return;
+        }
+        let filling = match self.filling.take() {
+            Some(filling) => Ok(filling),
+            None => self.create(disk).map(|spare| Filling {
+                spare,
+                filled: 0,
+                synced: 0,
+            }),
         };
+        let failure = match filling {
+            Ok(mut filling) => match self.fill_piece(&mut filling, written) {
+                Ok(()) if filling.filled == self.options.segment_bytes => {
+                    self.ready.push(filling.spare);
+                    return;
+                }
+                Ok(()) => {
+                    self.filling = Some(filling);
+                    return;
+                }
+                Err(error) => {
+                    // Its room is worth more than it is. If it stays, a start finds it.
+                    let _ = disk.remove(&filling.spare.name);
+                    error
+                }
+            },
+            Err(error) => error,
+        };
+        self.rest = RETRY_AFTER_WRITES;
+        self.warning = Some(failure);
+    }
+
+    fn fill_piece(&self, filling: &mut Filling, written: usize) -> Result<(), WalError> {
+        let Spare { name, file, .. } = &filling.spare;
         let mut budget = written.max(PIECE_BYTES) as u64;
         while budget > 0 && filling.filled < self.options.segment_bytes {
             let left = self.options.segment_bytes - filling.filled;
             let piece = ZEROS.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let zeros = ZEROS.get(..piece).unwrap_or(&ZEROS);
-            let written = filling.file.write_at(zeros, filling.filled);
-            written.map_err(|source| io_error("zero-fill", &filling.name, source))?;
+            file.write_at(zeros, filling.filled)
+                .map_err(|source| io_error("zero-fill", name, source))?;
             filling.filled += piece as u64;
             budget = budget.saturating_sub(piece as u64);
         }
         let full = filling.filled == self.options.segment_bytes;
         if full || filling.filled - filling.synced >= SYNC_EVERY_BYTES {
-            let synced = self.options.sync(filling.file.as_ref());
-            synced.map_err(|source| io_error("sync", &filling.name, source))?;
+            self.options
+                .sync(file.as_ref())
+                .map_err(|source| io_error("sync", name, source))?;
             filling.synced = filling.filled;
-        }
-        if full {
-            self.ready.push((filling.name, filling.file));
-        } else {
-            self.filling = Some(filling);
         }
         Ok(())
     }
 
-    fn create(&mut self, disk: &dyn Disk) -> Result<(String, Arc<dyn DiskFile>), WalError> {
+    fn create(&mut self, disk: &dyn Disk) -> Result<Spare, WalError> {
         let name = self.next_name();
-        let file = disk
-            .create(&name, self.options.segment_bytes)
-            .map_err(|source| io_error("create", &name, source))?;
-        Ok((name, file))
+        let created = disk.create(&name, self.options.segment_bytes);
+        let file = created.map_err(|source| {
+            // What there is of it takes room that is wanted elsewhere.
+            let _ = disk.remove(&name);
+            io_error("create", &name, source)
+        })?;
+        Ok(Spare {
+            name,
+            file,
+            recycled: false,
+        })
     }
 
     fn next_name(&mut self) -> String {

@@ -10,9 +10,12 @@ use crate::disk::{Fault, FaultDisk, Operation, Survival};
 use crate::member_id::{ClusterId, MemberId};
 use crate::term::Term;
 
+mod damage;
+
 /// Segments so short that a few writes fill one.
 const OPTIONS: WalOptions = WalOptions {
     segment_bytes: SEGMENT_BYTES_MIN,
+    frame_alignment: FrameAlignment::SECTOR,
     durability: Durability::Sync,
 };
 
@@ -384,8 +387,10 @@ fn lost_frames_before_the_tail_are_damage_even_if_they_are_all_zero() {
         error.to_string(),
         format!(
             "write-ahead log is corrupt: 0000000000000001.wal at offset {}: a frame that was \
-             durable is broken",
-            ends[1]
+             durable is broken, since one that was written later is at offset {}; what was \
+             acknowledged from there on cannot be read: restore the data directory from before the \
+             damage, or remove this member from its cluster and add it again with an empty one",
+            ends[1], ends[3]
         )
     );
 }
@@ -403,7 +408,7 @@ fn damage_at_the_end_of_a_full_segment_is_no_torn_tail() {
             .map_or(1, |(_, end)| end.get());
         wal.append(&entries(next..next + 1, 1, 300)).unwrap();
     }
-    disk.corrupt(&segment_name(1), end - 8, &[1]).unwrap();
+    disk.corrupt(&segment_name(1), end - 512, &[1]).unwrap();
     assert!(matches!(
         open(&disk),
         Err(WalError::Corrupt { file, damage: Damage::Frame, .. }) if file == segment_name(1)
@@ -446,6 +451,8 @@ fn missing_mixed_up_and_misnamed_segments_refuse() {
         },
         previous_end: 0,
         previous: 0,
+        alignment: FrameAlignment::SECTOR,
+        recycled: false,
     };
     disk.corrupt(&segment_name(2), 0, &header.encode().0)
         .unwrap();
@@ -639,7 +646,9 @@ proptest! {
                     if done {
                         model.apply(write);
                     }
+                    // A power cut while a spare was made is seen by what comes next.
                     done && (write.marker.is_none() || wal.release().is_ok())
+                        && wal.take_warning().is_none()
                 }
                 (None, Step::Crash { operations, survival: chosen }) => {
                     survival = *chosen;
@@ -714,6 +723,6 @@ fn a_frame_has_these_bytes() {
     expected.extend(crc32c::crc32c(&body).to_le_bytes());
     expected.extend(crc32c::crc32c_append(seed, &expected).to_le_bytes());
     expected.extend(body);
-    expected.resize(48, 0);
-    assert_eq!(segment_bytes(&disk)[at..at + 48], expected);
+    expected.resize(512, 0);
+    assert_eq!(segment_bytes(&disk)[at..at + 512], expected);
 }

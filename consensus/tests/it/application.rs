@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_consensus::disk::Disk;
-use cairn_consensus::wal::WalOptions;
+use cairn_consensus::wal::{FrameAlignment, WalOptions};
 use cairn_consensus::{
     ClusterId, ConfState, EntryKind, FirstMember, Identity, LogIndex, MemberId, Node, NodeError,
     NodeOptions, Term, Turn,
@@ -33,6 +33,7 @@ pub(crate) fn first_members(ids: &[u64]) -> Vec<FirstMember> {
 pub(crate) fn short_segments() -> WalOptions {
     WalOptions {
         segment_bytes: 4096,
+        frame_alignment: FrameAlignment::SECTOR,
         ..WalOptions::default()
     }
 }
