@@ -19,6 +19,11 @@ pub use real::RealDisk;
 /// A created, renamed or removed name survives a crash only after [`Disk::sync_dir`]; before, each
 /// such change may or may not have happened.
 pub trait Disk: Send + Sync {
+    /// What errors call a file of this name: on a real disk, its path.
+    fn place(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
     /// Makes a new file of `length` zero bytes, with its space allocated.
     ///
     /// # Errors

@@ -27,6 +27,12 @@ impl SharedLog {
         self.wal().perform(work)
     }
 
+    /// As [`Wal::take_warning`]; nothing while the log works, so that nobody waits for its disk.
+    #[must_use]
+    pub fn take_warning(&self) -> Option<WalError> {
+        self.wal.try_lock().ok()?.take_warning()
+    }
+
     /// The log itself; while this is held, no work is done.
     pub fn wal(&self) -> MutexGuard<'_, Wal> {
         // Who panicked in the middle of a write has poisoned the log in its own way.

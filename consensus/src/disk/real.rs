@@ -44,6 +44,10 @@ impl RealDisk {
 }
 
 impl Disk for RealDisk {
+    fn place(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
     fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn DiskFile>> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let file = OpenOptions::new()

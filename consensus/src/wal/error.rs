@@ -4,6 +4,7 @@ use std::io;
 
 use super::record::BadRecord;
 use super::segment::{BadSegmentHeader, segment_name};
+use crate::disk::Disk;
 use crate::log_index::LogIndex;
 use crate::member_id::Identity;
 
@@ -123,4 +124,17 @@ pub enum Damage {
         /// How long it is.
         bytes: u64,
     },
+}
+
+pub(super) fn io_error(
+    action: &'static str,
+    disk: &dyn Disk,
+    name: &str,
+    source: io::Error,
+) -> WalError {
+    WalError::Io {
+        action,
+        file: disk.place(name),
+        source,
+    }
 }

@@ -78,6 +78,7 @@ use raft::eraftpb;
 use crate::disk::{Disk, DiskFile};
 use crate::log_index::LogIndex;
 use crate::member_id::Identity;
+use error::io_error;
 use frame::{FRAME_HEADER_BYTES, FrameHeader};
 use places::{Place, Places};
 use reader::{FrameAt, FrameReader};
@@ -464,7 +465,7 @@ impl Wal {
         };
         let io = |action, source| WalError::Io {
             action,
-            file: segment_name(segment.number),
+            file: self.disk.place(&segment_name(segment.number)),
             source,
         };
         let sealed = seal_frame(&mut self.frame, self.chain, segment, self.position);
@@ -524,7 +525,7 @@ impl Wal {
         let name = segment_name(number);
         let io = |action, source| WalError::Io {
             action,
-            file: name.clone(),
+            file: self.disk.place(&name),
             source,
         };
         segment
@@ -614,7 +615,7 @@ impl Wal {
         } else {
             self.options.segment_bytes
         };
-        let name = segment_name(segment.number);
+        let name = self.disk.place(&segment_name(segment.number));
         let mut reader = FrameReader::new(segment, limit);
         let mut offset = place.offset;
         while *next < end {

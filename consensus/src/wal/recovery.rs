@@ -12,7 +12,7 @@ use super::record::{self, Marker, Record};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_number};
 use super::spares::Spares;
 use super::tail::{LogTail, TailKind};
-use super::{Damage, Segment, Wal, WalError, WalOptions, check_options};
+use super::{Damage, Segment, Wal, WalError, WalOptions, check_options, io_error};
 use crate::disk::{Disk, DiskFile};
 use crate::log_index::LogIndex;
 use crate::member_id::Identity;
@@ -21,7 +21,7 @@ use crate::member_id::Identity;
 pub(super) fn segment_numbers(disk: &dyn Disk) -> Result<Vec<u64>, WalError> {
     let names = disk
         .list()
-        .map_err(|source| io_error("list", "the log's files", source))?;
+        .map_err(|source| io_error("list the files of", disk, "", source))?;
     let mut numbers: Vec<_> = names
         .iter()
         .filter_map(|name| segment_number(name))
@@ -51,17 +51,18 @@ impl Wal {
                 return Err(WalError::Missing { number: before + 1 });
             }
         }
-        let mut recovery = Recovery::new(options, visit);
+        let mut recovery = Recovery::new(disk, options, visit);
         for number in numbers {
-            recovery.segment(disk.as_ref(), number)?;
+            recovery.segment(number)?;
         }
         let tail = recovery.tail()?;
-        recovery.into_wal(disk, tail)
+        recovery.into_wal(tail)
     }
 }
 
 /// A log being recovered.
 struct Recovery<'a> {
+    disk: Arc<dyn Disk>,
     options: WalOptions,
     visit: &'a mut dyn FnMut(Record),
     identity: Option<Identity>,
@@ -79,8 +80,9 @@ struct Recovery<'a> {
 }
 
 impl<'a> Recovery<'a> {
-    fn new(options: WalOptions, visit: &'a mut dyn FnMut(Record)) -> Self {
+    fn new(disk: Arc<dyn Disk>, options: WalOptions, visit: &'a mut dyn FnMut(Record)) -> Self {
         Self {
+            disk,
             options,
             visit,
             identity: None,
@@ -96,20 +98,21 @@ impl<'a> Recovery<'a> {
     }
 
     /// Reads the next segment, up to where its frames end.
-    fn segment(&mut self, disk: &dyn Disk, number: u64) -> Result<(), WalError> {
+    fn segment(&mut self, number: u64) -> Result<(), WalError> {
         let name = segment_name(number);
+        let disk = &*self.disk;
         let file = disk
             .open(&name)
-            .map_err(|source| io_error("open", &name, source))?;
+            .map_err(|source| io_error("open", disk, &name, source))?;
         let length = file
             .length()
-            .map_err(|source| io_error("measure", &name, source))?;
+            .map_err(|source| io_error("measure", disk, &name, source))?;
         if length != self.options.segment_bytes {
-            return Err(corrupt(number, 0, Damage::Length { bytes: length }));
+            return Err(self.corrupt(number, 0, Damage::Length { bytes: length }));
         }
-        let (header, seed) = read_header(file.as_ref(), number)?;
+        let (header, seed) = self.read_header(file.as_ref(), number)?;
         if header.number != number {
-            return Err(corrupt(
+            return Err(self.corrupt(
                 number,
                 0,
                 Damage::Misnamed {
@@ -122,7 +125,7 @@ impl<'a> Recovery<'a> {
             .is_some_and(|identity| identity != header.identity)
         {
             return Err(WalError::Identity {
-                file: name,
+                file: disk.place(&name),
                 found: header.identity,
             });
         }
@@ -130,7 +133,7 @@ impl<'a> Recovery<'a> {
         if let Some(before) = self.segments.back()
             && (header.previous_end, header.previous) != (self.position, self.chain)
         {
-            return Err(corrupt(before.number, self.position, Damage::Frame));
+            return Err(self.corrupt(before.number, self.position, Damage::Frame));
         }
         let segment = Segment {
             number,
@@ -151,17 +154,18 @@ impl<'a> Recovery<'a> {
         let first_frame = self.position;
         loop {
             let frame = reader.frame(self.position);
-            let frame = frame.map_err(|source| io_error("read", &segment_name(number), source))?;
+            let frame = frame
+                .map_err(|source| io_error("read", &*self.disk, &segment_name(number), source))?;
             let FrameAt::Whole { header, mut body } = frame else {
                 break;
             };
             if header.previous != self.chain {
-                return Err(corrupt(number, self.position, Damage::Chain));
+                return Err(self.corrupt(number, self.position, Damage::Chain));
             }
             let mut span: Option<(u64, u64)> = None;
             let offset = self.position;
-            while let Some(record) =
-                record::take_record(&mut body).map_err(|bad| corrupt(number, offset, bad.into()))?
+            while let Some(record) = record::take_record(&mut body)
+                .map_err(|bad| self.corrupt(number, offset, bad.into()))?
             {
                 match &record {
                     Record::Entry(entry) => {
@@ -190,7 +194,7 @@ impl<'a> Recovery<'a> {
         }
         // The first frame was durable before the file had its name.
         if self.position == first_frame {
-            return Err(corrupt(number, first_frame, Damage::Frame));
+            return Err(self.corrupt(number, first_frame, Damage::Frame));
         }
         Ok(())
     }
@@ -203,7 +207,7 @@ impl<'a> Recovery<'a> {
         let last = self.segments.back().ok_or(WalError::NotFound)?;
         let file = segment_name(last.number);
         let mut reader = FrameReader::new(last, self.options.segment_bytes);
-        let io = |source| io_error("read", &file, source);
+        let io = |source| io_error("read", &*self.disk, &file, source);
         let end = self.position;
         let torn = match reader.frame(end).map_err(io)? {
             FrameAt::Headless { header } | FrameAt::Whole { header, .. } => Some(header),
@@ -216,7 +220,7 @@ impl<'a> Recovery<'a> {
         };
         let rest = reader.rest_from(from).map_err(io)?;
         if let Some(behind) = rest.header {
-            return Err(corrupt(last.number, end, Damage::Followed { behind }));
+            return Err(self.corrupt(last.number, end, Damage::Followed { behind }));
         }
         let kind = match (torn, rest.data_end) {
             (Some(_), _) => TailKind::Torn { bytes: from - end },
@@ -229,19 +233,39 @@ impl<'a> Recovery<'a> {
             },
         };
         Ok(LogTail {
-            file,
+            file: self.disk.place(&file),
             offset: end,
             kind,
         })
     }
 
-    fn into_wal(self, disk: Arc<dyn Disk>, tail: LogTail) -> Result<Wal, WalError> {
+    fn read_header(
+        &self,
+        file: &dyn DiskFile,
+        number: u64,
+    ) -> Result<(SegmentHeader, u32), WalError> {
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        let read = file.read_at(&mut bytes, 0);
+        read.map_err(|source| io_error("read", &*self.disk, &segment_name(number), source))?;
+        SegmentHeader::decode(&bytes).map_err(|bad| self.corrupt(number, 0, bad.into()))
+    }
+
+    fn corrupt(&self, number: u64, offset: u64, damage: Damage) -> WalError {
+        WalError::Corrupt {
+            file: self.disk.place(&segment_name(number)),
+            offset,
+            damage,
+        }
+    }
+
+    fn into_wal(self, tail: LogTail) -> Result<Wal, WalError> {
         let (Some(identity), Some(last)) = (self.identity, self.segments.back()) else {
             return Err(WalError::NotFound);
         };
-        rewrite(last, self.last_frame, self.position)?;
+        rewrite(&*self.disk, last, self.last_frame, self.position)?;
+        let disk = self.disk;
         disk.sync_dir()
-            .map_err(|source| io_error("sync", "the log's directory", source))?;
+            .map_err(|source| io_error("sync the directory", &*disk, "", source))?;
         let next_number = last.number + 1;
         let is_old = last.alignment != self.options.frame_alignment;
         let spares = Spares::open(disk.as_ref(), self.options)?;
@@ -269,8 +293,8 @@ impl<'a> Recovery<'a> {
 }
 
 /// Writes the last frame anew and syncs it: it may be in memory only.
-fn rewrite(segment: &Segment, from: u64, to: u64) -> Result<(), WalError> {
-    let io = |action, source| io_error(action, &segment_name(segment.number), source);
+fn rewrite(disk: &dyn Disk, segment: &Segment, from: u64, to: u64) -> Result<(), WalError> {
+    let io = |action, source| io_error(action, disk, &segment_name(segment.number), source);
     let length = usize::try_from(to - from).map_err(|error| io("read", io::Error::other(error)))?;
     let mut bytes = vec![0; length];
     segment
@@ -282,27 +306,4 @@ fn rewrite(segment: &Segment, from: u64, to: u64) -> Result<(), WalError> {
         .write_at(&bytes, from)
         .map_err(|source| io("write", source))?;
     segment.file.sync().map_err(|source| io("sync", source))
-}
-
-fn read_header(file: &dyn DiskFile, number: u64) -> Result<(SegmentHeader, u32), WalError> {
-    let mut bytes = [0; SEGMENT_HEADER_BYTES];
-    let read = file.read_at(&mut bytes, 0);
-    read.map_err(|source| io_error("read", &segment_name(number), source))?;
-    SegmentHeader::decode(&bytes).map_err(|bad| corrupt(number, 0, bad.into()))
-}
-
-fn corrupt(number: u64, offset: u64, damage: Damage) -> WalError {
-    WalError::Corrupt {
-        file: segment_name(number),
-        offset,
-        damage,
-    }
-}
-
-fn io_error(action: &'static str, file: &str, source: io::Error) -> WalError {
-    WalError::Io {
-        action,
-        file: file.to_owned(),
-        source,
-    }
 }

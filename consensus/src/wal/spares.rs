@@ -1,9 +1,8 @@
 //! Spares: segments to be, so that changing segments does not wait for 64 MiB of zeros.
 
-use std::io;
 use std::sync::Arc;
 
-use super::{WalError, WalOptions};
+use super::{WalError, WalOptions, io_error};
 use crate::disk::{Disk, DiskFile};
 
 const PREFIX: &str = "spare-";
@@ -67,7 +66,7 @@ impl Spares {
         };
         let names = disk
             .list()
-            .map_err(|source| io_error("list", "the log's files", source))?;
+            .map_err(|source| io_error("list the files of", disk, "", source))?;
         for name in names {
             let Some(number) = spare_number(&name) else {
                 continue;
@@ -75,10 +74,10 @@ impl Spares {
             spares.next_number = spares.next_number.max(number + 1);
             let file = disk
                 .open(&name)
-                .map_err(|source| io_error("open", &name, source))?;
+                .map_err(|source| io_error("open", disk, &name, source))?;
             let length = file
                 .length()
-                .map_err(|source| io_error("measure", &name, source))?;
+                .map_err(|source| io_error("measure", disk, &name, source))?;
             if length == options.segment_bytes && spares.ready.len() < SPARES_MAX {
                 spares.ready.push(Spare {
                     name,
@@ -87,7 +86,7 @@ impl Spares {
                 });
             } else {
                 disk.remove(&name)
-                    .map_err(|source| io_error("remove", &name, source))?;
+                    .map_err(|source| io_error("remove", disk, &name, source))?;
             }
         }
         Ok(spares)
@@ -124,7 +123,7 @@ impl Spares {
         if self.ready.len() < SPARES_MAX {
             let name = self.next_name();
             disk.rename(segment, &name)
-                .map_err(|source| io_error("rename", segment, source))?;
+                .map_err(|source| io_error("rename", disk, segment, source))?;
             self.ready.push(Spare {
                 name,
                 file: Arc::clone(file),
@@ -132,10 +131,10 @@ impl Spares {
             });
         } else {
             disk.remove(segment)
-                .map_err(|source| io_error("remove", segment, source))?;
+                .map_err(|source| io_error("remove", disk, segment, source))?;
         }
         disk.sync_dir()
-            .map_err(|source| io_error("sync the directory of", segment, source))
+            .map_err(|source| io_error("sync the directory of", disk, segment, source))
     }
 
     /// Zero-fills a piece of the next spare if none is ready; called after a write of
@@ -157,7 +156,7 @@ impl Spares {
             }),
         };
         let failure = match filling {
-            Ok(mut filling) => match self.fill_piece(&mut filling, written) {
+            Ok(mut filling) => match self.fill_piece(disk, &mut filling, written) {
                 Ok(()) if filling.filled == self.options.segment_bytes => {
                     self.ready.push(filling.spare);
                     return;
@@ -178,7 +177,12 @@ impl Spares {
         self.warning = Some(failure);
     }
 
-    fn fill_piece(&self, filling: &mut Filling, written: usize) -> Result<(), WalError> {
+    fn fill_piece(
+        &self,
+        disk: &dyn Disk,
+        filling: &mut Filling,
+        written: usize,
+    ) -> Result<(), WalError> {
         let Spare { name, file, .. } = &filling.spare;
         let mut budget = written.max(PIECE_BYTES) as u64;
         while budget > 0 && filling.filled < self.options.segment_bytes {
@@ -186,7 +190,7 @@ impl Spares {
             let piece = ZEROS.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let zeros = ZEROS.get(..piece).unwrap_or(&ZEROS);
             file.write_at(zeros, filling.filled)
-                .map_err(|source| io_error("zero-fill", name, source))?;
+                .map_err(|source| io_error("zero-fill", disk, name, source))?;
             filling.filled += piece as u64;
             budget = budget.saturating_sub(piece as u64);
         }
@@ -194,7 +198,7 @@ impl Spares {
         if full || filling.filled - filling.synced >= SYNC_EVERY_BYTES {
             self.options
                 .sync(file.as_ref())
-                .map_err(|source| io_error("sync", name, source))?;
+                .map_err(|source| io_error("sync", disk, name, source))?;
             filling.synced = filling.filled;
         }
         Ok(())
@@ -206,7 +210,7 @@ impl Spares {
         let file = created.map_err(|source| {
             // What there is of it takes room that is wanted elsewhere.
             let _ = disk.remove(&name);
-            io_error("create", &name, source)
+            io_error("create", disk, &name, source)
         })?;
         Ok(Spare {
             name,
@@ -224,12 +228,4 @@ impl Spares {
 
 fn spare_number(name: &str) -> Option<u64> {
     u64::from_str_radix(name.strip_prefix(PREFIX)?, 16).ok()
-}
-
-fn io_error(action: &'static str, file: &str, source: io::Error) -> WalError {
-    WalError::Io {
-        action,
-        file: file.to_owned(),
-        source,
-    }
 }

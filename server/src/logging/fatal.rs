@@ -1,10 +1,10 @@
 //! Stopping for good: what a member does when it can no longer trust what it holds.
 
-use std::fmt::Display;
+use std::error::Error;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::logging::Log;
+use crate::logging::{Chain, Log};
 
 /// The log of the process, whose last lines must not be lost.
 static LOG: OnceLock<Log> = OnceLock::new();
@@ -28,9 +28,11 @@ pub(crate) fn log_lines_lost() -> u64 {
     LOG.get().map_or(0, Log::lines_lost)
 }
 
-/// Stops the process with an error in the log. Other threads get no chance to answer a client: a
-/// failed sync or commit means that nobody knows what is on disk, and a restart will tell.
-pub(crate) fn stop(part: &str, error: impl Display) -> ! {
+/// Stops the process with an error and its causes in the log. Other threads get no chance to answer
+/// a client: a failed sync or commit means that nobody knows what is on disk, and a restart will
+/// tell.
+pub(crate) fn stop(part: &str, error: &(dyn Error + 'static)) -> ! {
+    let error = Chain(error);
     tracing::error!(part, %error, "cannot go on: stopping before anything is lost");
     flush_log();
     std::process::exit(1)

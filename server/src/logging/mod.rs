@@ -5,6 +5,7 @@
 //! never holds up the server: past a bound lines are dropped and counted. Neither a terminal nor
 //! a missing HOME changes a line.
 
+mod chain;
 pub(crate) mod fatal;
 mod layer;
 mod line;
@@ -27,6 +28,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use self::layer::EventLayer;
 use self::output::Output;
 use crate::settings::{LogLevel, LogOutput, LogSettings};
+
+pub(crate) use self::chain::Chain;
 
 /// Time that the last lines get when the log is dropped.
 const FLUSH_MAX: Duration = Duration::from_millis(500);

@@ -25,7 +25,7 @@ use super::apply_thread::Committed;
 use super::housekeeping::Housekeeping;
 use super::log_thread::LogDesk;
 use super::progress::{Progress, Role};
-use crate::logging::fatal;
+use crate::logging::{Chain, fatal};
 use crate::member::Transport;
 use crate::member::error::{Error, ProposeError};
 use crate::member::inbox::{Arrived, Delivery, Inbox, PeerEvent};
@@ -118,6 +118,13 @@ impl Waiter for Reply {
     }
 }
 
+/// Raft was handed a snapshot whose data did not come.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no data for the snapshot at {at}")]
+struct NoData {
+    at: LogIndex,
+}
+
 /// A read that waits to hear how far it must wait.
 #[derive(Debug)]
 pub(crate) struct WaitingRead(pub oneshot::Sender<LogIndex>);
@@ -150,10 +157,21 @@ impl ConsensusThread {
             let now = Instant::now();
             if now >= next_tick {
                 self.consensus.tick();
+                self.tell_warning();
                 // A thread that was held up does not make up for lost ticks: time that nobody could
                 // use must not end a leadership.
                 next_tick = now + self.heartbeat;
             }
+        }
+    }
+
+    /// Says what failed in the log and stops nothing.
+    fn tell_warning(&mut self) {
+        if let Some(warning) = self.consensus.node().log().take_warning() {
+            tracing::warn!(
+                error = %Chain(&warning),
+                "a spare segment of the write-ahead log could not be made: going on without"
+            );
         }
     }
 
@@ -319,7 +337,7 @@ impl ConsensusThread {
             let arrived = self.arrived.remove(&point.index);
             if arrived.is_none() {
                 // Its message is let in only with its data.
-                fatal::stop("consensus", format!("no data at {}", point.index));
+                fatal::stop("consensus", &NoData { at: point.index });
             }
             arrived.map(Box::new)
         });

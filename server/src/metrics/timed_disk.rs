@@ -34,6 +34,10 @@ impl<D> TimedDisk<D> {
 }
 
 impl<D: Disk> Disk for TimedDisk<D> {
+    fn place(&self, name: &str) -> String {
+        self.disk.place(name)
+    }
+
     fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn DiskFile>> {
         self.disk.create(name, length).map(|file| self.timed(file))
     }

@@ -6,6 +6,7 @@ use cairn_backend::{
     Backend, BackendOptions, CommitHook, Committer, DefragmentError, LmdbEngine, LmdbOptions,
 };
 use cairn_consensus::disk::RealDisk;
+use cairn_consensus::wal::{LogTail, TailKind};
 use cairn_consensus::{Identity, MemberId, Node};
 use cairn_mvcc::{Restored, Store};
 use cairn_replica::apply::Applier;
@@ -13,6 +14,7 @@ use cairn_replica::apply::Applier;
 use super::StartError;
 use super::bootstrap::{Opened, open_node};
 use super::places::Places;
+use crate::logging::fatal;
 use crate::metrics::{Metrics, TimedDisk};
 use crate::net::peer::Network;
 use crate::settings::{Settings, Url};
@@ -38,6 +40,7 @@ impl Data {
         let options = BackendOptions {
             batch_ops_max: settings.backend.batch_ops_max,
             on_commit: Some(time_commits(metrics)),
+            on_poison: Some(Arc::new(|poisoned| fatal::stop("database", poisoned))),
             ..BackendOptions::default()
         };
         let backend = Backend::open(engine, options)?;
@@ -51,6 +54,7 @@ impl Data {
         let disk = TimedDisk::new(RealDisk::open(&places.log)?, Arc::clone(metrics));
         let Opened { node, remotes } =
             open_node(settings, Arc::new(disk), &store, &mut applier, network)?;
+        tell_tail(node.wal().tail());
         let data = Self {
             store,
             applier,
@@ -94,6 +98,22 @@ fn defragment_if_worth_it(backend: &Backend, freed_bytes_min: u64) -> Result<(),
         backend.defragment()?;
     }
     Ok(())
+}
+
+/// Says where the log ended and what was cut off there: it may be more than a torn write.
+fn tell_tail(tail: Option<&LogTail>) {
+    let Some(tail) = tail else { return };
+    match tail.kind {
+        TailKind::Clean => tracing::debug!(%tail, "read the write-ahead log"),
+        TailKind::Leftover { .. } => tracing::info!(%tail, "read the write-ahead log"),
+        TailKind::Torn { bytes } => tracing::warn!(
+            file = tail.file,
+            offset = tail.offset,
+            bytes,
+            %tail,
+            "cut off the end of the write-ahead log"
+        ),
+    }
 }
 
 /// What the database's commits take.

@@ -65,7 +65,7 @@ fn serve(settings: &Settings) -> ExitCode {
             fatal::flush_log();
             ExitCode::from(ending.exit_code())
         }
-        Err(error) => fatal::stop("start", error),
+        Err(error) => fatal::stop("start", &*error),
     }
 }
 

@@ -276,13 +276,13 @@ fn limits(settings: &Settings) -> Limits {
 }
 
 /// Starts a thread whose failure ends the process.
-fn spawn<E: std::fmt::Display>(
+fn spawn<E: Into<StartError>>(
     name: &'static str,
     work: impl FnOnce() -> Result<(), E> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name.to_owned()).spawn(move || {
         if let Err(error) = work() {
-            fatal::stop(name, error);
+            fatal::stop(name, &*error.into());
         }
     })
 }

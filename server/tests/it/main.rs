@@ -20,6 +20,7 @@ mod certificates;
 mod cluster;
 mod cluster_harness;
 mod compaction;
+mod damage;
 mod discovery;
 mod gate;
 mod harness;

@@ -155,7 +155,8 @@ async fn a_last_write_that_is_torn_is_cut_off_and_nothing_before_it() {
 async fn damage_in_the_middle_of_the_log_refuses_the_start_and_says_where() {
     let place = killed().await;
     let (segment, used) = log_end(&place);
-    overwrite(&segment, used / 2, b"damage");
+    // Not far into a page, where a frame begins.
+    overwrite(&segment, used / 2 / 4096 * 4096 + 20, b"damage");
     let refusal = place.refusal();
     assert_eq!(refusal.status.code(), Some(1));
     let name = segment.file_name().unwrap().to_str().unwrap();
