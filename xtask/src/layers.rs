@@ -57,6 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "cairn-consensus",
         ],
     ),
+    ("cairn-client", &["cairn-proto"]),
     ("cairn-history", &["cairn-proto"]),
     (
         "cairn-sim",

@@ -1,0 +1,463 @@
+//! The client: a handle that is cheap to clone, and the one way that calls take.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use cairn_proto::etcdserverpb as pb;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::balance::retry::{self, Verdict};
+use crate::balance::{EndpointId, Leased, Pool};
+use crate::connect::{ConnectOptions, Endpoint};
+use crate::error::Error;
+use crate::etcd_error::EtcdError;
+use crate::into_bytes::IntoBytes;
+use crate::rpc::{Effect, Rpc, path};
+use crate::token::{Token, TokenStore};
+use crate::transport::{CallFailure, Headers, Replies, Requests, frame};
+use crate::watch::{Hub, Hubs};
+
+/// A client of one cluster.
+///
+/// Clones share connections, the token and watch streams. All methods take `&self`, and every
+/// future may be dropped at any point: a read is then cancelled, a write may or may not be applied.
+///
+/// Reads are tried again at other endpoints until the request timeout. Writes are tried again only
+/// if they surely were not applied; where that is not known the error is [`Error::Ambiguous`].
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    namespace: Bytes,
+    only: Option<EndpointId>,
+}
+
+struct Shared {
+    pool: Arc<Pool>,
+    tokens: TokenStore,
+    hubs: Hubs,
+}
+
+impl Client {
+    pub(crate) fn new(options: ConnectOptions) -> Self {
+        Self {
+            namespace: options.namespace.clone(),
+            shared: Arc::new(Shared {
+                pool: Pool::new(options),
+                tokens: TokenStore::default(),
+                hubs: Hubs::default(),
+            }),
+            only: None,
+        }
+    }
+
+    /// Connects to a cluster, in plain text or with the authorities of the operating system;
+    /// [`ConnectOptions`] has everything else.
+    ///
+    /// # Errors
+    ///
+    /// As [`ConnectOptions::new`] and [`ConnectOptions::connect`].
+    pub async fn connect<I>(endpoints: I) -> Result<Self, Error>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        ConnectOptions::new(endpoints)?.connect().await
+    }
+
+    /// The same client with all keys under a prefix that the program never sees: what it puts at
+    /// `a` is at `PREFIXa`, and watches, locks and caches made from it see only what is there.
+    /// Prefixes add up.
+    #[must_use]
+    pub fn namespace(&self, prefix: impl IntoBytes) -> Self {
+        let mut client = self.clone();
+        client.namespace = [&self.namespace[..], &prefix.into_bytes()].concat().into();
+        client
+    }
+
+    /// A client that calls one endpoint only, as maintenance of a member needs. It shares the
+    /// connection if the endpoint is among this client's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the endpoint cannot be read.
+    pub fn only(&self, endpoint: impl AsRef<str>) -> Result<Self, Error> {
+        let endpoint: Endpoint = endpoint.as_ref().parse()?;
+        if let Some(id) = self.shared.pool.id_of(&endpoint) {
+            let mut client = self.clone();
+            client.only = Some(id);
+            return Ok(client);
+        }
+        let mut options = self.shared.pool.options().clone();
+        options.endpoints = vec![endpoint];
+        options.namespace = self.namespace.clone();
+        Ok(Self::new(options))
+    }
+
+    /// The endpoints that calls go to.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.shared.pool.endpoints()
+    }
+
+    /// Calls these endpoints from now on. Connections to those that stay are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if one cannot be read, or there is none.
+    pub fn set_endpoints<I>(&self, endpoints: I) -> Result<(), Error>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let endpoints = ConnectOptions::new(endpoints)?.endpoints;
+        self.shared.pool.set_endpoints(&endpoints);
+        Ok(())
+    }
+
+    /// Makes a call as it is on the wire, with the balance and retry of every other call.
+    ///
+    /// It is what the typed calls are made of, and for programs that want the answer whole. The
+    /// namespace is not applied.
+    ///
+    /// ```no_run
+    /// # async fn run(client: cairn_client::Client) -> Result<(), cairn_client::Error> {
+    /// use cairn_client::proto::etcdserverpb::StatusRequest;
+    ///
+    /// let status = client.call(StatusRequest {}).await?;
+    /// println!("{} at raft index {}", status.version, status.raft_index);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub async fn call<R: Rpc>(&self, request: R) -> Result<R::Response, Error> {
+        let effect = request.effect();
+        let answer = self
+            .attempts(R::PATH, effect, frame(&request), true)
+            .await?;
+        let decoded = <R::Response as prost::Message>::decode(answer);
+        decoded.map_err(|error| Error::protocol(error.to_string()))
+    }
+
+    /// Connects, and logs in if there is a user.
+    pub(crate) async fn reach(&self) -> Result<(), Error> {
+        let deadline = self.deadline();
+        let reached = self.shared.pool.acquire(self.only, &[], deadline).await;
+        reached.map_err(|reason| Error::Unavailable { reason })?;
+        self.token().await?;
+        Ok(())
+    }
+
+    pub(crate) fn namespace_prefix(&self) -> &Bytes {
+        &self.namespace
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.shared.pool.options().limits.request_timeout
+    }
+
+    pub(crate) fn endpoint_count(&self) -> usize {
+        self.shared.pool.endpoint_count()
+    }
+
+    /// The watch stream of this client's calls.
+    pub(crate) fn hub(&self) -> Arc<Hub> {
+        self.shared.hubs.of(self.only)
+    }
+
+    /// A server refused the token that a stream was opened with.
+    pub(crate) fn refuse_token(&self, place: &StreamPlace) {
+        if let Some(token) = &place.token {
+            self.shared.tokens.forget(token);
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.request_timeout()
+    }
+
+    async fn attempts(
+        &self,
+        method: &'static str,
+        effect: Effect,
+        framed: Bytes,
+        with_token: bool,
+    ) -> Result<Bytes, Error> {
+        let mut course = Course::new(self.deadline());
+        loop {
+            let headers = self.headers(with_token).await?;
+            let leased = self.acquire(&course).await?;
+            let call = leased
+                .connection
+                .unary(path(method), &headers.wire, framed.clone());
+            let ended = timeout_at(course.deadline, call).await;
+            let failure = match ended.unwrap_or(Err(CallFailure::TimedOut)) {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            self.after(&mut course, effect, &headers, leased.id, failure)
+                .await?;
+        }
+    }
+
+    /// Opens a call with streams, at whatever endpoint takes it. What fails after that is the
+    /// caller's.
+    pub(crate) async fn open_stream(
+        &self,
+        method: &'static str,
+        avoided: &[EndpointId],
+    ) -> Result<(Requests, Replies, StreamPlace), Error> {
+        let mut course = Course::new(self.deadline());
+        course.avoided = avoided.to_vec();
+        loop {
+            let mut headers = self.headers(true).await?;
+            headers.wire.require_leader = true;
+            let leased = self.acquire(&course).await?;
+            let opened = leased.connection.open_stream(path(method), &headers.wire);
+            let ended = timeout_at(course.deadline, opened).await;
+            let failure = match ended.unwrap_or(Err(CallFailure::TimedOut)) {
+                Ok((requests, replies)) => {
+                    let place = StreamPlace {
+                        id: leased.id,
+                        token: headers.token,
+                    };
+                    return Ok((requests, replies, place));
+                }
+                Err(failure) => failure,
+            };
+            self.after(
+                &mut course,
+                Effect::Repeatable,
+                &headers,
+                leased.id,
+                failure,
+            )
+            .await?;
+        }
+    }
+
+    /// Makes a call that is answered by a stream, up to its first message.
+    pub(crate) async fn server_stream<M>(
+        &self,
+        method: &'static str,
+        request: &impl prost::Message,
+    ) -> Result<(Option<M>, Replies), Error>
+    where
+        M: prost::Message + Default,
+    {
+        let framed = frame(request);
+        let mut course = Course::new(self.deadline());
+        loop {
+            let headers = self.headers(true).await?;
+            let leased = self.acquire(&course).await?;
+            let call = async {
+                let connection = &leased.connection;
+                let call = connection.server_stream(path(method), &headers.wire, framed.clone());
+                let mut replies = call.await?;
+                Ok((replies.next().await?, replies))
+            };
+            let ended = timeout_at(course.deadline, call).await;
+            let failure = match ended.unwrap_or(Err(CallFailure::TimedOut)) {
+                Ok(begun) => return Ok(begun),
+                Err(failure) => failure,
+            };
+            self.after(
+                &mut course,
+                Effect::Repeatable,
+                &headers,
+                leased.id,
+                failure,
+            )
+            .await?;
+        }
+    }
+
+    /// A stream failed: what that says of its endpoint and of the token. Returns an error if
+    /// there is no use in opening it again.
+    pub(crate) fn stream_failed(
+        &self,
+        place: &StreamPlace,
+        failure: &CallFailure,
+    ) -> Result<(), Error> {
+        if retry::is_members_fault(failure) {
+            self.shared.pool.disgrace(place.id);
+        }
+        match retry::judge(Effect::Repeatable, failure) {
+            Verdict::Retry => Ok(()),
+            Verdict::RenewToken => match &place.token {
+                Some(token) => {
+                    self.shared.tokens.forget(token);
+                    Ok(())
+                }
+                None => Err(told(failure.clone(), Duration::ZERO)),
+            },
+            Verdict::Fail | Verdict::Ambiguous => Err(told(failure.clone(), Duration::ZERO)),
+        }
+    }
+
+    async fn acquire(&self, course: &Course) -> Result<Leased, Error> {
+        let pool = &self.shared.pool;
+        let acquired = pool
+            .acquire(self.only, &course.avoided, course.deadline)
+            .await;
+        acquired.map_err(|reason| Error::Unavailable { reason })
+    }
+
+    async fn headers(&self, with_token: bool) -> Result<CallHeaders, Error> {
+        let token = if with_token {
+            self.token().await?
+        } else {
+            None
+        };
+        let wire = Headers {
+            token: token.as_ref().and_then(|token| token.header.clone()),
+            require_leader: self.shared.pool.options().limits.require_leader,
+        };
+        Ok(CallHeaders { token, wire })
+    }
+
+    /// Returns if the call is to be tried again.
+    async fn after(
+        &self,
+        course: &mut Course,
+        effect: Effect,
+        headers: &CallHeaders,
+        at: EndpointId,
+        failure: CallFailure,
+    ) -> Result<(), Error> {
+        let pool = &self.shared.pool;
+        if retry::is_members_fault(&failure) {
+            pool.disgrace(at);
+        }
+        match retry::judge(effect, &failure) {
+            Verdict::Fail => return Err(told(failure, self.request_timeout())),
+            Verdict::Ambiguous => return Err(ambiguous(failure)),
+            Verdict::RenewToken => match &headers.token {
+                Some(token) if course.renewals < RENEWALS_MAX => {
+                    self.shared.tokens.forget(token);
+                    course.renewals += 1;
+                }
+                _ => return Err(told(failure, self.request_timeout())),
+            },
+            Verdict::Retry => course.avoided.push(at),
+        }
+        course.failed += 1;
+        let wait = retry::wait_after(course.failed, pool.endpoint_count());
+        if Instant::now() + wait >= course.deadline {
+            return Err(told(failure, self.request_timeout()));
+        }
+        tracing::debug!(%failure, attempt = course.failed, "trying again");
+        if !wait.is_zero() {
+            sleep(wait).await;
+            course.avoided.clear();
+        }
+        Ok(())
+    }
+
+    /// The token of the client's user; `None` if it has no user.
+    async fn token(&self) -> Result<Option<Token>, Error> {
+        let Some(credentials) = &self.shared.pool.options().credentials else {
+            return Ok(None);
+        };
+        let tokens = &self.shared.tokens;
+        if let Some(token) = tokens.current(unix_time) {
+            return Ok(Some(token));
+        }
+        let _renewing = tokens.renewing.lock().await;
+        if let Some(token) = tokens.current(unix_time) {
+            return Ok(Some(token));
+        }
+        let request = pb::AuthenticateRequest {
+            name: credentials.user.clone(),
+            password: credentials.password.clone(),
+        };
+        let method = pb::AuthenticateRequest::PATH;
+        // Boxed: without its own token, the call does not come here again.
+        let login = self.attempts(method, Effect::Repeatable, frame(&request), false);
+        let answer = match Box::pin(login).await {
+            Ok(answer) => <pb::AuthenticateResponse as prost::Message>::decode(answer)
+                .map_err(|error| Error::protocol(error.to_string()))?,
+            Err(error) if error.etcd() == Some(EtcdError::AuthNotEnabled) => {
+                pb::AuthenticateResponse::default()
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Some(tokens.keep(&answer.token, unix_time())))
+    }
+}
+
+/// Tokens that one call may use up.
+const RENEWALS_MAX: u32 = 2;
+
+/// Where a stream was opened, and as whom.
+#[derive(Clone, Debug)]
+pub(crate) struct StreamPlace {
+    pub(crate) id: EndpointId,
+    token: Option<Token>,
+}
+
+struct CallHeaders {
+    token: Option<Token>,
+    wire: Headers,
+}
+
+/// What a call has been through.
+struct Course {
+    deadline: Instant,
+    failed: u32,
+    renewals: u32,
+    avoided: Vec<EndpointId>,
+}
+
+impl Course {
+    fn new(deadline: Instant) -> Self {
+        Self {
+            deadline,
+            failed: 0,
+            renewals: 0,
+            avoided: Vec::new(),
+        }
+    }
+}
+
+fn unix_time() -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap_or_default()
+}
+
+fn ambiguous(failure: CallFailure) -> Error {
+    Error::Ambiguous {
+        cause: failure.to_string(),
+        server: match failure {
+            CallFailure::Status(error) => Some(error),
+            _ => None,
+        },
+    }
+}
+
+/// A failure of a call that surely changed nothing.
+pub(crate) fn told(failure: CallFailure, after: Duration) -> Error {
+    match failure {
+        CallFailure::Status(error) => Error::Server(error),
+        CallFailure::NotProcessed(reason) => Error::Unavailable { reason },
+        CallFailure::Lost(reason) => Error::Lost { reason },
+        CallFailure::TimedOut => Error::Timeout {
+            after,
+            reason: "the server is silent".to_owned(),
+        },
+        CallFailure::Protocol(reason) => Error::Protocol { reason },
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("endpoints", &self.endpoints())
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}

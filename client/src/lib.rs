@@ -1,0 +1,83 @@
+//! A client for etcd's API that resumes what a lost connection interrupts.
+//!
+//! It works against etcd 3.4 to 3.7 and against Cairn, and needs a tokio runtime.
+//!
+//! ```no_run
+//! use cairn_client::{Client, Keys};
+//!
+//! # async fn run() -> Result<(), cairn_client::Error> {
+//! let client = Client::connect(["http://127.0.0.1:2379"]).await?;
+//!
+//! client.put("greeting", "hello").await?;
+//! if let Some(kv) = client.get("greeting").await? {
+//!     println!("{:?} since revision {}", kv.text(), kv.mod_revision);
+//! }
+//! let all = client.range(Keys::prefix("gree")).await?;
+//! println!("{} keys at revision {}", all.count, all.header.revision);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | to | see |
+//! |---|---|
+//! | connect, with TLS and users | [`ConnectOptions`], [`Tls`] |
+//! | read and write keys | [`Client::get`], [`Client::range`], [`Client::put`], [`Client::delete`], [`Client::txn`] |
+//! | hear of changes | [`Client::watch`] |
+//! | keep keys as long as a program lives | [`Client::leases`] |
+//! | look after members, users and alarms | [`Client::cluster`], [`Client::auth`], [`Client::maintenance`] |
+//! | tell errors apart | [`Error`], [`EtcdError`] |
+//!
+//! Nothing here knows Cairn's server: of the workspace it stands on the wire types alone.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a client lives in time; what decides by it takes it as an argument"
+)]
+
+mod auth;
+mod balance;
+mod client;
+mod cluster;
+mod connect;
+mod error;
+mod etcd_error;
+mod into_bytes;
+mod keys;
+mod kv;
+mod lease;
+mod maintenance;
+mod revision;
+mod rpc;
+mod token;
+mod transport;
+mod unfold;
+mod watch;
+
+/// The wire types, for [`Client::call`].
+pub use cairn_proto as proto;
+
+pub use auth::{Auth, AuthStatus, Permission, Right};
+pub use client::Client;
+pub use cluster::{Cluster, Member};
+pub use connect::{ConnectOptions, Connecting, Connector, Endpoint, Socket, Tls};
+pub use error::{Error, ServerError};
+pub use etcd_error::{Code, EtcdError};
+pub use into_bytes::IntoBytes;
+pub use keys::Keys;
+pub use kv::{
+    Compact, Compare, CompareNumber, CompareValue, Delete, DeleteResponse, Get, Header, InTxn,
+    KeyValue, Op, OpResponse, Order, Put, PutResponse, Range, RangeResponse, SortBy, Txn,
+    TxnResponse,
+};
+pub use lease::{Grant, Leases, Remaining};
+pub use maintenance::{
+    AlarmMember, AlarmType, DowngradeAction, HashKvResponse, Maintenance, SnapshotResponse,
+    StatusResponse,
+};
+pub use revision::{LeaseId, Revision};
+pub use rpc::{Effect, Rpc};
+pub use watch::{Event, Update, Watch, WatchRequest};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

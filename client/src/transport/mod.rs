@@ -1,0 +1,16 @@
+//! gRPC over one HTTP/2 connection, framed by hand on the `h2` crate.
+//!
+//! A whole gRPC stack hides what this client must know: whether a request that failed was surely
+//! not processed, and whether a silent server lives. It also costs less processor time.
+
+mod connection;
+mod failure;
+mod framing;
+mod status;
+mod streaming;
+mod vital;
+
+pub(crate) use connection::{Connection, Headers, token_header};
+pub(crate) use failure::CallFailure;
+pub(crate) use framing::frame;
+pub(crate) use streaming::{Replies, Requests};

@@ -1,0 +1,280 @@
+//! The gRPC stream that watches share: opened while there is a watch, and again when it is lost.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_proto::etcdserverpb as pb;
+use parking_lot::Mutex;
+use pb::watch_request::RequestUnion;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::sleep;
+
+use super::core::{Acceptance, Core, Output, Sink, Spec, WatchKey};
+use super::event::Update;
+use super::queue::Queue;
+use crate::balance::{EndpointId, retry};
+use crate::client::{Client, StreamPlace};
+use crate::error::Error;
+use crate::transport::{CallFailure, Replies, Requests};
+
+const WATCH: &str = "/etcdserverpb.Watch/Watch";
+
+/// The streams of a client: one for calls to any endpoint, and one for each that was named.
+#[derive(Debug, Default)]
+pub(crate) struct Hubs {
+    hubs: Mutex<BTreeMap<Option<EndpointId>, Arc<Hub>>>,
+}
+
+impl Hubs {
+    pub(crate) fn of(&self, only: Option<EndpointId>) -> Arc<Hub> {
+        Arc::clone(self.hubs.lock().entry(only).or_default())
+    }
+}
+
+/// A stream and the task that drives it, which is there while there are watches.
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    key_next: u64,
+    /// To the task. Each watch sends a bounded number of commands that wait.
+    commands: Option<UnboundedSender<Command>>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Add(WatchKey, Spec, Arc<Queue>),
+    Remove(WatchKey),
+    Resume(WatchKey),
+    RequestProgress,
+}
+
+impl Hub {
+    pub(super) fn add(
+        self: &Arc<Self>,
+        client: &Client,
+        spec: Spec,
+        queue: Arc<Queue>,
+    ) -> WatchKey {
+        let mut state = self.state.lock();
+        let key = WatchKey(state.key_next);
+        state.key_next += 1;
+        let commands = state.commands.get_or_insert_with(|| {
+            let (commands, receiver) = unbounded_channel();
+            let driver = Driver {
+                client: client.clone(),
+                hub: Arc::clone(self),
+                core: Core::default(),
+                queues: Queues::default(),
+                commands: receiver,
+            };
+            tokio::spawn(driver.run());
+            commands
+        });
+        // Its receiver goes only under the lock, with the sender.
+        let _ = commands.send(Command::Add(key, spec, queue));
+        key
+    }
+
+    pub(super) fn remove(&self, key: WatchKey) {
+        self.send(Command::Remove(key));
+    }
+
+    pub(super) fn resume(&self, key: WatchKey) {
+        self.send(Command::Resume(key));
+    }
+
+    pub(super) fn request_progress(&self) {
+        self.send(Command::RequestProgress);
+    }
+
+    fn send(&self, command: Command) {
+        if let Some(commands) = &self.state.lock().commands {
+            let _ = commands.send(command);
+        }
+    }
+}
+
+/// The queues of the watches.
+#[derive(Default)]
+struct Queues(HashMap<WatchKey, Arc<Queue>>);
+
+impl Sink for Queues {
+    fn accept(&mut self, watch: WatchKey, output: Output) -> Acceptance {
+        let Some(queue) = self.0.get(&watch) else {
+            return Acceptance::Taken;
+        };
+        let is_last = matches!(
+            output,
+            Output::Failed(_) | Output::Update(Update::Compacted(_))
+        );
+        let acceptance = queue.push(output);
+        if is_last {
+            self.0.remove(&watch);
+        }
+        acceptance
+    }
+}
+
+struct Driver {
+    client: Client,
+    hub: Arc<Hub>,
+    core: Core,
+    queues: Queues,
+    commands: UnboundedReceiver<Command>,
+}
+
+/// Why a stream is no longer served.
+enum End {
+    /// Nobody watches.
+    Idle,
+    /// The server refuses its token.
+    Token,
+    Lost(CallFailure),
+}
+
+/// What the streams before have come to.
+#[derive(Default)]
+struct Past {
+    failed: u32,
+    avoided: Vec<EndpointId>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut past = Past::default();
+        loop {
+            while let Ok(command) = self.commands.try_recv() {
+                self.apply(command);
+            }
+            if self.core.is_empty() {
+                if self.retire() {
+                    return;
+                }
+                continue;
+            }
+            match self.client.open_stream(WATCH, &past.avoided).await {
+                Ok((requests, replies, place)) => {
+                    let (end, has_answered) = self.serve(requests, replies).await;
+                    self.core.lost();
+                    if has_answered {
+                        past = Past::default();
+                    }
+                    self.after(end, &place, &mut past).await;
+                }
+                Err(Error::Unavailable { reason }) => {
+                    tracing::warn!(reason, "watches wait for a member");
+                }
+                Err(error) => self.core.fail_all(&error, &mut self.queues),
+            }
+        }
+    }
+
+    /// Ends the task, if no watch came meanwhile.
+    fn retire(&mut self) -> bool {
+        let mut state = self.hub.state.lock();
+        let retires = self.commands.is_empty();
+        if retires {
+            state.commands = None;
+        }
+        retires
+    }
+
+    async fn after(&mut self, end: End, place: &StreamPlace, past: &mut Past) {
+        match end {
+            End::Idle => return,
+            End::Token => self.client.refuse_token(place),
+            End::Lost(failure) => {
+                tracing::debug!(%failure, "the watch stream was lost");
+                if let Err(error) = self.client.stream_failed(place, &failure)
+                    && is_final(&error)
+                {
+                    self.core.fail_all(&error, &mut self.queues);
+                    return;
+                }
+                past.avoided.push(place.id);
+            }
+        }
+        past.failed = past.failed.saturating_add(1);
+        let wait = retry::wait_after(past.failed, self.client.endpoint_count());
+        if wait > Duration::ZERO {
+            past.avoided.clear();
+            sleep(wait).await;
+        }
+    }
+
+    /// Serves one stream to its end; also returns whether the server ever answered.
+    async fn serve(&mut self, mut requests: Requests, mut replies: Replies) -> (End, bool) {
+        let mut has_answered = false;
+        for request in self.core.opened() {
+            if let Err(failure) = requests.send(&request) {
+                return (End::Lost(failure), has_answered);
+            }
+        }
+        loop {
+            let to_send = tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.apply(command).into_iter().collect(),
+                    None => return (End::Idle, has_answered),
+                },
+                answer = replies.next::<pb::WatchResponse>() => match answer {
+                    Ok(Some(answer)) => {
+                        has_answered = true;
+                        self.core.received(answer, &mut self.queues)
+                    }
+                    Ok(None) => {
+                        let failure = CallFailure::Lost("the server ended the stream".to_owned());
+                        return (End::Lost(failure), has_answered);
+                    }
+                    Err(failure) => return (End::Lost(failure), has_answered),
+                },
+            };
+            for request in to_send {
+                if let Err(failure) = requests.send(&request) {
+                    return (End::Lost(failure), has_answered);
+                }
+            }
+            if self.core.needs_token() {
+                return (End::Token, has_answered);
+            }
+            if self.core.is_empty() && self.commands.is_empty() {
+                return (End::Idle, has_answered);
+            }
+        }
+    }
+
+    fn apply(&mut self, command: Command) -> Option<pb::WatchRequest> {
+        match command {
+            Command::Add(key, spec, queue) => {
+                self.queues.0.insert(key, queue);
+                self.core.add(key, spec)
+            }
+            Command::Remove(key) => {
+                self.queues.0.remove(&key);
+                self.core.remove(key)
+            }
+            Command::Resume(key) => self.core.resume(key),
+            Command::RequestProgress => Some(pb::WatchRequest {
+                request_union: Some(RequestUnion::ProgressRequest(pb::WatchProgressRequest {})),
+            }),
+        }
+    }
+}
+
+/// Whether another stream would fare no better.
+fn is_final(error: &Error) -> bool {
+    use crate::etcd_error::Code;
+    matches!(
+        error.code(),
+        Some(
+            Code::PermissionDenied
+                | Code::Unauthenticated
+                | Code::Unimplemented
+                | Code::InvalidArgument
+        )
+    )
+}

@@ -1,0 +1,199 @@
+//! Servers for tests: processes on ports of their own, killed when dropped.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use cairn_client::{Client, ConnectOptions};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long anything may take on a machine that is busy with other tests.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub(crate) name: String,
+    path: PathBuf,
+}
+
+impl Program {
+    /// This workspace's server, built if need be.
+    pub(crate) fn cairn() -> Self {
+        static PATH: OnceLock<PathBuf> = OnceLock::new();
+        let path = PATH.get_or_init(|| {
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let built = Command::new(cargo)
+                .args(["build", "--quiet", "-p", "cairn-server", "--bin", "cairn"])
+                .status()
+                .unwrap();
+            assert!(built.success(), "the server does not build");
+            // Tests are in `target/PROFILE/deps`, and the server is built for `dev`.
+            let test = std::env::current_exe().unwrap();
+            test.ancestors().nth(3).unwrap().join("debug/cairn")
+        });
+        Self {
+            name: "cairn".to_owned(),
+            path: path.clone(),
+        }
+    }
+
+    /// Every server that there is: Cairn, the etcd on the path, and those that the variable
+    /// `CAIRN_TEST_ETCDS` names, with colons between them.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut found = vec![Self::cairn()];
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let installed = std::env::split_paths(&path).map(|folder| folder.join("etcd"));
+        let named = std::env::var_os("CAIRN_TEST_ETCDS").unwrap_or_default();
+        let named = std::env::split_paths(&named).filter(|path| path.is_file());
+        let etcds = installed.filter(|it| it.is_file()).take(1).chain(named);
+        found.extend(etcds.map(|path| Self {
+            name: path.display().to_string(),
+            path,
+        }));
+        found
+    }
+}
+
+/// One member.
+pub(crate) struct Member {
+    pub(crate) url: String,
+    program: PathBuf,
+    arguments: Vec<String>,
+    process: Option<Child>,
+}
+
+/// Members of one cluster, and their data.
+pub(crate) struct Servers {
+    pub(crate) members: Vec<Member>,
+    _home: TempDir,
+}
+
+/// A port that is free now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+impl Servers {
+    /// Starts a cluster and waits until it serves.
+    pub(crate) async fn start(program: &Program, count: usize, flags: &[&str]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let ports: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
+        let initial: Vec<String> = ports
+            .iter()
+            .enumerate()
+            .map(|(at, (_, peer))| format!("m{at}=http://127.0.0.1:{peer}"))
+            .collect();
+        let member = |(at, (client, peer)): (usize, &(u16, u16))| {
+            let url = format!("http://127.0.0.1:{client}");
+            let peer = format!("http://127.0.0.1:{peer}");
+            let data = home.path().join(format!("m{at}")).display().to_string();
+            let mut arguments: Vec<String> = [
+                ("--name", format!("m{at}")),
+                ("--data-dir", data),
+                ("--listen-client-urls", url.clone()),
+                ("--advertise-client-urls", url.clone()),
+                ("--listen-peer-urls", peer.clone()),
+                ("--initial-advertise-peer-urls", peer),
+                ("--initial-cluster", initial.join(",")),
+            ]
+            .into_iter()
+            .flat_map(|(flag, value)| [flag.to_owned(), value])
+            .collect();
+            arguments.extend(flags.iter().map(|&flag| flag.to_owned()));
+            let mut member = Member {
+                url,
+                program: program.path.clone(),
+                arguments,
+                process: None,
+            };
+            member.start();
+            member
+        };
+        let servers = Self {
+            members: ports.iter().enumerate().map(member).collect(),
+            _home: home,
+        };
+        servers.wait_until_serving().await;
+        servers
+    }
+
+    /// One member of its own cluster.
+    pub(crate) async fn one(program: &Program) -> Self {
+        Self::start(program, 1, &[]).await
+    }
+
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.members
+            .iter()
+            .map(|member| member.url.clone())
+            .collect()
+    }
+
+    pub(crate) fn options(&self) -> ConnectOptions {
+        ConnectOptions::new(self.urls())
+            .unwrap()
+            .request_timeout(PATIENCE)
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        self.options().connect().await.unwrap()
+    }
+
+    pub(crate) async fn wait_until_serving(&self) {
+        for url in self.urls() {
+            let options = ConnectOptions::new([&url]).unwrap();
+            let client = options.request_timeout(PATIENCE).connect_lazy();
+            let deadline = Instant::now() + PATIENCE;
+            while let Err(error) = client.get("ready?").await {
+                assert!(Instant::now() < deadline, "{url}: {error}");
+            }
+        }
+    }
+}
+
+impl Member {
+    pub(crate) fn start(&mut self) {
+        let process = Command::new(&self.program)
+            .args(&self.arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+    }
+
+    /// Stops it where it is, as SIGSTOP does.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it run on.
+    pub(crate) fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.process.as_ref().unwrap().id();
+        let id = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        kill_process(id, signal).unwrap();
+    }
+
+    /// Kills it as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
