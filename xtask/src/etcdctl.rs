@@ -1,10 +1,13 @@
-//! `cargo xtask etcdctl`: the same `etcdctl` calls on Cairn and on a real etcd.
+//! `cargo xtask etcdctl`: the same calls of `etcdctl` and of `cairnctl`, on Cairn and on a real
+//! etcd.
 //!
-//! The real servers say what the right outputs are; ids, addresses and sizes aside, Cairn's must
-//! be the same to the letter. There are one member and three, in plain text and secured with
-//! certificates.
+//! What the real `etcdctl` prints of the real servers is right; ids, addresses and sizes aside,
+//! the three other pairs of program and server must print the same to the letter, on stdout and
+//! stderr, and end with the same code. There are one member and three, in plain text and secured
+//! with certificates.
 
 mod cluster_script;
+mod line_script;
 mod mask;
 mod script;
 mod session;
@@ -16,6 +19,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use self::cluster_script::{ALARMS, CERTIFIED, LEASES, LOCKS, MEMBERSHIP};
+use self::line_script::LINES;
 use self::script::{Call, DATA, LEASES_AND_LOCKS, MEMBER, USERS};
 use self::session::{Session, VISITOR};
 use crate::certificates::Certificates;
@@ -36,6 +40,9 @@ pub(crate) struct Etcdctl {
     /// The `etcdctl` to call; the one from the path if not given.
     #[arg(long, value_name = "PROGRAM")]
     etcdctl: Option<PathBuf>,
+    /// The `cairnctl` to compare with it; this workspace's if not given.
+    #[arg(long, value_name = "PROGRAM")]
+    cairnctl: Option<PathBuf>,
     /// Show every call and what the real etcd's answer was.
     #[arg(long)]
     verbose: bool,
@@ -52,7 +59,7 @@ const ARENAS: [Arena; 4] = [
     Arena {
         members: 1,
         is_secured: false,
-        scripts: &[DATA, LEASES_AND_LOCKS, MEMBER, USERS],
+        scripts: &[DATA, LEASES_AND_LOCKS, MEMBER, USERS, LINES],
     },
     Arena {
         members: 1,
@@ -70,6 +77,59 @@ const ARENAS: [Arena; 4] = [
         scripts: &[LEASES, CERTIFIED, LOCKS, MEMBERSHIP],
     },
 ];
+
+/// Who is compared.
+struct Programs {
+    etcdctl: PathBuf,
+    /// The minor release of that etcdctl.
+    etcdctl_minor: u32,
+    cairnctl: PathBuf,
+}
+
+/// A program and the servers that it calls.
+struct Side<'a> {
+    name: String,
+    session: Session<'a>,
+    _members: Members,
+}
+
+/// Both programs, each on both kinds of servers.
+struct Sides<'a> {
+    model: Side<'a>,
+    by_etcdctl: Side<'a>,
+    real_by_ours: Side<'a>,
+    by_ours: Side<'a>,
+}
+
+impl Sides<'_> {
+    /// Makes a call on all sides; how many differ. If etcdctl is no model of this answer, since it
+    /// is older, ours must still be the same on both.
+    async fn compare(&self, call: &Call, is_model: bool, verbose: bool) -> Result<usize> {
+        let (right, by_etcdctl, real_by_ours, by_ours) = tokio::try_join!(
+            self.model.session.call(call),
+            self.by_etcdctl.session.call(call),
+            self.real_by_ours.session.call(call),
+            self.by_ours.session.call(call)
+        )?;
+        if verbose {
+            println!("$ etcdctl {}\n{right}", call.line);
+        }
+        let right_of_ours = if is_model { &right } else { &real_by_ours };
+        let pairs = [
+            (&self.by_etcdctl, &right, &by_etcdctl),
+            (&self.real_by_ours, right_of_ours, &real_by_ours),
+            (&self.by_ours, right_of_ours, &by_ours),
+        ];
+        let mut differences = 0;
+        for (side, right, found) in pairs {
+            if right != found {
+                differences += 1;
+                show(call, (&self.model.name, right), (&side.name, found));
+            }
+        }
+        Ok(differences)
+    }
+}
 
 /// Users of the scripts by certificate, with one of another authority.
 const USERS_CERTIFIED: [&str; 3] = [VISITOR, "root", "alice"];
@@ -89,13 +149,32 @@ impl Etcdctl {
                 return Ok(Outcome::Skipped(missing.to_owned()));
             }
         };
-        let checked = match &self.server {
-            Some(line) => ServerCommand::parse(line)?,
-            None => ServerCommand::program(workspace.build_server()?),
+        let (checked, cairnctl) = match (&self.server, &self.cairnctl) {
+            (Some(line), Some(cairnctl)) => (ServerCommand::parse(line)?, cairnctl.clone()),
+            (server, cairnctl) => {
+                let built = workspace.build_programs()?;
+                let built_server = || Ok(ServerCommand::program(built.server));
+                let server = server.as_deref().map(ServerCommand::parse);
+                (
+                    server.unwrap_or_else(built_server)?,
+                    cairnctl.clone().unwrap_or(built.ctl),
+                )
+            }
+        };
+        // By the other's name it is to be the other.
+        let links = tempfile::tempdir().context("making a folder for a link")?;
+        let link = links.path().join("etcdctl");
+        let target = cairnctl.canonicalize();
+        let target = target.with_context(|| format!("finding {}", cairnctl.display()))?;
+        std::os::unix::fs::symlink(target, &link).context("making a link")?;
+        let programs = Programs {
+            etcdctl_minor: minor_of(&etcdctl).await?,
+            etcdctl,
+            cairnctl: link,
         };
         let mut differences = 0;
         for arena in &ARENAS {
-            differences += arena.compare(self, &etcdctl, &real, &checked).await?;
+            differences += arena.compare(self, &programs, &real, &checked).await?;
         }
         Ok(if differences == 0 {
             Outcome::Passed
@@ -106,11 +185,12 @@ impl Etcdctl {
 }
 
 impl Arena {
-    /// Makes all calls on both, and shows those that differ; how many there are.
+    /// Makes all calls with both programs on both kinds of servers, and shows those that differ;
+    /// how many there are.
     async fn compare(
         &self,
         options: &Etcdctl,
-        etcdctl: &Path,
+        programs: &Programs,
         real: &ServerCommand,
         checked: &ServerCommand,
     ) -> Result<usize> {
@@ -118,37 +198,56 @@ impl Arena {
         let home = tempfile::tempdir().context("making a folder for the servers' data")?;
         let certificates = self.certificates(home.path())?;
         let certificates = certificates.as_ref();
-        let (real_home, checked_home) = (home.path().join("real"), home.path().join("checked"));
-        let (real_members, checked_members) = tokio::try_join!(
-            Members::start(real, &real_home, self.members, certificates),
-            Members::start(checked, &checked_home, self.members, certificates)
+        let side = |by, server| self.side(by, server, home.path(), certificates);
+        let (etcdctl, cairnctl) = (
+            ("etcdctl", programs.etcdctl.as_path()),
+            ("cairnctl", programs.cairnctl.as_path()),
+        );
+        let (model, by_etcdctl, real_by_ours, by_ours) = tokio::try_join!(
+            side(etcdctl, real),
+            side(etcdctl, checked),
+            side(cairnctl, real),
+            side(cairnctl, checked)
         )?;
-        let session = |members: &Members, home: &Path| {
-            Session::new(etcdctl, &members.endpoints(), certificates, home)
+        let sides = Sides {
+            model,
+            by_etcdctl,
+            real_by_ours,
+            by_ours,
         };
-        let real_session = session(&real_members, &real_home);
-        let checked_session = session(&checked_members, &checked_home);
         let version = real.api_version()?;
         let (mut calls, mut differences) = (0, 0);
         let asked = self.scripts.iter().copied().flatten();
         for call in asked.filter(|call| version.minor >= call.since) {
-            let (expected, found) =
-                tokio::try_join!(real_session.call(call), checked_session.call(call))?;
             calls += 1;
-            if options.verbose {
-                println!("$ etcdctl {}\n{expected}", call.line);
-            }
-            if expected != found {
-                differences += 1;
-                show(call, (&real.name(), &expected), (&checked.name(), &found));
-            }
+            let is_model = programs.etcdctl_minor >= call.printed_since;
+            differences += sides.compare(call, is_model, options.verbose).await?;
         }
         println!(
-            "{}: {calls} calls of etcdctl compared, {differences} differ, {:.0} s",
+            "{}: {calls} calls of etcdctl and cairnctl compared, {differences} differ, {:.0} s",
             self.name(),
             start.elapsed().as_secs_f64()
         );
         Ok(differences)
+    }
+
+    /// Starts servers for a program to call.
+    async fn side<'a>(
+        &self,
+        (name, program): (&str, &Path),
+        server: &ServerCommand,
+        home: &Path,
+        certificates: Option<&'a Certificates>,
+    ) -> Result<Side<'a>> {
+        let name = format!("{name} on {}", server.name());
+        let home = home.join(name.replace([' ', '/'], "-"));
+        let members = Members::start(server, &home, self.members, certificates).await?;
+        let session = Session::new(program, &members.endpoints(), certificates, &home);
+        Ok(Side {
+            name,
+            session,
+            _members: members,
+        })
     }
 
     fn certificates(&self, home: &Path) -> Result<Option<Certificates>> {
@@ -174,6 +273,23 @@ impl Arena {
         };
         format!("{members}, {how}")
     }
+}
+
+/// The minor release of an etcdctl.
+async fn minor_of(etcdctl: &Path) -> Result<u32> {
+    let output = tokio::process::Command::new(etcdctl)
+        .arg("version")
+        .env("ETCDCTL_API", "3")
+        .output()
+        .await
+        .with_context(|| format!("starting {}", etcdctl.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text
+        .lines()
+        .find_map(|line| line.strip_prefix("etcdctl version: 3."));
+    let minor = version.and_then(|version| version.split('.').next());
+    let minor = minor.with_context(|| format!("no version of etcdctl 3: {text}"))?;
+    Ok(minor.parse()?)
 }
 
 fn show(call: &Call, expected: (&str, &str), found: (&str, &str)) {

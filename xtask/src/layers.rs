@@ -58,6 +58,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("cairn-client", &["cairn-proto"]),
+    ("cairn-ctl", &["cairn-client", "cairn-proto"]),
     ("cairn-history", &["cairn-proto"]),
     (
         "cairn-sim",

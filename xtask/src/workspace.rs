@@ -75,14 +75,30 @@ impl Workspace {
         command
     }
 
-    /// Builds the server, and says where its binary is. It is built along with all tests: alone it
-    /// would have other features of shared dependencies, and everything would be compiled twice.
+    /// Builds the server, and says where its binary is.
     pub(crate) fn build_server(&self) -> Result<PathBuf> {
+        Ok(self.build_programs()?.server)
+    }
+
+    /// Builds what users run. It is built along with all tests: alone it would have other features
+    /// of shared dependencies, and everything would be compiled twice.
+    pub(crate) fn build_programs(&self) -> Result<Programs> {
         run(&mut self.cargo("test --quiet --workspace --no-run --locked".split(' ')))?;
         let target = std::env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| self.root.join("target"), |dir| self.root.join(dir));
-        Ok(target.join("debug").join("cairn"))
+        let built = target.join("debug");
+        Ok(Programs {
+            server: built.join("cairn"),
+            ctl: built.join("cairnctl"),
+        })
     }
+}
+
+/// Where the binaries of the workspace are.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) server: PathBuf,
+    pub(crate) ctl: PathBuf,
 }
 
 /// A text file of the workspace.

@@ -30,8 +30,14 @@ const BEFORE_MASKED: [&str; 19] = [
 /// Makes outputs equal that mean the same.
 pub(super) fn mask(text: &str, sameness: Sameness) -> String {
     let mut lines = Vec::new();
-    // Log lines are etcdctl's own affair.
-    for line in text.lines().filter(|line| !line.starts_with("{\"level\"")) {
+    let mut is_usage = false;
+    for line in text.lines() {
+        // How a command is called, each program says in its own words, up to its exit status.
+        is_usage = line.starts_with("Usage:") || is_usage && !line.starts_with("[exit");
+        // Log lines are etcdctl's own affair.
+        if is_usage || line.starts_with("{\"level\"") {
+            continue;
+        }
         lines.push(match sameness {
             Sameness::Exact => mask_ids(line),
             Sameness::Shape => mask_numbers(line),

@@ -23,12 +23,22 @@ pub(super) struct Call {
     pub(super) lines: Option<usize>,
     /// The first minor release of etcd that is asked.
     pub(super) since: u32,
+    /// The first minor release of etcdctl that prints this answer as the latest does.
+    pub(super) printed_since: u32,
 }
 
 impl Call {
     /// Older etcds are not asked: they answer otherwise.
     pub(super) const fn since(self, since: u32) -> Self {
         Self { since, ..self }
+    }
+
+    /// Older etcdctls print something else.
+    pub(super) const fn printed_since(self, printed_since: u32) -> Self {
+        Self {
+            printed_since,
+            ..self
+        }
     }
 }
 
@@ -43,6 +53,7 @@ pub(super) const fn with_stdin(line: &'static str, stdin: &'static str) -> Call 
         sameness: Sameness::Exact,
         lines: None,
         since: 0,
+        printed_since: 0,
     }
 }
 

@@ -114,7 +114,7 @@ impl<'a> Session<'a> {
         }
         let output = child.wait_with_output().await?;
         Ok(format!(
-            "{}{}[{}]",
+            "{}{}\n[{}]",
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
             output.status
