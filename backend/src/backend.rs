@@ -15,6 +15,7 @@
 //! 2. A batch is wholly in `active` or wholly in `sealed`: sealing takes the writer's lock.
 //! 3. A seal is published before the engine sees it, and taken back after the engine has it, so
 //!    a reader that loads `Published` and then opens the engine misses nothing.
+//!    What the engine had no space for stays sealed until a later commit has written it.
 //! 4. Once poisoned, nothing more is published, sealed, committed or installed.
 //!
 //! Locks are taken in the order `committing`, `writer`, then the engine's own; `published` is only
@@ -38,7 +39,7 @@ use crate::committer::Committer;
 use crate::engine::{Engine, EngineSize, SnapshotReader};
 use crate::error::{
     CommitError, DefragmentError, InstallError, OpenError, Poisoned, ReadError, ReceiveError,
-    SnapshotError,
+    SnapshotError, Uncommitted,
 };
 use crate::installing::Installing;
 use crate::read_tx::ReadTx;
@@ -54,6 +55,10 @@ const BUFFERED_BATCHES_MAX: usize = 4;
 /// Told once, when the backend is poisoned, on the thread that did it; it must not write or commit.
 pub type PoisonHook = Arc<dyn Fn(&Poisoned) + Send + Sync>;
 
+/// Told when commits begin to fail for want of space, with the failure, and with none when they
+/// succeed again; it must not write or commit.
+pub type SpaceHook = Arc<dyn Fn(Option<&CommitError>) + Send + Sync>;
+
 /// Told by the committer how long a commit took, if there was something to commit.
 pub type CommitHook = Arc<dyn Fn(Duration) + Send + Sync>;
 
@@ -66,6 +71,8 @@ pub struct BackendOptions {
     pub batch_bytes_max: usize,
     /// Told when the backend is poisoned, so that the process can be stopped.
     pub on_poison: Option<PoisonHook>,
+    /// Told when there is no space for what is buffered, and when there is again.
+    pub on_space: Option<SpaceHook>,
     /// Told of every commit of the committer, for metrics.
     pub on_commit: Option<CommitHook>,
 }
@@ -76,6 +83,7 @@ impl Default for BackendOptions {
             batch_ops_max: 10_000,
             batch_bytes_max: 16 * 1024 * 1024,
             on_poison: None,
+            on_space: None,
             on_commit: None,
         }
     }
@@ -105,6 +113,8 @@ struct Shared {
     writer: Mutex<Writer>,
     published: ArcSwap<Published>,
     poison: OnceLock<Poisoned>,
+    /// Why the last commit found no space.
+    no_space: Mutex<Option<Arc<CommitError>>>,
     total_bytes: AtomicU64,
     in_use_bytes: AtomicU64,
     /// How many senders there are.
@@ -144,6 +154,7 @@ impl Backend {
             writer: Mutex::default(),
             published: ArcSwap::from_pointee(Published::empty(Arc::new(engine))),
             poison: OnceLock::new(),
+            no_space: Mutex::default(),
             total_bytes: AtomicU64::new(size.total_bytes),
             in_use_bytes: AtomicU64::new(size.in_use_bytes),
             sending: Arc::default(),
@@ -167,8 +178,11 @@ impl Backend {
             .shared
             .is_beyond(BUFFERED_BATCHES_MAX, &self.shared.published.load().active)
         {
-            // A failure poisons, which `BatchTx::end` then reports.
-            let _ = self.commit();
+            // A failure poisons, which `BatchTx::end` then reports; without space it goes on for a
+            // while.
+            if let Err(Uncommitted::NoSpace { cause }) = self.commit() {
+                self.shared.bound_waiting(&cause);
+            }
         }
         BatchTx::new(self, self.shared.writer.lock())
     }
@@ -188,31 +202,27 @@ impl Backend {
     ///
     /// # Errors
     ///
-    /// [`Poisoned`] if this commit fails or one before did.
-    pub fn commit(&self) -> Result<(), Poisoned> {
+    /// [`Uncommitted::Poisoned`] if this commit fails or one before did, [`Uncommitted::NoSpace`] if
+    /// it can be tried again.
+    pub fn commit(&self) -> Result<(), Uncommitted> {
         self.commit_pending().map(|_| ())
     }
 
     /// [`Backend::commit`]; answers whether there was something to commit.
-    pub(crate) fn commit_pending(&self) -> Result<bool, Poisoned> {
+    pub(crate) fn commit_pending(&self) -> Result<bool, Uncommitted> {
         let shared = &*self.shared;
         let _turn = shared.committing.lock();
         shared.check_poison()?;
-        let Some(sealed) = shared.seal() else {
-            return Ok(false);
-        };
-        shared
-            .engine()
-            .commit(&sealed)
-            .map_err(|cause| shared.poison(cause))?;
-        shared.published.rcu(|published| Published {
-            engine: Arc::clone(&published.engine),
-            active: published.active.clone(),
-            sealed: None,
-            seals: published.seals,
-        });
-        shared.refresh_size();
-        Ok(true)
+        // What an earlier commit found no space for comes first.
+        let held = shared.published.load().sealed.clone();
+        if let Some(held) = &held {
+            shared.write_sealed(held)?;
+        }
+        let sealed = shared.seal();
+        if let Some(sealed) = &sealed {
+            shared.write_sealed(sealed)?;
+        }
+        Ok(held.is_some() || sealed.is_some())
     }
 
     /// [`Backend::commit`], under the name for callers that need the durability now.
@@ -220,8 +230,14 @@ impl Backend {
     /// # Errors
     ///
     /// As [`Backend::commit`].
-    pub fn force_commit(&self) -> Result<(), Poisoned> {
+    pub fn force_commit(&self) -> Result<(), Uncommitted> {
         self.commit()
+    }
+
+    /// Why what is buffered waits for space, if it does.
+    #[must_use]
+    pub fn no_space(&self) -> Option<Arc<CommitError>> {
+        self.shared.no_space.lock().clone()
     }
 
     /// Starts the thread that commits every `interval`, and sooner when a batch is due. One is
@@ -331,6 +347,8 @@ impl Backend {
             })?;
         // The new file is in place, so it must be shown, whether its size can be learnt or not.
         let size = engine.size().unwrap_or_default();
+        // What waited for space is in what takes its place.
+        shared.end_waiting();
         Ok(Installing {
             backend: self,
             engine,
@@ -470,6 +488,49 @@ impl std::fmt::Debug for Backend {
 }
 
 impl Shared {
+    /// Writes what is moved aside. Without space it stays there, for the next commit.
+    fn write_sealed(&self, sealed: &Buffer) -> Result<(), Uncommitted> {
+        match self.engine().commit(sealed) {
+            Ok(()) => {}
+            Err(cause @ CommitError::NoSpace { .. }) => return Err(self.wait_for_space(cause)),
+            Err(cause) => return Err(self.poison(cause).into()),
+        }
+        self.published.rcu(|published| Published {
+            engine: Arc::clone(&published.engine),
+            active: published.active.clone(),
+            sealed: None,
+            seals: published.seals,
+        });
+        self.refresh_size();
+        self.end_waiting();
+        Ok(())
+    }
+
+    #[cold]
+    fn wait_for_space(&self, cause: CommitError) -> Uncommitted {
+        let cause = Arc::new(cause);
+        let is_new = self.no_space.lock().replace(Arc::clone(&cause)).is_none();
+        if is_new && let Some(hook) = &self.options.on_space {
+            hook(Some(&cause));
+        }
+        Uncommitted::NoSpace { cause }
+    }
+
+    fn end_waiting(&self) {
+        let was_waiting = self.no_space.lock().take().is_some();
+        if was_waiting && let Some(hook) = &self.options.on_space {
+            hook(None);
+        }
+    }
+
+    /// Poisons a backend that has waited for space so long that what is buffered is too much.
+    fn bound_waiting(&self, cause: &Arc<CommitError>) {
+        let published = self.published.load();
+        if self.is_beyond(2 * BUFFERED_BATCHES_MAX, &published.active) {
+            self.poison_shared(Arc::clone(cause));
+        }
+    }
+
     /// Moves what is buffered aside for a commit; nothing if nothing is.
     fn seal(&self) -> Option<Arc<Buffer>> {
         let mut writer = self.writer.lock();
@@ -502,12 +563,14 @@ impl Shared {
 
     #[cold]
     fn poison(&self, cause: CommitError) -> Poisoned {
+        self.poison_shared(Arc::new(cause))
+    }
+
+    fn poison_shared(&self, cause: Arc<CommitError>) -> Poisoned {
         let mut first = false;
         let poisoned = self.poison.get_or_init(|| {
             first = true;
-            Poisoned {
-                cause: Arc::new(cause),
-            }
+            Poisoned { cause }
         });
         if first && let Some(hook) = &self.options.on_poison {
             hook(poisoned);

@@ -6,11 +6,13 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, CommitHook};
+use crate::error::Uncommitted;
 use crate::signal::{Signal, Wake};
 
 /// The running committer; when it is dropped, it commits once more and ends.
 ///
-/// A commit that fails poisons the backend, which tells its hook; the thread then ends.
+/// A commit that fails poisons the backend, which tells its hook; the thread then ends. One that
+/// finds no space is tried again.
 #[derive(Debug)]
 pub struct Committer {
     signal: Arc<Signal>,
@@ -32,8 +34,9 @@ impl Committer {
                 let begun = now();
                 match backend.commit_pending() {
                     Ok(true) => on_commit.iter().for_each(|hook| hook(begun.elapsed())),
-                    Ok(false) => {}
-                    Err(_) => return,
+                    // Without space: again after the next interval.
+                    Ok(false) | Err(Uncommitted::NoSpace { .. }) => {}
+                    Err(Uncommitted::Poisoned(_)) => return,
                 }
                 if wake == Wake::Stop {
                     return;

@@ -67,12 +67,32 @@ pub enum ReadError {
     MapLost,
 }
 
-/// Writing a batch to the engine. Each of these poisons the backend.
+/// Writing a batch to the engine. Each of these but [`CommitError::NoSpace`] poisons the backend.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// LMDB refuses.
-    #[error("cannot write a batch to the database")]
-    Lmdb(#[from] heed::Error),
+    #[error("cannot write a batch to database {}", path.display())]
+    Lmdb {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: heed::Error,
+    },
+    /// The file system is full, or this user's share of it. Nothing of the batch was written, and
+    /// nothing is in doubt: it can be written again.
+    #[error(
+        "no space for a batch in database {}: {available_bytes} bytes are free", path.display()
+    )]
+    NoSpace {
+        /// The file.
+        path: PathBuf,
+        /// What the file system says is free.
+        available_bytes: u64,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// The memory map cannot grow with the database.
     #[error("cannot grow the memory map to {bytes} bytes")]
     Grow {
@@ -86,8 +106,14 @@ pub enum CommitError {
     #[error("the database's memory map is lost")]
     MapLost,
     /// The directory could not be synced after a new file took the database's name.
-    #[error("cannot sync the directory of the new database")]
-    Swap(#[source] io::Error),
+    #[error("cannot sync the directory of the new database {}", path.display())]
+    Swap {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A writer panicked, so half a batch may be buffered.
     #[error("a writer panicked in the middle of a batch")]
     WriterPanicked,
@@ -105,12 +131,28 @@ pub struct Poisoned {
     pub cause: Arc<CommitError>,
 }
 
+/// Why what is buffered is not durable.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Uncommitted {
+    /// Nothing more may be written.
+    #[error(transparent)]
+    Poisoned(#[from] Poisoned),
+    /// There is no space. What is buffered stays so, readers see it, and the next commit tries
+    /// again.
+    #[error("what is buffered waits for space")]
+    NoSpace {
+        /// The failure.
+        #[source]
+        cause: Arc<CommitError>,
+    },
+}
+
 /// Taking a snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// What is buffered could not be written first.
     #[error(transparent)]
-    Poisoned(#[from] Poisoned),
+    Uncommitted(#[from] Uncommitted),
     /// The database could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -123,9 +165,6 @@ pub enum SnapshotError {
         #[source]
         source: io::Error,
     },
-    /// LMDB could not copy.
-    #[error("cannot copy the database")]
-    Lmdb(#[from] heed::Error),
     /// There is nothing to send yet.
     #[error("no log entry was applied yet")]
     NothingApplied,
@@ -219,8 +258,14 @@ pub enum InstallError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// It could not be put in place.
-    #[error("cannot rename the received database")]
-    Rename(#[source] io::Error),
+    #[error("cannot rename the received database {}", path.display())]
+    Rename {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// It is in place, but the engine can promise nothing more.
     #[error("the swap to the received database is not known to be durable")]
     Swap(#[source] CommitError),
@@ -242,8 +287,14 @@ pub enum DefragmentError {
     #[error("cannot write the defragmented copy")]
     Write(#[source] CommitError),
     /// The new file could not be put in place.
-    #[error("cannot rename the defragmented copy")]
-    Rename(#[source] io::Error),
+    #[error("cannot rename the defragmented copy {}", path.display())]
+    Rename {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The new file is in place, but the engine can promise nothing more.
     #[error("the swap to the defragmented copy is not known to be durable")]
     Swap(#[source] CommitError),

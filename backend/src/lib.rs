@@ -30,7 +30,7 @@ mod table;
 mod transfer;
 
 pub use applied::Applied;
-pub use backend::{Backend, BackendOptions, CommitHook, PoisonHook};
+pub use backend::{Backend, BackendOptions, CommitHook, PoisonHook, SpaceHook};
 pub use batch_tx::BatchTx;
 pub use buffer::Buffer;
 pub use committer::Committer;
@@ -40,7 +40,7 @@ pub use engine::{
 };
 pub use error::{
     CommitError, DefragmentError, InstallError, OpenError, Poisoned, ReadError, ReceiveError,
-    SnapshotError, TransferError,
+    SnapshotError, TransferError, Uncommitted,
 };
 pub use installing::Installing;
 pub use lmdb::{LmdbEngine, LmdbOptions, SnapshotFile};

@@ -20,6 +20,7 @@ mod received;
 mod snapshot_file;
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +49,10 @@ const MAP_BYTES: usize = 1 << 40;
 
 /// Some 20 ms of work: short enough to pin few pages and to note few changes.
 const DEFRAGMENT_PIECE_BYTES: usize = 8 * 1024 * 1024;
+
+/// With less than this free, a write that was cut short was so for want of space: a batch of a few
+/// changes may write as much.
+const FULL_BYTES: u64 = 1 << 20;
 
 /// How an LMDB file is opened.
 #[derive(Clone, Debug)]
@@ -132,7 +137,8 @@ impl Engine for LmdbEngine {
 
     fn commit(&self, batch: &Buffer) -> Result<(), CommitError> {
         let mut committed = self.committed.lock();
-        self.current.load().write(|txn| txn.apply(batch))?;
+        let written = self.current.load().write(|txn| txn.apply(batch));
+        written.map_err(|error| self.directory.explain(error))?;
         committed.note(batch);
         Ok(())
     }
@@ -255,6 +261,50 @@ impl Directory {
     /// Makes the names in the directory durable.
     fn sync(&self) -> std::io::Result<()> {
         self.handle.sync_all()
+    }
+
+    /// Makes durable that another file has the database's name.
+    fn sync_swapped(&self) -> Result<(), CommitError> {
+        self.sync().map_err(|source| CommitError::Swap {
+            path: self.file(),
+            source,
+        })
+    }
+
+    /// Tells a full file system from other failures of a commit.
+    ///
+    /// LMDB writes the pages of a transaction before the one that says where they are, so one that
+    /// could not be written is as if it had never begun. It reports a write that was cut short for
+    /// want of space as any I/O error.
+    fn explain(&self, error: CommitError) -> CommitError {
+        let CommitError::Lmdb {
+            path,
+            source: heed::Error::Io(source),
+        } = error
+        else {
+            return error;
+        };
+        let available = rustix::fs::fstatvfs(&self.handle);
+        let available_bytes = available.map_or(u64::MAX, |fs| fs.f_bavail * fs.f_frsize);
+        let is_full = match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => true,
+            _ => {
+                source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+                    && available_bytes < FULL_BYTES
+            }
+        };
+        if is_full {
+            CommitError::NoSpace {
+                path,
+                available_bytes,
+                source,
+            }
+        } else {
+            CommitError::Lmdb {
+                path,
+                source: heed::Error::Io(source),
+            }
+        }
     }
 
     fn error(&self, source: std::io::Error) -> OpenError {

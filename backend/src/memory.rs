@@ -38,6 +38,7 @@ struct Disk {
     current: Arc<Mutex<File>>,
     received: BTreeMap<Applied, File>,
     fails_next_commit: bool,
+    is_full: bool,
     fails_next_install: bool,
 }
 
@@ -63,6 +64,11 @@ impl MemoryEngine {
     /// Makes the next commit fail, with nothing of it written.
     pub fn fail_next_commit(&self) {
         self.disk.lock().fails_next_commit = true;
+    }
+
+    /// Lets commits find no space, or find it again.
+    pub fn set_full(&self, is_full: bool) {
+        self.disk.lock().is_full = is_full;
     }
 
     /// Makes the next installation fail after the received database is in place.
@@ -109,6 +115,13 @@ impl Engine for MemoryEngine {
     fn commit(&self, batch: &Buffer) -> Result<(), CommitError> {
         if std::mem::take(&mut self.disk.lock().fails_next_commit) {
             return Err(CommitError::Injected);
+        }
+        if self.disk.lock().is_full {
+            return Err(CommitError::NoSpace {
+                path: "memory".into(),
+                available_bytes: 0,
+                source: io::ErrorKind::StorageFull.into(),
+            });
         }
         let mut file = self.open.lock();
         for table in Table::ALL {

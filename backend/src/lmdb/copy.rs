@@ -32,7 +32,8 @@ pub(super) fn copy(
         .open(&path)
         .map_err(io_error)?;
     fs::remove_file(&path).map_err(io_error)?;
-    env.copy_to(&mut file)?;
+    env.copy_to(&mut file)?
+        .map_err(|error| io_error(io::Error::other(error)))?;
     file.rewind().map_err(io_error)?;
     let total_bytes = file.metadata().map_err(io_error)?.len();
     Ok(Box::new(LmdbCopy { file, total_bytes }))

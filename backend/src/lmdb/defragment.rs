@@ -22,7 +22,7 @@ use heed::Error;
 
 use crate::buffer::Buffer;
 use crate::engine::Order;
-use crate::error::{CommitError, DefragmentError};
+use crate::error::DefragmentError;
 use crate::lmdb::LmdbEngine;
 use crate::lmdb::env::{Env, LmdbSnapshot, WriteTxn};
 use crate::table::Table;
@@ -144,7 +144,7 @@ impl<'e> Copying<'e> {
     fn run(mut self, path: &Path) -> Result<(), DefragmentError> {
         self.sync_with(false)?;
         self.catch_up()?;
-        self.env.sync().map_err(write_error)?;
+        self.sync()?;
         self.sync_with(true)?;
         self.catch_up()?;
 
@@ -153,12 +153,17 @@ impl<'e> Copying<'e> {
         let snapshot = self.engine.current.load_full().snapshot()?;
         self.copy_piece(&snapshot, &notes, usize::MAX)?;
         drop(snapshot);
-        fs::rename(path, self.engine.directory.file()).map_err(DefragmentError::Rename)?;
-        let synced = self.engine.directory.sync();
+        fs::rename(path, self.engine.directory.file()).map_err(|source| {
+            DefragmentError::Rename {
+                path: path.to_owned(),
+                source,
+            }
+        })?;
+        let synced = self.engine.directory.sync_swapped();
         let old = self.engine.current.swap(self.env);
         drop(committed);
         drop(old);
-        synced.map_err(|source| DefragmentError::Swap(CommitError::Swap(source)))
+        synced.map_err(DefragmentError::Swap)
     }
 
     /// Copies pieces until one reaches the end of the last table.
@@ -169,7 +174,7 @@ impl<'e> Copying<'e> {
                 break;
             }
             if piece % PIECES_PER_SYNC == 0 {
-                self.env.sync().map_err(write_error)?;
+                self.sync()?;
             }
         }
         Ok(())
@@ -222,12 +227,14 @@ impl<'e> Copying<'e> {
     }
 
     fn sync_with(&self, sync: bool) -> Result<(), DefragmentError> {
-        self.env.set_sync(sync).map_err(write_error)
+        let set = self.env.set_sync(sync);
+        set.map_err(|error| DefragmentError::Write(self.env.failed(error)))
     }
-}
 
-fn write_error(source: Error) -> DefragmentError {
-    DefragmentError::Write(CommitError::Lmdb(source))
+    fn sync(&self) -> Result<(), DefragmentError> {
+        let synced = self.env.sync();
+        synced.map_err(|error| DefragmentError::Write(self.env.failed(error)))
+    }
 }
 
 /// How far the copying is, in [`COPY_ORDER`].

@@ -4,6 +4,7 @@
 //! So every transaction holds the gate for reading, and growth takes it for writing. With the
 //! address space that is reserved at opening, growth is for systems that refuse so much.
 
+mod lock_file;
 mod snapshot;
 
 use std::cell::Cell;
@@ -28,6 +29,7 @@ use crate::error::{CommitError, OpenError, ReadError};
 use crate::lmdb::{Directory, LmdbOptions};
 use crate::table::{PerTable, Table};
 
+use lock_file::LockFile;
 pub(super) use snapshot::LmdbSnapshot;
 
 /// Below this, a refused reservation is an error and not a reason to ask for less.
@@ -69,8 +71,9 @@ impl Env {
         path: &Path,
         options: &LmdbOptions,
     ) -> Result<Self, OpenError> {
+        let lock_file = LockFile::place(path)?;
         let heed = reserve(options, path)?;
-        unlink_lock_file(path)?;
+        lock_file.unlink()?;
         check_length(&heed, path)?;
         let tables = open_tables(&heed).map_err(|source| OpenError::Lmdb {
             path: path.to_owned(),
@@ -112,15 +115,23 @@ impl Env {
                 return Err(CommitError::MapLost);
             }
             let mut txn = WriteTxn {
-                txn: self.heed.write_txn()?,
+                txn: self.heed.write_txn().map_err(|error| self.failed(error))?,
                 tables: &self.tables,
             };
             let done = change(&mut txn).and_then(|()| txn.txn.commit());
             drop(gate);
             match done {
                 Err(Error::Mdb(MdbError::MapFull)) => self.grow()?,
-                done => return Ok(done?),
+                done => return done.map_err(|error| self.failed(error)),
             }
+        }
+    }
+
+    /// A failure to write, with the file's path.
+    pub(super) fn failed(&self, source: Error) -> CommitError {
+        CommitError::Lmdb {
+            path: self.heed.path().to_owned(),
+            source,
         }
     }
 
@@ -169,14 +180,17 @@ impl Env {
     }
 
     /// Writes the pages in use to a file.
-    pub(super) fn copy_to(self: &Arc<Self>, file: &mut fs::File) -> Result<(), ReadError> {
+    pub(super) fn copy_to(
+        self: &Arc<Self>,
+        file: &mut fs::File,
+    ) -> Result<Result<(), Error>, ReadError> {
         let _gate = self.enter();
         if self.map_lost.load(Ordering::Relaxed) {
             return Err(ReadError::MapLost);
         }
         Ok(self
             .heed
-            .copy_to_file(file, heed::CompactionOption::Enabled)?)
+            .copy_to_file(file, heed::CompactionOption::Enabled))
     }
 
     /// Takes the gate for reading.
@@ -297,16 +311,6 @@ fn reserve(options: &LmdbOptions, path: &Path) -> Result<heed::Env<WithoutTls>, 
             }
         }
     }
-}
-
-/// LMDB's lock file lives on as long as it is open; by name it would only be left over.
-fn unlink_lock_file(path: &Path) -> Result<(), OpenError> {
-    let mut lock_file = path.to_owned().into_os_string();
-    lock_file.push("-lock");
-    fs::remove_file(&lock_file).map_err(|source| OpenError::Io {
-        path: lock_file.into(),
-        source,
-    })
 }
 
 /// Refuses a file that is shorter than its last page: reading beyond its end is fatal.

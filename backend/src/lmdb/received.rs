@@ -79,7 +79,8 @@ impl Received {
             unsynced_bytes: 0,
             syncing: None,
         };
-        incoming.env.set_sync(false).map_err(CommitError::from)?;
+        let unsynced = incoming.env.set_sync(false);
+        unsynced.map_err(|error| incoming.env.failed(error))?;
         Ok(incoming)
     }
 
@@ -121,12 +122,13 @@ impl Received {
         }
         if let Err(source) = fs::rename(self.path(applied), self.directory.file()) {
             files.insert(applied, Some(env));
-            return Err(InstallError::Rename(source));
+            return Err(InstallError::Rename {
+                path: self.path(applied),
+                source,
+            });
         }
         replaced();
-        self.directory
-            .sync()
-            .map_err(|source| InstallError::Swap(CommitError::Swap(source)))?;
+        self.directory.sync_swapped().map_err(InstallError::Swap)?;
         files.retain(|other, _| {
             let stays = *other > applied;
             if !stays {
@@ -189,7 +191,7 @@ impl LmdbIncoming {
         match syncing.spawn(move || env.sync()) {
             Ok(syncing) => self.syncing = Some(syncing),
             // Without a thread it takes longer.
-            Err(_) => self.env.sync()?,
+            Err(_) => self.sync()?,
         }
         Ok(())
     }
@@ -197,9 +199,14 @@ impl LmdbIncoming {
     fn end_sync(&mut self) -> Result<(), CommitError> {
         match self.syncing.take().map(JoinHandle::join) {
             None => Ok(()),
-            Some(Ok(synced)) => Ok(synced?),
+            Some(Ok(synced)) => synced.map_err(|error| self.env.failed(error)),
             Some(Err(panic)) => std::panic::resume_unwind(panic),
         }
+    }
+
+    fn sync(&self) -> Result<(), CommitError> {
+        let synced = self.env.sync();
+        synced.map_err(|error| self.env.failed(error))
     }
 }
 
@@ -226,8 +233,8 @@ impl Incoming for LmdbIncoming {
 
     fn finish(mut self: Box<Self>, applied: Applied) -> Result<(), ReceiveError> {
         self.end_sync()?;
-        self.env.set_sync(true).map_err(CommitError::from)?;
-        self.env.sync().map_err(CommitError::from)?;
+        let synced = self.env.set_sync(true).and_then(|()| self.env.sync());
+        synced.map_err(|error| self.env.failed(error))?;
         let Self { received, env, .. } = &*self;
         let directory = &received.directory;
         let mut files = received.files.lock();

@@ -6,6 +6,7 @@ mod crash;
 mod defragment;
 mod disk;
 mod engines;
+mod full_disk;
 mod install;
 mod model;
 mod snapshot;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use cairn_backend::{DefragmentError, Uncommitted};
 use cairn_consensus::MemberId;
 use cairn_mvcc::{CompactionPoint, Progress as CompactionProgress, Store};
 use cairn_proto::etcdserverpb::{AlarmRequest, CompactionRequest, alarm_request::AlarmAction};
@@ -15,8 +16,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tokio::sync::watch;
 
 use super::consensus_thread::{ConsensusInput, Request};
+use super::disk_space::{DiskSpace, Look};
 use super::progress::Progress;
 use super::reply::Reply;
+use crate::logging::Chain;
 use crate::member::auto_compaction::Schedule;
 use crate::metrics::Metrics;
 use crate::settings::{CompactionSettings, Quota};
@@ -135,6 +138,8 @@ pub(crate) struct Tasks {
     pub member: MemberId,
     /// The limit of the database.
     pub quota: Quota,
+    /// The room on disk.
+    pub space: Arc<DiskSpace>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// How gently to compact, and when without being asked.
@@ -188,7 +193,7 @@ impl Housekeeper {
             if self.notes.shorten_log.swap(false, Ordering::AcqRel) {
                 self.shorten_log()?;
             }
-            self.watch_quota();
+            self.watch_space();
             if let Some(schedule) = &mut schedule
                 && started.elapsed() >= next_sample
             {
@@ -235,7 +240,7 @@ impl Housekeeper {
                 if tasks.alarms.load().is_on(Alarm::NoSpace) {
                     // Deleting scattered revisions leaves pages half empty; packing them gives
                     // the space back.
-                    tasks.store.backend().defragment()?;
+                    self.defragment()?;
                 }
                 let took = deletion.begun.elapsed();
                 tasks.metrics.compaction_finished(took);
@@ -261,30 +266,76 @@ impl Housekeeper {
     /// Lets the log forget what the database holds, once that is on disk.
     fn shorten_log(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let applied = self.tasks.progress.applied();
-        self.tasks.store.backend().force_commit()?;
+        match self.tasks.store.backend().force_commit() {
+            Ok(()) => {}
+            // The backend has said so. The log stays as long as it is needed.
+            Err(Uncommitted::NoSpace { .. }) => {
+                self.notes.shorten_log.store(true, Ordering::Release);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
         // A consensus thread that is gone has no log to shorten.
         let _ = self.tasks.consensus.send(ConsensusInput::Shorten(applied));
         Ok(())
     }
 
-    /// Raises the space alarm when a request was refused, and ends it when space is back.
-    fn watch_quota(&self) {
+    /// Packs the database. If that cannot be done, all is as before, and may go on so.
+    fn defragment(&self) -> Result<(), DefragmentError> {
+        match self.tasks.store.backend().defragment() {
+            Ok(()) => Ok(()),
+            Err(error @ (DefragmentError::Poisoned(_) | DefragmentError::Swap(_))) => Err(error),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "cannot defragment the database");
+                Ok(())
+            }
+        }
+    }
+
+    /// Raises the space alarm when a request was refused or a disk is about to be full, and ends it
+    /// when space is back.
+    fn watch_space(&self) {
         let tasks = &self.tasks;
+        self.look_at_disks();
+        let disk_is_full = tasks.space.is_low() || tasks.store.backend().no_space().is_some();
         let raised = tasks
             .alarms
             .load()
             .is_raised_by(Alarm::NoSpace, tasks.member);
         let used = tasks.store.backend().size_in_use();
         let refused = self.notes.no_space.swap(false, Ordering::AcqRel);
-        if raised && tasks.quota.has_recovered(used) {
+        let within_quota = tasks.quota.has_recovered(used);
+        if raised && within_quota && !disk_is_full {
             tracing::info!(used_bytes = used, "space is back: ending the alarm");
             self.propose_alarm(AlarmAction::Deactivate);
-        } else if !raised && refused && !tasks.quota.has_recovered(used) {
+        } else if !raised && disk_is_full {
+            tracing::warn!("a disk is full or nearly so: raising an alarm");
+            self.propose_alarm(AlarmAction::Activate);
+        } else if !raised && refused && !within_quota {
             tracing::warn!(
                 used_bytes = used,
                 "the database is over its quota: raising an alarm"
             );
             self.propose_alarm(AlarmAction::Activate);
+        }
+    }
+
+    fn look_at_disks(&self) {
+        match self.tasks.space.look() {
+            Ok(Look::Same) => {}
+            Ok(Look::Low(shortage)) => tracing::error!(
+                directory = %shortage.directory.display(),
+                available_bytes = shortage.available_bytes,
+                reserve_bytes = shortage.reserve_bytes,
+                "the disk is nearly full: refusing writes until there is room again. Free space \
+                 there, or compact and defragment; reads, deletions, renewals and compactions go on"
+            ),
+            Ok(Look::Recovered) => tracing::info!("there is room on disk again"),
+            Err((directory, error)) => tracing::warn!(
+                directory = %directory.display(),
+                %error,
+                "cannot learn how much room there is"
+            ),
         }
     }
 

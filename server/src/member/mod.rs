@@ -13,6 +13,7 @@ pub(crate) mod auth;
 mod auto_compaction;
 mod consensus_thread;
 mod corruption;
+mod disk_space;
 mod downgrade;
 pub(crate) mod error;
 mod housekeeping;
@@ -46,6 +47,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use apply_thread::ApplyThread;
 pub(crate) use consensus_thread::{ConsensusInput, ConsensusThread, Request};
+pub(crate) use disk_space::DiskSpace;
 pub(crate) use downgrade::MinorVersion;
 pub(crate) use housekeeping::{Housekeeper, Housekeeping, Tasks};
 pub(crate) use lease_keeper::{LeaseKeeper, LeaseKeeping, LeaseTasks};
@@ -117,6 +119,8 @@ pub(crate) struct Member {
     pub activity: Arc<PeerActivity>,
     /// The watch dispatcher.
     pub watches: WatchHandle,
+    /// The room on disk.
+    pub space: Arc<DiskSpace>,
     /// Compaction, and what else goes on behind.
     pub housekeeping: Housekeeping,
     /// The leases, and their time.
@@ -374,6 +378,7 @@ impl Member {
             .limits
             .quota
             .has_room(self.store.backend().size_in_use(), cost)
+            && !self.space.is_low()
             && !self.alarms.load().is_on(Alarm::NoSpace)
         {
             return Ok(());

@@ -260,6 +260,7 @@ fn backend_settings(given: &GivenFlags) -> Result<BackendSettings, SettingsError
             Ok(bytes) => Quota::Bytes(NonZeroU64::new(bytes).unwrap_or(QUOTA_BYTES_DEFAULT)),
             Err(_) => Quota::Unlimited,
         },
+        disk_reserve_bytes: given.disk_reserve_bytes,
         defragment_at_start: NonZeroU64::new(
             given
                 .bootstrap_defrag_threshold_megabytes

@@ -89,6 +89,8 @@ memory_mlock "memory-mlock": bool = "false", LaterWarn, Same,
     "Keep the database in memory, out of swap.";
 quota_backend_bytes "quota-backend-bytes": i64 = "0", Works, Same,
     "Size of the database at which writes stop and NOSPACE is raised. 0 means 2 GiB, a negative number no limit.";
+disk_reserve_bytes "disk-reserve-bytes": u64 = "167772160", Works, Same,
+    "Free bytes on the disks of database and log below which writes stop and NOSPACE is raised, so that all else goes on; at most a tenth of a disk. 0 keeps none. etcd has no such flag.";
 backend_bbolt_freelist_type "backend-bbolt-freelist-type": String = "", Moot, Same,
     "Cairn's storage has no such list.";
 backend_batch_interval "backend-batch-interval": FlagDuration = "0s", Works, Same,

@@ -331,6 +331,8 @@ pub(crate) struct BackendSettings {
     pub batch_ops_max: usize,
     /// Where writes stop.
     pub quota: Quota,
+    /// What is kept free on the disks of database and log.
+    pub disk_reserve_bytes: u64,
     /// Bytes that a defragmentation at the start must free to be worth it; none never does one.
     pub defragment_at_start: Option<NonZeroU64>,
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use cairn_backend::{
-    Backend, BackendOptions, CommitHook, Committer, DefragmentError, LmdbEngine, LmdbOptions,
+    Backend, BackendOptions, CommitError, CommitHook, Committer, DefragmentError, LmdbEngine,
+    LmdbOptions,
 };
 use cairn_consensus::disk::RealDisk;
 use cairn_consensus::wal::{LogTail, TailKind};
@@ -14,7 +15,8 @@ use cairn_replica::apply::Applier;
 use super::StartError;
 use super::bootstrap::{Opened, open_node};
 use super::places::Places;
-use crate::logging::fatal;
+use crate::logging::{Chain, fatal};
+use crate::member::DiskSpace;
 use crate::metrics::{Metrics, TimedDisk};
 use crate::net::peer::Network;
 use crate::settings::{Settings, Url};
@@ -24,6 +26,8 @@ pub(super) struct Data {
     pub(super) store: Store,
     pub(super) applier: Applier,
     pub(super) node: Node,
+    /// The room where it is on disk.
+    pub(super) space: Arc<DiskSpace>,
     /// Members of the cluster that it is about to join.
     pub(super) remotes: Vec<(MemberId, Vec<Url>)>,
 }
@@ -40,6 +44,7 @@ impl Data {
         let options = BackendOptions {
             batch_ops_max: settings.backend.batch_ops_max,
             on_commit: Some(time_commits(metrics)),
+            on_space: Some(Arc::new(tell_space)),
             on_poison: Some(Arc::new(|poisoned| fatal::stop("database", poisoned))),
             ..BackendOptions::default()
         };
@@ -59,6 +64,10 @@ impl Data {
             store,
             applier,
             node,
+            space: Arc::new(DiskSpace::new(
+                vec![places.database.clone(), places.log.clone()],
+                settings.backend.disk_reserve_bytes,
+            )),
             remotes,
         };
         let identity = data.identity();
@@ -98,6 +107,18 @@ fn defragment_if_worth_it(backend: &Backend, freed_bytes_min: u64) -> Result<(),
         backend.defragment()?;
     }
     Ok(())
+}
+
+/// Says that what is applied cannot be written to the database for want of space, or can again.
+fn tell_space(failure: Option<&CommitError>) {
+    match failure {
+        Some(failure) => tracing::error!(
+            error = %Chain(failure),
+            "the database cannot grow: refusing writes until there is room on its disk. What was \
+             acknowledged is in the log"
+        ),
+        None => tracing::info!("the database is written again"),
+    }
 }
 
 /// Says where the log ended and what was cut off there: it may be more than a torn write.

@@ -166,6 +166,7 @@ fn connect(
         alarms: applier.alarms(),
         member: identity.member,
         quota: settings.backend.quota,
+        space: Arc::clone(&data.space),
         metrics: Arc::clone(&metrics),
         compaction: settings.compaction.clone(),
     });
@@ -187,6 +188,7 @@ fn connect(
         membership: applier.membership(),
         activity,
         watches,
+        space: Arc::clone(&data.space),
         housekeeping,
         leases,
         limits: limits(settings),

@@ -22,6 +22,7 @@ mod cluster_harness;
 mod compaction;
 mod damage;
 mod discovery;
+mod full_disk;
 mod gate;
 mod harness;
 mod leases;

@@ -1,0 +1,155 @@
+//! A member whose disk is full: it says so, refuses writes, goes on with the rest, and comes back by
+//! itself.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cairn_proto::etcdserverpb::{AlarmRequest, CompactionRequest};
+use tempfile::TempDir;
+
+use crate::harness::{Clients, Place, until};
+use crate::requests::*;
+
+/// A small file system with the data directory on it, and room for the log elsewhere.
+struct SmallDisk {
+    directory: TempDir,
+    log: TempDir,
+}
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
+            .arg(directory.path())
+            .output();
+        if mounted.is_ok_and(|it| it.status.success()) {
+            let log = tempfile::tempdir().unwrap();
+            return Some(Self { directory, log });
+        }
+        #[expect(clippy::print_stderr, reason = "who runs the test should know")]
+        {
+            eprintln!("skipped: no small file system can be mounted here");
+        }
+        None
+    }
+
+    fn place(&self, flags: &[&str]) -> Place {
+        let data_dir = format!(
+            "--data-dir={}",
+            self.directory.path().join("data").display()
+        );
+        let wal_dir = format!("--wal-dir={}", self.log.path().display());
+        let mut all = vec![data_dir.as_str(), wal_dir.as_str()];
+        all.extend(flags);
+        Place::new(&all)
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.directory.path().join("ballast")
+    }
+
+    /// Leaves so many bytes.
+    fn fill(&self, left_bytes: usize) {
+        let mut ballast = std::fs::File::create(self.ballast()).unwrap();
+        while std::io::Write::write_all(&mut ballast, &[7; 4096]).is_ok() {}
+        let full = ballast.metadata().unwrap().len();
+        ballast
+            .set_len(full.saturating_sub(left_bytes as u64))
+            .unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount")
+            .arg("-l")
+            .arg(self.directory.path())
+            .status();
+    }
+}
+
+async fn alarm_is_on(clients: &Clients) -> bool {
+    let mut maintenance = clients.maintenance.clone();
+    let answer = maintenance.alarm(AlarmRequest::default()).await;
+    !answer.unwrap().into_inner().alarms.is_empty()
+}
+
+fn logged(log: &str, text: &str) -> String {
+    let line = log.lines().find(|line| line.contains(text));
+    line.unwrap_or_else(|| panic!("{text}: {log}")).to_owned()
+}
+
+fn remove(path: &Path) {
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_that_finds_no_space_while_nobody_writes_is_told_at_once_and_nothing_is_lost() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    // Without a reserve, so that the disk fills as if another process had taken all at once.
+    let server = disk
+        .place(&["--disk-reserve-bytes=0", "--backend-batch-interval=500ms"])
+        .start();
+    let clients = server.clients().await;
+    let mut kv = clients.kv.clone();
+    disk.fill(0);
+    let value = "v".repeat(200_000);
+    kv.put(put("acknowledged", &value)).await.unwrap();
+    // Nobody writes any more.
+    until("it is said", async || {
+        server.log().contains("the database cannot grow")
+    })
+    .await;
+    let line = logged(&server.log(), "the database cannot grow");
+    let path = disk.directory.path().join("data/member/snap/db");
+    assert!(line.contains(path.to_str().unwrap()), "{line}");
+    assert!(line.contains("os error"), "{line}");
+    until("the alarm is on", async || alarm_is_on(&clients).await).await;
+    refused(kv.put(put("refused", "")).await, NO_SPACE, "a put");
+    assert_eq!(kv.range(all()).await.unwrap().into_inner().count, 1);
+    kv.delete_range(delete("none", "")).await.unwrap();
+
+    // Killed here, it starts on the full disk and has all.
+    let server = server.kill().start();
+    let clients = server.clients().await;
+    let mut kv = clients.kv.clone();
+    assert_eq!(kv.range(all()).await.unwrap().into_inner().count, 1);
+
+    remove(&disk.ballast());
+    until("the alarm is off", async || !alarm_is_on(&clients).await).await;
+    kv.put(put("again", "")).await.unwrap();
+    let server = server.kill().start();
+    let mut kv = server.clients().await.kv;
+    assert_eq!(kv.range(all()).await.unwrap().into_inner().count, 2);
+}
+
+#[tokio::test]
+async fn below_the_reserve_writes_are_refused_and_all_else_goes_on() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let server = disk.place(&["--disk-reserve-bytes=700000"]).start();
+    let clients = server.clients().await;
+    let mut kv = clients.kv.clone();
+    kv.put(put("a", "1")).await.unwrap();
+    disk.fill(600_000);
+    until("the alarm is on", async || alarm_is_on(&clients).await).await;
+    let line = logged(&server.log(), "the disk is nearly full");
+    for part in ["data/member/snap", "available-bytes", "700000", "compact"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    refused(kv.put(put("b", "2")).await, NO_SPACE, "a put");
+    kv.delete_range(delete("a", "")).await.unwrap();
+    let request = CompactionRequest {
+        revision: 3,
+        physical: true,
+    };
+    kv.compact(request).await.unwrap();
+    assert_eq!(kv.range(all()).await.unwrap().into_inner().count, 0);
+    remove(&disk.ballast());
+    until("the alarm is off", async || !alarm_is_on(&clients).await).await;
+    kv.put(put("b", "2")).await.unwrap();
+}
