@@ -37,5 +37,5 @@ pub use name::{NAME_BYTES_MAX, Name, ROOT};
 pub use request::{Applied, AuthRequest, AuthResponse, TokenChange};
 pub use rights::Access;
 pub use simple_tokens::{SimpleToken, SimpleTokens, TOKENS_MAX};
-pub use store::{AuthStore, Password};
+pub use store::{AuthChecksums, AuthStore, Password};
 pub use verified_passwords::{VERIFIED_MAX, VerifiedPasswords};

@@ -39,14 +39,19 @@ impl UserRecord {
         row.encode_to_vec().into()
     }
 
-    pub(crate) fn decode(row: &[u8]) -> Option<Self> {
+    /// Reads the row of user `name`, or says what is wrong with it.
+    pub(crate) fn decode(name: &Name, row: &[u8]) -> Result<Self, String> {
         let authpb::User {
+            name: repeated,
             password,
             roles,
             options,
-            ..
-        } = authpb::User::decode(row).ok()?;
-        Some(Self {
+        } = authpb::User::decode(row).map_err(|error| error.to_string())?;
+        check_name(name, &repeated)?;
+        if !roles.is_sorted_by(|a, b| a < b) {
+            return Err("its roles are not in order".to_owned());
+        }
+        Ok(Self {
             password,
             roles,
             options,
@@ -70,11 +75,27 @@ impl RoleRecord {
         row.encode_to_vec().into()
     }
 
-    pub(crate) fn decode(row: &[u8]) -> Option<Self> {
-        let authpb::Role { key_permission, .. } = authpb::Role::decode(row).ok()?;
-        Some(Self {
+    /// Reads the row of role `name`, or says what is wrong with it.
+    pub(crate) fn decode(name: &Name, row: &[u8]) -> Result<Self, String> {
+        let authpb::Role {
+            name: repeated,
+            key_permission,
+        } = authpb::Role::decode(row).map_err(|error| error.to_string())?;
+        check_name(name, &repeated)?;
+        if !key_permission.is_sorted_by_key(|it| &it.key) {
+            return Err("its permissions are not in order".to_owned());
+        }
+        Ok(Self {
             permissions: key_permission,
         })
+    }
+}
+
+fn check_name(key: &Name, repeated: &[u8]) -> Result<(), String> {
+    if key.as_key() == repeated {
+        Ok(())
+    } else {
+        Err("the row is another name's".to_owned())
     }
 }
 
@@ -97,7 +118,7 @@ mod tests {
         };
         let row = user.encode(&name("u"));
         assert_eq!(row.as_ref(), b"\x0a\x01u\x12\x01h\x1a\x01r\x22\x00");
-        assert!(UserRecord::decode(&row) == Some(user));
+        assert!(UserRecord::decode(&name("u"), &row) == Ok(user));
         let role = RoleRecord {
             permissions: vec![Permission {
                 perm_type: 2,
@@ -110,12 +131,19 @@ mod tests {
             row.as_ref(),
             b"\x0a\x01r\x12\x08\x08\x02\x12\x01k\x1a\x01\0"
         );
-        assert_eq!(RoleRecord::decode(&row), Some(role));
+        assert_eq!(RoleRecord::decode(&name("r"), &row), Ok(role));
     }
 
     #[test]
-    fn torn_rows_are_none() {
-        assert!(UserRecord::decode(b"\x0a\x05u").is_none());
-        assert!(RoleRecord::decode(b"\x12\x05").is_none());
+    fn torn_rows_and_rows_of_other_names_are_refused() {
+        let user = name("u");
+        for row in [b"\x0a\x05u".as_slice(), b"", b"\x0a\x01v"] {
+            assert!(UserRecord::decode(&user, row).is_err());
+        }
+        for row in [b"\x12\x05".as_slice(), b"", b"\x0a\x01v"] {
+            assert!(RoleRecord::decode(&user, row).is_err());
+        }
+        let unsorted = b"\x0a\x01u\x1a\x01b\x1a\x01a";
+        assert!(UserRecord::decode(&user, unsorted).is_err());
     }
 }

@@ -1,10 +1,9 @@
 //! The rules as they are: restored from the tables, asked by doors and by the apply loop.
 
-use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cairn_backend::{BatchTx, ReadError, ReadTx, Table};
+use cairn_backend::{BatchTx, DamagedRow, ReadError, ReadTx, RowsChecksum, Table};
 use im::OrdMap;
 
 use crate::auth_info::{AuthInfo, AuthRevision};
@@ -27,12 +26,26 @@ const DISABLED: &[u8] = &[0];
 /// Invariants:
 /// 1. What is here is what the tables hold, once the batch in which it was changed has ended.
 /// 2. The rights of each user are the permissions of its roles, merged.
+/// 3. The checksums are those of the rows of `users` and `roles`.
 #[derive(Clone)]
 pub struct AuthStore {
     pub(crate) enabled: bool,
     pub(crate) revision: AuthRevision,
     pub(crate) users: OrdMap<Name, Arc<User>>,
     pub(crate) roles: OrdMap<Name, Arc<RoleRecord>>,
+    users_checksum: RowsChecksum,
+    roles_checksum: RowsChecksum,
+}
+
+/// The checksums of the tables of an [`AuthStore`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthChecksums {
+    /// Of table `auth`.
+    pub facts: RowsChecksum,
+    /// Of table `authUsers`.
+    pub users: RowsChecksum,
+    /// Of table `authRoles`.
+    pub roles: RowsChecksum,
 }
 
 /// A user, and what it may do.
@@ -57,41 +70,59 @@ impl Default for AuthStore {
             revision: AuthRevision::FIRST,
             users: OrdMap::new(),
             roles: OrdMap::new(),
+            users_checksum: RowsChecksum::default(),
+            roles_checksum: RowsChecksum::default(),
         }
     }
 }
 
 impl AuthStore {
-    /// Reads the tables. Rows that are none are passed over: what they granted is not granted.
+    /// Reads the tables.
     ///
     /// # Errors
     ///
-    /// The backend's.
+    /// [`ReadError::Damaged`] for the first row that is no good, or the backend's.
     pub fn restore(tx: &ReadTx) -> Result<Self, ReadError> {
-        let enabled = tx.get(Table::Auth, ENABLED_KEY)?;
-        let revision = tx.get(Table::Auth, REVISION_KEY)?;
-        let revision = revision.and_then(|bytes| bytes.as_ref().try_into().ok());
-        let revision = revision.map(u64::from_be_bytes);
         let mut store = Self {
-            enabled: enabled.as_deref() == Some(ENABLED),
-            revision: revision
-                .and_then(AuthRevision::from_wire)
-                .unwrap_or(AuthRevision::FIRST),
+            enabled: read_enabled(tx)?,
+            revision: read_revision(tx)?,
             ..Self::default()
         };
-        scan(tx, Table::AuthRoles, &mut |name, row| {
-            if let Some(role) = RoleRecord::decode(row) {
-                store.roles.insert(name, Arc::new(role));
-            }
+        read_named(tx, Table::AuthRoles, |name, row| {
+            let role = RoleRecord::decode(&name, row)?;
+            store.roles_checksum.add(name.as_key(), &role.encode(&name));
+            store.roles.insert(name, Arc::new(role));
+            Ok(())
         })?;
         let mut users = OrdMap::new();
-        scan(tx, Table::AuthUsers, &mut |name, row| {
-            if let Some(record) = UserRecord::decode(row) {
-                users.insert(name, Arc::new(store.user(record)));
-            }
+        read_named(tx, Table::AuthUsers, |name, row| {
+            let record = UserRecord::decode(&name, row)?;
+            store
+                .users_checksum
+                .add(name.as_key(), &record.encode(&name));
+            users.insert(name, Arc::new(store.user(record)));
+            Ok(())
         })?;
         store.users = users;
         Ok(store)
+    }
+
+    /// The checksums of the tables, as their rows are to be for what is here.
+    #[must_use]
+    pub fn checksums(&self) -> AuthChecksums {
+        let mut facts = RowsChecksum::default();
+        // What says the same as no row does not count.
+        if self.enabled {
+            facts.add(ENABLED_KEY, ENABLED);
+        }
+        if self.revision > AuthRevision::FIRST {
+            facts.add(REVISION_KEY, &self.revision.get().to_be_bytes());
+        }
+        AuthChecksums {
+            facts,
+            users: self.users_checksum,
+            roles: self.roles_checksum,
+        }
     }
 
     /// Whether authentication is on. If not, everybody may do everything.
@@ -205,20 +236,34 @@ impl AuthStore {
 
     /// Stores a user, in place of what there was.
     pub(crate) fn put_user(&mut self, name: Name, record: UserRecord, tx: &mut BatchTx<'_>) {
-        tx.put(Table::AuthUsers, name.as_key(), record.encode(&name));
+        if let Some(before) = self.users.get(&name) {
+            let row = before.record.encode(&name);
+            self.users_checksum.remove(name.as_key(), &row);
+        }
+        let row = record.encode(&name);
+        self.users_checksum.add(name.as_key(), &row);
+        tx.put(Table::AuthUsers, name.as_key(), row);
         let user = self.user(record);
         self.users.insert(name, Arc::new(user));
     }
 
     pub(crate) fn delete_user(&mut self, name: &Name, tx: &mut BatchTx<'_>) {
         tx.delete(Table::AuthUsers, name.as_key());
-        self.users.remove(name);
+        if let Some(before) = self.users.remove(name) {
+            self.users_checksum
+                .remove(name.as_key(), &before.record.encode(name));
+        }
     }
 
     /// Stores a role, in place of what there was, and gives its users their new rights.
     pub(crate) fn put_role(&mut self, name: &Name, role: RoleRecord, tx: &mut BatchTx<'_>) {
-        tx.put(Table::AuthRoles, name.as_key(), role.encode(name));
-        self.roles.insert(name.clone(), Arc::new(role));
+        let row = role.encode(name);
+        self.roles_checksum.add(name.as_key(), &row);
+        tx.put(Table::AuthRoles, name.as_key(), row);
+        if let Some(before) = self.roles.insert(name.clone(), Arc::new(role)) {
+            self.roles_checksum
+                .remove(name.as_key(), &before.encode(name));
+        }
         for (user, record) in self.users_with(name) {
             let user_with_rights = self.user(record);
             self.users.insert(user, Arc::new(user_with_rights));
@@ -228,7 +273,10 @@ impl AuthStore {
     /// Deletes a role, and takes it from its users.
     pub(crate) fn delete_role(&mut self, name: &Name, tx: &mut BatchTx<'_>) {
         tx.delete(Table::AuthRoles, name.as_key());
-        self.roles.remove(name);
+        if let Some(before) = self.roles.remove(name) {
+            self.roles_checksum
+                .remove(name.as_key(), &before.encode(name));
+        }
         for (user, mut record) in self.users_with(name) {
             record.roles.retain(|role| role != name.as_str());
             self.put_user(user, record, tx);
@@ -266,13 +314,33 @@ impl std::fmt::Debug for AuthStore {
     }
 }
 
-fn scan(tx: &ReadTx, table: Table, visit: &mut dyn FnMut(Name, &[u8])) -> Result<(), ReadError> {
-    let all = (Bound::Unbounded, Bound::Unbounded);
-    tx.scan(table, all, &mut |key, row| {
-        let name = std::str::from_utf8(key).ok();
-        if let Some(name) = name.and_then(|name| Name::parse(name, AuthError::UserEmpty).ok()) {
-            visit(name, row);
-        }
-        ControlFlow::Continue(())
+/// A row that was never written is one of a cluster in which nobody has touched the rules.
+fn read_enabled(tx: &ReadTx) -> Result<bool, ReadError> {
+    match tx.get(Table::Auth, ENABLED_KEY)?.as_deref() {
+        None | Some(DISABLED) => Ok(false),
+        Some(ENABLED) => Ok(true),
+        Some(_) => Err(DamagedRow::new(Table::Auth, ENABLED_KEY, "neither on nor off").into()),
+    }
+}
+
+fn read_revision(tx: &ReadTx) -> Result<AuthRevision, ReadError> {
+    let Some(stored) = tx.get(Table::Auth, REVISION_KEY)? else {
+        return Ok(AuthRevision::FIRST);
+    };
+    let number = stored.as_ref().try_into().map(u64::from_be_bytes);
+    let revision = number.ok().and_then(AuthRevision::from_wire);
+    let damaged = || DamagedRow::new(Table::Auth, REVISION_KEY, "not a revision of 8 bytes");
+    Ok(revision.ok_or_else(damaged)?)
+}
+
+fn read_named(
+    tx: &ReadTx,
+    table: Table,
+    mut read: impl FnMut(Name, &[u8]) -> Result<(), String>,
+) -> Result<(), ReadError> {
+    tx.read_table(table, |key, row| {
+        let name = std::str::from_utf8(key).map_err(|error| error.to_string())?;
+        let name = Name::parse(name, AuthError::UserEmpty).map_err(|error| error.to_string())?;
+        read(name, row)
     })
 }

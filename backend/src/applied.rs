@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::batch_tx::BatchTx;
+use crate::damaged_row::DamagedRow;
 use crate::error::ReadError;
 use crate::read_tx::ReadTx;
 use crate::table::Table;
@@ -34,9 +35,18 @@ impl Applied {
     ///
     /// # Errors
     ///
-    /// If the engine cannot be read.
+    /// If the engine cannot be read, or one of the two numbers is damaged or missing.
     pub fn read(view: &ReadTx) -> Result<Self, ReadError> {
-        Self::read_with(|key| Ok(view.get_with(Table::Meta, key, number)?.flatten()))
+        let stored = |key| -> Result<Option<u64>, ReadError> {
+            let found = view.get_with(Table::Meta, key, |value| number(key, value))?;
+            Ok(found.transpose()?)
+        };
+        match (stored(INDEX_KEY)?, stored(TERM_KEY)?) {
+            (Some(index), Some(term)) => Ok(Self { index, term }),
+            (None, None) => Ok(Self::default()),
+            (None, Some(_)) => Err(missing(INDEX_KEY).into()),
+            (Some(_), None) => Err(missing(TERM_KEY).into()),
+        }
     }
 
     /// Stores it beside what was applied, in the same atomic step.
@@ -46,14 +56,6 @@ impl Applied {
             batch.put(Table::Meta, key, value);
         }
     }
-
-    /// Reads both numbers with `read`.
-    pub(crate) fn read_with<E>(read: impl Fn(&[u8]) -> Result<Option<u64>, E>) -> Result<Self, E> {
-        Ok(Self {
-            index: read(INDEX_KEY)?.unwrap_or_default(),
-            term: read(TERM_KEY)?.unwrap_or_default(),
-        })
-    }
 }
 
 impl std::fmt::Display for Applied {
@@ -62,7 +64,18 @@ impl std::fmt::Display for Applied {
     }
 }
 
-/// A stored number, if it is one.
-pub(crate) fn number(stored: &[u8]) -> Option<u64> {
-    stored.try_into().ok().map(u64::from_be_bytes)
+/// The number that is stored under `key`.
+pub(crate) fn number(key: &[u8], stored: &[u8]) -> Result<u64, DamagedRow> {
+    let bytes = stored
+        .try_into()
+        .map_err(|_| DamagedRow::new(Table::Meta, key, "not a number of 8 bytes"))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+fn missing(key: &[u8]) -> DamagedRow {
+    DamagedRow::new(
+        Table::Meta,
+        key,
+        "there is none, beside the other of the two",
+    )
 }

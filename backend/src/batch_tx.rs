@@ -106,6 +106,13 @@ impl<'a> BatchTx<'a> {
         self.finish()
     }
 
+    /// Gives the batch up in the middle. Half of it may be in buffers, so the backend is poisoned: no
+    /// part of it is ever committed.
+    pub fn abandon(mut self) {
+        self.ended = true;
+        self.backend.poison(CommitError::BatchAbandoned);
+    }
+
     fn set(&mut self, table: Table, key: &[u8], value: Option<Bytes>) {
         assert!(
             (1..=KEY_BYTES_MAX).contains(&key.len()),

@@ -1,4 +1,4 @@
-//! The thread that commits in the background: the only thread of this crate, and its only clock.
+//! The thread that commits in the background: this crate's only clock.
 
 use std::io;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::applied::Applied;
+use crate::damaged_row::DamagedRow;
 
 /// Opening an engine or a backend.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,9 @@ pub enum ReadError {
     /// The memory map could not be restored after it failed to grow.
     #[error("the database's memory map is lost")]
     MapLost,
+    /// A row is not what was written.
+    #[error(transparent)]
+    Damaged(#[from] DamagedRow),
 }
 
 /// Writing a batch to the engine. Each of these but [`CommitError::NoSpace`] poisons the backend.
@@ -117,6 +121,9 @@ pub enum CommitError {
     /// A writer panicked, so half a batch may be buffered.
     #[error("a writer panicked in the middle of a batch")]
     WriterPanicked,
+    /// The writer gave a batch up in the middle.
+    #[error("a batch was given up in the middle")]
+    BatchAbandoned,
     /// The engine was told to fail.
     #[error("injected fault")]
     Injected,
@@ -200,6 +207,9 @@ pub enum TransferError {
         /// The length.
         bytes: usize,
     },
+    /// A row is no good.
+    #[error("a row of the database is no good: {0}")]
+    Damaged(#[from] DamagedRow),
     /// It ended too early.
     #[error("the database is incomplete")]
     Incomplete,

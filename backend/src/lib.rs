@@ -16,6 +16,7 @@ mod backend;
 mod batch_tx;
 mod buffer;
 mod committer;
+mod damaged_row;
 mod engine;
 mod error;
 mod installing;
@@ -24,6 +25,7 @@ mod memory;
 mod merge;
 mod read_tx;
 mod receiver;
+mod rows_checksum;
 mod sender;
 mod signal;
 mod table;
@@ -34,6 +36,7 @@ pub use backend::{Backend, BackendOptions, CommitHook, PoisonHook, SpaceHook};
 pub use batch_tx::BatchTx;
 pub use buffer::Buffer;
 pub use committer::Committer;
+pub use damaged_row::{DAMAGED_ADVICE, DamagedRow};
 pub use engine::{
     Engine, EngineSize, EngineSnapshot, Entry, EntryIter, Found, Incoming, KeyBounds, Order,
     SnapshotReader, Visit,
@@ -47,8 +50,9 @@ pub use lmdb::{LmdbEngine, LmdbOptions, SnapshotFile};
 pub use memory::MemoryEngine;
 pub use read_tx::ReadTx;
 pub use receiver::SnapshotReceiver;
+pub use rows_checksum::RowsChecksum;
 pub use sender::{CHUNK_BYTES, SnapshotSender};
-pub use table::{PerTable, Table};
+pub use table::{PerTable, STATE_CHECKSUM_KEY, Table};
 pub use transfer::TransferHeader;
 
 /// The longest key a table takes, in bytes: LMDB's limit.

@@ -1,11 +1,13 @@
 //! A consistent view of buffer and engine.
 
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::backend::Published;
 use crate::buffer::Buffer;
+use crate::damaged_row::DamagedRow;
 use crate::engine::{Engine, EngineSnapshot, Found, KeyBounds, Order, Visit};
 use crate::error::ReadError;
 use crate::merge;
@@ -112,6 +114,28 @@ impl ReadTx {
         visit: &mut Visit<'_>,
     ) -> Result<(), ReadError> {
         self.scan_in(Order::Ascending, table, bounds, visit)
+    }
+
+    /// Reads every row of a table with `read`, which says what is wrong with one that is no good.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Damaged`] at the first row that is no good, or if the engine cannot be read.
+    pub fn read_table<E: Into<String>>(
+        &self,
+        table: Table,
+        mut read: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), ReadError> {
+        let mut damaged = None;
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        self.scan(table, all, &mut |key, value| match read(key, value) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(reason) => {
+                damaged = Some(DamagedRow::new(table, key, reason));
+                ControlFlow::Break(())
+            }
+        })?;
+        damaged.map_or(Ok(()), |row| Err(row.into()))
     }
 
     /// Visits the entries within `bounds` in `order` until `visit` breaks.

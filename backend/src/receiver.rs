@@ -140,10 +140,9 @@ impl SnapshotReceiver {
             before = key;
             self.totals.add(key, value);
             if table == Table::Meta {
-                let number = || applied::number(value).unwrap_or_default();
                 match key {
-                    applied::INDEX_KEY => self.stored.index = number(),
-                    applied::TERM_KEY => self.stored.term = number(),
+                    applied::INDEX_KEY => self.stored.index = applied::number(key, value)?,
+                    applied::TERM_KEY => self.stored.term = applied::number(key, value)?,
                     _ => {}
                 }
             }

@@ -32,7 +32,16 @@ pub enum Table {
 }
 
 /// Keys of [`Table::Meta`] that may differ between members whose data are equal.
-const MEMBER_LOCAL_META: [&[u8]; 3] = [applied::INDEX_KEY, applied::TERM_KEY, b"storageVersion"];
+const MEMBER_LOCAL_META: [&[u8]; 4] = [
+    applied::INDEX_KEY,
+    applied::TERM_KEY,
+    STATE_CHECKSUM_KEY,
+    b"storageVersion",
+];
+
+/// Where the checksum of what was applied is stored, in [`Table::Meta`]. Above this crate it is known
+/// what is in it; here, that it names the applied index and so is a member's own.
+pub const STATE_CHECKSUM_KEY: &[u8] = b"stateChecksum";
 
 impl Table {
     /// How many tables there are.

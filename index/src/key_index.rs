@@ -233,6 +233,28 @@ impl KeyIndex {
         }
     }
 
+    /// The first change after `compacted` that is not what follows from the one before it, if there is
+    /// one: then one is missing, and the key was not read back whole. Without a compaction it is looked
+    /// for from the beginning.
+    #[must_use]
+    pub fn gap_after(&self, compacted: Option<Revision>) -> Option<FullRevision> {
+        let mut before: Option<KeyChange> = None;
+        for change in self.changes() {
+            let follows = match (before, change) {
+                (Some(KeyChange::Put(before)), KeyChange::Put(now)) => {
+                    now == before.updated_by(now.modified)
+                }
+                (_, KeyChange::Put(now)) => now == KeyVersion::created_by(now.modified),
+                (before, KeyChange::Tombstone(_)) => matches!(before, Some(KeyChange::Put(_))),
+            };
+            if !follows && compacted.is_none_or(|compacted| change.at().main > compacted) {
+                return Some(change.at());
+            }
+            before = Some(change);
+        }
+        None
+    }
+
     /// Checks the invariants.
     ///
     /// # Panics

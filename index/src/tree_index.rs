@@ -149,6 +149,11 @@ impl TreeIndex {
         self.keys.get(key)
     }
 
+    /// All keys and what is known of them, in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &KeyIndex)> {
+        self.keys.iter()
+    }
+
     /// The keys of a range that a read at `at` finds, in key order. A scan in pieces goes on with
     /// [`KeyRange::after`] the last key it saw.
     pub fn range(

@@ -1,16 +1,15 @@
 //! All leases of a member.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cairn_backend::{BatchTx, ReadTx, Table};
+use cairn_backend::{BatchTx, DamagedRow, ReadError, ReadTx, RowsChecksum, Table};
 use cairn_mvcc::{Change, ChangeKind, KvFields, LeaseId, MalformedKv};
 
 use crate::attachments::Attachments;
-use crate::error::{GrantError, RestoreError};
+use crate::error::GrantError;
 use crate::lease::{Lease, Timer};
 use crate::primary::{CHECKPOINT_INTERVAL, Checkpoint, Expired, Primary};
 use crate::record;
@@ -25,12 +24,14 @@ use crate::ttl::Ttl;
 ///    [`follow`](Self::follow) has seen all changes.
 /// 3. At the leader a lease's time runs, or it waits for its start in `waiting`, or its expiry is
 ///    under way; and as many are [expiring](Timer::Expiring) as `primary` has counted.
+/// 4. `checksum` is that of the rows of `table`.
 #[derive(Debug)]
 pub struct Leases {
     pub(crate) table: BTreeMap<LeaseId, Lease>,
     pub(crate) attachments: Attachments,
     pub(crate) primary: Option<Primary>,
     pub(crate) checkpoint_interval: Duration,
+    checksum: RowsChecksum,
 }
 
 impl Default for Leases {
@@ -40,6 +41,7 @@ impl Default for Leases {
             attachments: Attachments::default(),
             primary: None,
             checkpoint_interval: CHECKPOINT_INTERVAL,
+            checksum: RowsChecksum::default(),
         }
     }
 }
@@ -50,29 +52,33 @@ impl Leases {
     ///
     /// # Errors
     ///
-    /// [`RestoreError`].
+    /// [`ReadError::Damaged`] for a row that is not a lease's, or a key that carries a lease that is
+    /// not there; or the backend's.
     pub fn restore(
         tx: &ReadTx,
         attached: impl IntoIterator<Item = (LeaseId, Bytes)>,
-    ) -> Result<Self, RestoreError> {
+    ) -> Result<Self, ReadError> {
         let mut leases = Self::default();
-        let mut damaged = None;
-        let everything = (Bound::Unbounded, Bound::Unbounded);
-        tx.scan(Table::Lease, everything, &mut |key, value| {
-            let Some((id, lease)) = record::decode(key, value) else {
-                damaged = Some(RestoreError::Damaged { key: key.to_vec() });
-                return ControlFlow::Break(());
-            };
+        tx.read_table(Table::Lease, |key, value| {
+            let (id, lease) = record::decode(key, value).ok_or("not the record of a lease")?;
+            leases.checksum.add(key, &record::encode(id, &lease));
             leases.table.insert(id, lease);
-            ControlFlow::Continue(())
+            Ok::<_, &str>(())
         })?;
-        if let Some(damaged) = damaged {
-            return Err(damaged);
-        }
         for (lease, key) in attached {
+            if !leases.contains(lease) {
+                let reason = format!("there is none, and key {key:?} carries it");
+                return Err(DamagedRow::new(Table::Lease, &record::key(lease), reason).into());
+            }
             leases.attachments.attach(&key, lease);
         }
         Ok(leases)
+    }
+
+    /// The checksum of the table of leases, as its rows are to be for what is here.
+    #[must_use]
+    pub const fn checksum(&self) -> RowsChecksum {
+        self.checksum
     }
 
     /// Grants a lease, by the log entry `at`.
@@ -102,6 +108,8 @@ impl Leases {
     pub fn revoke(&mut self, id: LeaseId, tx: &mut BatchTx<'_>) -> Option<Vec<Arc<[u8]>>> {
         let lease = self.table.remove(&id)?;
         tx.delete(Table::Lease, &record::key(id));
+        self.checksum
+            .remove(&record::key(id), &record::encode(id, &lease));
         if let Some(primary) = &mut self.primary
             && lease.timer == Timer::Expiring
         {
@@ -221,12 +229,15 @@ impl Leases {
         self.attachments.keys(id)
     }
 
-    /// Checks the third invariant; the first two need the store.
+    /// Checks the third and fourth invariant; the first two need the store.
     ///
     /// # Panics
     ///
-    /// If it does not hold.
+    /// If one does not hold.
     pub fn check_invariants(&self) {
+        let rows = self.table.iter();
+        let rows = rows.map(|(id, lease)| (record::key(*id), record::encode(*id, lease)));
+        assert_eq!(RowsChecksum::of(rows), self.checksum, "4");
         let Some(primary) = &self.primary else { return };
         let mut expiring = 0;
         for (id, lease) in &self.table {
@@ -240,7 +251,11 @@ impl Leases {
     }
 
     fn store(&mut self, id: LeaseId, lease: Lease, tx: &mut BatchTx<'_>) {
-        tx.put(Table::Lease, &record::key(id), record::encode(id, &lease));
-        self.table.insert(id, lease);
+        let (key, row) = (record::key(id), record::encode(id, &lease));
+        self.checksum.add(&key, &row);
+        tx.put(Table::Lease, &key, row);
+        if let Some(before) = self.table.insert(id, lease) {
+            self.checksum.remove(&key, &record::encode(id, &before));
+        }
     }
 }

@@ -47,7 +47,7 @@ mod term;
 mod ttl;
 
 pub use cairn_mvcc::LeaseId;
-pub use error::{GrantError, RestoreError};
+pub use error::GrantError;
 pub use leases::Leases;
 pub use moment::Moment;
 pub use primary::{CHECKPOINT_INTERVAL, Checkpoint, Expired, Expiry, Remaining, Renew};

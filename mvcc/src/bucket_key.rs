@@ -91,7 +91,7 @@ impl BucketKey {
     /// Reads a main revision that [`mark`](Self::mark) wrote.
     pub(crate) fn decode_mark(bytes: &[u8]) -> Result<u64, InvalidBucketKey> {
         match numbers(bytes) {
-            Some((main, _)) if i64::try_from(main).is_ok() => Ok(main),
+            Some((main, 0)) if bytes.len() == PLAIN_LEN && i64::try_from(main).is_ok() => Ok(main),
             _ => Err(InvalidBucketKey(bytes.into())),
         }
     }

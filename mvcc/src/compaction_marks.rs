@@ -4,9 +4,9 @@
 //! the beginning is stored no later than the first deletion, so a store that lost its last
 //! revisions to a compaction still knows that they were written.
 
-use cairn_backend::{BatchTx, ReadTx, Table};
+use cairn_backend::{BatchTx, DamagedRow, ReadTx, Table};
 
-use crate::bucket_key::{BucketKey, InvalidBucketKey};
+use crate::bucket_key::BucketKey;
 use crate::compaction_point::CompactionPoint;
 use crate::error::RestoreError;
 
@@ -31,10 +31,10 @@ impl Mark {
         let Some(bytes) = from.get(Table::Meta, self.name())? else {
             return Ok(None);
         };
-        let number = BucketKey::decode_mark(&bytes)?;
-        let point = CompactionPoint::from_number(number)
-            .ok_or_else(|| InvalidBucketKey(bytes.as_ref().into()))?;
-        Ok(Some(point))
+        let number = BucketKey::decode_mark(&bytes).ok();
+        let point = number.and_then(CompactionPoint::from_number);
+        let damaged = || DamagedRow::new(Table::Meta, self.name(), "not the mark of a compaction");
+        Ok(Some(point.ok_or_else(damaged)?))
     }
 
     pub(crate) fn write(self, point: CompactionPoint, to: &mut BatchTx<'_>) {

@@ -42,7 +42,9 @@ impl CompactionPoint {
         self.0.is_some_and(|first| at < first)
     }
 
-    pub(crate) fn number(self) -> u64 {
+    /// The revision as a number; 0 is before all.
+    #[must_use]
+    pub fn number(self) -> u64 {
         self.0.map_or(0, Revision::number)
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use cairn_backend::{Applied, OpenError, Poisoned};
+use cairn_backend::{Applied, DamagedRow, OpenError, Poisoned};
 use cairn_index::{FullRevision, Revision};
 
 use crate::bucket_key::InvalidBucketKey;
@@ -74,30 +74,18 @@ pub enum CompactError {
 /// Why a store could not be read back.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// A stored key is not a change's.
-    #[error(transparent)]
-    InvalidKey(#[from] InvalidBucketKey),
-    /// A stored value is not a `KeyValue`.
-    #[error("the value at {at} cannot be read")]
-    InvalidValue {
-        /// The change it is stored under.
-        at: FullRevision,
-        /// What is wrong with it.
-        #[source]
-        source: MalformedKv,
-    },
-    /// A stored value contradicts its place.
-    #[error("the value at {at} says that it belongs elsewhere")]
-    Misplaced {
-        /// The change it is stored under.
-        at: FullRevision,
-    },
     /// The thread that builds the index could not be started.
     #[error("no thread for building the index")]
     Thread(#[source] io::Error),
-    /// The backend failed.
+    /// A row is [damaged](cairn_backend::ReadError::Damaged), or the backend failed.
     #[error(transparent)]
     Backend(#[from] cairn_backend::ReadError),
+}
+
+impl From<DamagedRow> for RestoreError {
+    fn from(row: DamagedRow) -> Self {
+        Self::Backend(row.into())
+    }
 }
 
 /// Why a received database was not prepared or installed. Except for a poisoned backend, the store is
@@ -111,7 +99,7 @@ pub enum InstallError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// Its content is damaged.
-    #[error("the received database cannot be read")]
+    #[error("the received database cannot be read: {0}")]
     Damaged(#[from] RestoreError),
     /// It is of another history: a later place in the log cannot have an earlier revision.
     #[error("the received database is at revision {received}, ours at {ours}")]

@@ -13,7 +13,7 @@ use crate::change::{Change, ChangeKind};
 use crate::error::ReadError;
 use crate::range_query::ReadAt;
 use crate::store::Store;
-use crate::stored_kv::KvFields;
+use crate::stored_kv::{KvFields, MalformedKv};
 use crate::view::View;
 
 /// How much one call may do. A transaction is never split, so the last one may go beyond.
@@ -118,7 +118,7 @@ impl Reader<'_> {
         if (self.wanted)(fields.key) {
             self.bytes += fields.key.len() + value.len();
             self.changes
-                .push(change(self.view, at, kind, &fields, value));
+                .push(change(self.view, at, kind, &fields, value)?);
         }
         Ok(None)
     }
@@ -130,18 +130,18 @@ fn change(
     kind: ChangeKind,
     fields: &KvFields<'_>,
     value: &[u8],
-) -> Change {
+) -> Result<Change, MalformedKv> {
     let before = at.main.previous();
     let readable = before.filter(|before| view.compacted.is_none_or(|point| !point.hides(*before)));
     let previous = readable
         .and_then(|before| view.index.get(fields.key, before))
         .map(|version| version.modified);
-    match kind {
+    Ok(match kind {
         ChangeKind::Put => {
-            let version = Version::from_wire(fields.version).unwrap_or(Version::FIRST);
+            let version = Version::from_wire(fields.version).ok_or(MalformedKv)?;
             let kv = Bytes::copy_from_slice(value);
             Change::put(kv, fields.key.len(), version, at, previous)
         }
         ChangeKind::Delete => Change::delete(fields.key, at, previous),
-    }
+    })
 }

@@ -5,7 +5,7 @@
 //! readers have begun they end on the old contents, and what they begin finds the new ones.
 
 use bytes::Bytes;
-use cairn_backend::{Applied, ReadTx};
+use cairn_backend::{Applied, ReadTx, RowsChecksum};
 use cairn_index::Revision;
 
 use crate::compaction::Compaction;
@@ -87,12 +87,13 @@ impl Store {
             compacted,
             finished,
             index,
+            live,
             leases,
         } = contents;
         let installing = self.backend().begin_install(applied)?;
         let mut state = self.state().write();
         installing.end();
-        let old = state.replace(current, compacted, index);
+        let old = state.replace(current, compacted, index, live);
         drop(state);
         *compaction = Compaction::finished_at(finished);
         drop(compaction);
@@ -116,6 +117,24 @@ impl Prepared {
     #[must_use]
     pub const fn current(&self) -> Revision {
         self.contents.current
+    }
+
+    /// How far history is compacted, if ever.
+    #[must_use]
+    pub const fn compaction_point(&self) -> Option<CompactionPoint> {
+        self.contents.compacted
+    }
+
+    /// The checksum of the live keys, as [`Store::live_checksum`].
+    #[must_use]
+    pub const fn live_checksum(&self) -> RowsChecksum {
+        self.contents.live.rows()
+    }
+
+    /// The lease of every live key that has one, in order.
+    #[must_use]
+    pub fn leases(&self) -> &[(LeaseId, Bytes)] {
+        &self.contents.leases
     }
 
     /// The first revision that can then be read, if history was ever compacted.

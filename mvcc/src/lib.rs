@@ -22,6 +22,7 @@ mod index_view;
 mod install;
 mod key_cursor;
 mod lease_id;
+mod live_checksum;
 mod pair_writer;
 mod range;
 mod range_order;

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
-use cairn_backend::{Backend, ReadTx, Table};
+use cairn_backend::{Backend, DamagedRow, ReadTx, Table};
 use cairn_index::{
     FullRevision, Key, KeyChange, KeyVersion, Restore, Revision, TreeIndex, Version,
 };
@@ -25,6 +25,7 @@ use crate::compaction_marks::Mark;
 use crate::compaction_point::CompactionPoint;
 use crate::error::RestoreError;
 use crate::lease_id::LeaseId;
+use crate::live_checksum::LiveChecksum;
 use crate::store::{State, Store};
 use crate::stored_kv::KvFields;
 
@@ -56,6 +57,7 @@ pub(crate) struct Contents {
     /// How far a compaction has deleted all it had to.
     pub(crate) finished: Option<CompactionPoint>,
     pub(crate) index: TreeIndex,
+    pub(crate) live: LiveChecksum,
     pub(crate) leases: Vec<(LeaseId, Bytes)>,
 }
 
@@ -71,9 +73,10 @@ impl Restored {
             compacted,
             finished,
             index,
+            live,
             leases,
         } = Contents::read(&backend.read()?)?;
-        let state = State::new(current, compacted, index);
+        let state = State::new(current, compacted, index, live);
         Ok(Self {
             leases,
             store: Store::new(backend, state, Compaction::finished_at(finished)),
@@ -106,7 +109,9 @@ impl Contents {
         let mut leases: Vec<_> = leases.collect();
         // No order of a hash map's is to show: a simulated member must do the same each time.
         leases.sort_unstable();
+        check_histories(&built.index, compacted)?;
         Ok(Self {
+            live: LiveChecksum::of(&built.index),
             current,
             compacted,
             finished,
@@ -114,6 +119,22 @@ impl Contents {
             leases,
         })
     }
+}
+
+/// Finds keys of which a change is missing between others.
+fn check_histories(
+    index: &TreeIndex,
+    compacted: Option<CompactionPoint>,
+) -> Result<(), RestoreError> {
+    let compacted = compacted.and_then(CompactionPoint::revision);
+    let mut gaps = index
+        .iter()
+        .filter_map(|(key, index)| Some((key, index.gap_after(compacted)?)));
+    gaps.next().map_or(Ok(()), |(key, at)| {
+        let key = key.escape_ascii();
+        let reason = format!("the change of key \"{key}\" before {at} is missing or damaged");
+        Err(DamagedRow::new(Table::Key, &[], reason).into())
+    })
 }
 
 /// The producer: takes every stored change in order, and passes it on to the thread that builds.
@@ -204,14 +225,17 @@ impl Closed {
 
 impl Record {
     fn read(key: &[u8], value: &[u8]) -> Result<Self, RestoreError> {
-        let (at, kind) = BucketKey::decode(key)?;
-        let fields =
-            KvFields::parse(value).map_err(|source| RestoreError::InvalidValue { at, source })?;
+        let damaged = |reason: String| DamagedRow::new(Table::Key, key, reason);
+        let (at, kind) = BucketKey::decode(key).map_err(|error| damaged(error.to_string()))?;
+        let fields = KvFields::parse(value).map_err(|error| damaged(error.to_string()))?;
         let change = match kind {
-            ChangeKind::Put => {
-                KeyChange::Put(version_of(&fields, at).ok_or(RestoreError::Misplaced { at })?)
+            ChangeKind::Put => KeyChange::Put(version_of(&fields, at).ok_or_else(|| {
+                damaged("the value says that it belongs to another change".to_owned())
+            })?),
+            ChangeKind::Delete if is_of_deletion(&fields) => KeyChange::Tombstone(at),
+            ChangeKind::Delete => {
+                return Err(damaged("the value is not a deletion's".to_owned()).into());
             }
-            ChangeKind::Delete => KeyChange::Tombstone(at),
         };
         Ok(Self {
             key: fields.key.into(),
@@ -219,6 +243,15 @@ impl Record {
             lease: fields.lease,
         })
     }
+}
+
+/// A deletion names the key and nothing else.
+fn is_of_deletion(fields: &KvFields<'_>) -> bool {
+    *fields
+        == KvFields {
+            key: fields.key,
+            ..KvFields::default()
+        }
 }
 
 /// The version that a stored put says it is, if it can be true.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cairn_backend::{Backend, ReadTx, Table};
+use cairn_backend::{Backend, ReadTx, RowsChecksum, Table};
 use cairn_index::{FullRevision, KeyRange, Revision, TreeIndex};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
@@ -12,6 +12,7 @@ use crate::compaction::Compaction;
 use crate::compaction_point::CompactionPoint;
 use crate::error::{ReadError, RestoreError};
 use crate::index_view::IndexView;
+use crate::live_checksum::LiveChecksum;
 use crate::range::{self, RangeSummary};
 use crate::range_query::{RangeQuery, ReadAt};
 use crate::range_scan::RangeScan;
@@ -50,10 +51,13 @@ struct Shared {
 /// 3. The index has every change up to `current` but those that a compaction at `compacted` drops.
 /// 4. It changes together with the backend when a database is installed: whoever opens a view of the
 ///    backend and then finds `installs` unchanged has a view that belongs to the state.
+/// 5. `live` is the checksum of the live keys of `index`.
 pub(crate) struct State {
     pub(crate) current: Revision,
     pub(crate) compacted: Option<CompactionPoint>,
     pub(crate) index: TreeIndex,
+    /// That of the live keys of `index`.
+    pub(crate) live: LiveChecksum,
     /// How many databases were installed since the start.
     pub(crate) installs: u64,
 }
@@ -104,6 +108,13 @@ impl Store {
     #[must_use]
     pub fn keys(&self) -> usize {
         self.shared.state.read().index.live()
+    }
+
+    /// The checksum of the live keys and their last changes, seen by readers or not yet. It is the same
+    /// for members that have applied the same, whatever they have compacted.
+    #[must_use]
+    pub fn live_checksum(&self) -> RowsChecksum {
+        self.shared.state.read().live.rows()
     }
 
     /// The backend beneath.
@@ -235,11 +246,13 @@ impl State {
         current: Revision,
         compacted: Option<CompactionPoint>,
         index: TreeIndex,
+        live: LiveChecksum,
     ) -> Self {
         Self {
             current,
             compacted,
             index,
+            live,
             installs: 0,
         }
     }
@@ -250,8 +263,10 @@ impl State {
         current: Revision,
         compacted: Option<CompactionPoint>,
         index: TreeIndex,
+        live: LiveChecksum,
     ) -> TreeIndex {
         self.installs += 1;
+        self.live = live;
         self.publish(current, compacted);
         std::mem::replace(&mut self.index, index)
     }

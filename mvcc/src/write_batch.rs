@@ -1,6 +1,6 @@
 //! Writing: a batch of transactions that readers get to see together.
 
-use cairn_backend::BatchTx;
+use cairn_backend::{BatchTx, RowsChecksum};
 use cairn_index::Revision;
 use parking_lot::MutexGuard;
 
@@ -71,6 +71,12 @@ impl<'s> WriteBatch<'s> {
         self.head.compacted
     }
 
+    /// The checksum of the live keys after the last write, as [`Store::live_checksum`].
+    #[must_use]
+    pub fn live_checksum(&self) -> RowsChecksum {
+        self.head.store.live_checksum()
+    }
+
     /// Forgets all revisions before `point`. From the end of the batch on they cannot be read; they
     /// are deleted by [`Store::compaction_step`].
     ///
@@ -95,6 +101,14 @@ impl<'s> WriteBatch<'s> {
                 Ok(())
             }
         }
+    }
+
+    /// Gives the batch up in the middle: no part of it reaches the disk, and the backend takes no more
+    /// writes. The process must stop.
+    pub fn abandon(self) {
+        let Self { tx, head, _turn } = self;
+        tx.abandon();
+        drop(head);
     }
 
     /// Shows readers what was written.

@@ -77,7 +77,12 @@ impl<'b, 's> WriteTxn<'b, 's> {
     /// Writes a key. It cannot fail: a backend that has failed says so when the batch ends.
     pub fn put(&mut self, key: &[u8], value: &[u8], lease: Option<LeaseId>) -> PutDone {
         let at = self.next_change();
-        let place = self.batch.head.store.state().write().index.put(key, at);
+        let place = {
+            let mut state = self.batch.head.store.state().write();
+            let place = state.index.put(key, at);
+            state.live.replace(key, place.previous, Some(place.now));
+            place
+        };
         let kv = stored_kv::encode(&KvFields {
             value,
             lease,
@@ -189,7 +194,9 @@ impl<'b, 's> WriteTxn<'b, 's> {
         let at = self.next_change();
         let previous = {
             let mut state = self.batch.head.store.state().write();
-            state.index.tombstone(key, at)?
+            let previous = state.index.tombstone(key, at)?;
+            state.live.replace(key, Some(previous), None);
+            previous
         };
         let stored = stored_kv::encode(&KvFields::of_key(key));
         self.batch

@@ -3,10 +3,9 @@
 //! They go through the log and are stored, so every member refuses the same.
 
 use std::collections::BTreeSet;
-use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
-use cairn_backend::{BatchTx, ReadError, ReadTx, Table};
+use cairn_backend::{BatchTx, ReadError, ReadTx, RowsChecksum, Table};
 use cairn_consensus::MemberId;
 use cairn_proto::etcdserverpb::{AlarmMember, AlarmType};
 use prost::Message;
@@ -57,23 +56,28 @@ impl Alarms {
     ///
     /// # Errors
     ///
-    /// The backend's. Records that do not decode are passed over.
+    /// [`ReadError::Damaged`] for a row that is no alarm's, or the backend's.
     pub fn restore(tx: &ReadTx) -> Result<Self, ReadError> {
         let mut alarms = BTreeSet::new();
-        tx.scan(
-            Table::Alarm,
-            (Bound::Unbounded, Bound::Unbounded),
-            &mut |key, _| {
-                if let Ok(record) = AlarmMember::decode(key)
-                    && let Some(alarm) = Alarm::from_wire(record.alarm)
-                    && let Some(member) = MemberId::from_wire(record.member_id)
-                {
-                    alarms.insert((alarm, member));
-                }
-                ControlFlow::Continue(())
-            },
-        )?;
+        tx.read_table(Table::Alarm, |key, value| {
+            let record = AlarmMember::decode(key).map_err(|error| error.to_string())?;
+            let alarm = Alarm::from_wire(record.alarm).ok_or("an alarm of unknown kind")?;
+            let member = MemberId::from_wire(record.member_id).ok_or("an alarm of nobody")?;
+            if key != self::record(alarm, member) || !value.is_empty() {
+                return Err("not the record of an alarm".to_owned());
+            }
+            alarms.insert((alarm, member));
+            Ok(())
+        })?;
         Ok(Self(alarms))
+    }
+
+    /// The checksum of the table of alarms, as its rows are to be for what is here.
+    pub(crate) fn checksum(&self) -> RowsChecksum {
+        RowsChecksum::of(
+            self.iter()
+                .map(|(alarm, member)| (record(alarm, member), [])),
+        )
     }
 
     /// Whether any member has raised `alarm`.

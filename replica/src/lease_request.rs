@@ -116,41 +116,30 @@ impl LeaseRequest {
             field::REVOKE => Self::Revoke(read(wire_type, data)?),
             field::CHECKPOINT => {
                 let wire: InTerm = read(wire_type, data)?;
-                let lease = |it: &Seen| {
-                    let secs = i64::try_from(it.remaining).unwrap_or(i64::MAX);
-                    Some(Checkpoint {
-                        id: LeaseId::from_wire(it.id)?,
-                        renewal: Renewal(it.renewal),
-                        remaining: Ttl::from_wire(secs).unwrap_or(Ttl::MAX),
-                    })
-                };
                 Self::Checkpoint {
                     term: Term(wire.term),
-                    leases: wire.leases.iter().filter_map(lease).collect(),
+                    leases: wire
+                        .leases
+                        .iter()
+                        .map(checkpoint)
+                        .collect::<Result<_, _>>()?,
                 }
             }
             field::RENEW => {
                 let wire: InTerm = read(wire_type, data)?;
-                let lease = wire.leases.first();
-                let lease = lease.and_then(|it| LeaseId::from_wire(it.id));
-                let lease = lease.ok_or_else(|| {
-                    #[expect(deprecated, reason = "prost has no other way to make one")]
-                    DecodeError::new("a renewal of no lease")
-                })?;
-                let term = Term(wire.term);
-                Self::Renew { term, lease }
+                let [lease] = wire.leases.as_slice() else {
+                    return Err(not_a_lease());
+                };
+                Self::Renew {
+                    term: Term(wire.term),
+                    lease: LeaseId::from_wire(lease.id).ok_or_else(not_a_lease)?,
+                }
             }
             field::EXPIRE => {
                 let wire: InTerm = read(wire_type, data)?;
-                let lease = |it: &Seen| {
-                    Some(Expired {
-                        id: LeaseId::from_wire(it.id)?,
-                        renewal: Renewal(it.renewal),
-                    })
-                };
                 Self::Expire(Expiry {
                     term: Term(wire.term),
-                    leases: wire.leases.iter().filter_map(lease).collect(),
+                    leases: wire.leases.iter().map(expired).collect::<Result<_, _>>()?,
                 })
             }
             _ => return Ok(None),
@@ -191,6 +180,30 @@ fn expiry_to_wire(expiry: &Expiry) -> InTerm {
         term: expiry.term.0,
         leases: expiry.leases.iter().map(seen).collect(),
     }
+}
+
+fn checkpoint(seen: &Seen) -> Result<Checkpoint, DecodeError> {
+    let secs = i64::try_from(seen.remaining).map_err(|_| not_a_lease())?;
+    if secs == 0 {
+        return Err(not_a_lease());
+    }
+    Ok(Checkpoint {
+        id: LeaseId::from_wire(seen.id).ok_or_else(not_a_lease)?,
+        renewal: Renewal(seen.renewal),
+        remaining: Ttl::from_wire(secs).map_err(|_| not_a_lease())?,
+    })
+}
+
+fn expired(seen: &Seen) -> Result<Expired, DecodeError> {
+    Ok(Expired {
+        id: LeaseId::from_wire(seen.id).ok_or_else(not_a_lease)?,
+        renewal: Renewal(seen.renewal),
+    })
+}
+
+#[expect(deprecated, reason = "prost has no other way to make one")]
+fn not_a_lease() -> DecodeError {
+    DecodeError::new("not a lease as a leader sees it")
 }
 
 fn read<M: Message + Default>(wire_type: WireType, data: &mut Bytes) -> Result<M, DecodeError> {

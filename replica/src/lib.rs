@@ -18,3 +18,5 @@ pub mod membership;
 pub mod quota;
 pub mod request;
 pub mod request_ids;
+pub mod state;
+mod state_checksum;

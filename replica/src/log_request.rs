@@ -134,8 +134,7 @@ impl LogRequest {
 }
 
 impl LogEntry {
-    /// Reads an entry's data. A kind that this version does not know is no error here: every member
-    /// of this version passes over it in the same way.
+    /// Reads an entry's data. Of a kind that this version does not know there is no request.
     ///
     /// # Errors
     ///

@@ -1,11 +1,9 @@
 //! The members of the cluster, as the log has made them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU64;
-use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
-use cairn_backend::{BatchTx, ReadError, ReadTx, Table};
+use cairn_backend::{BatchTx, DamagedRow, ReadError, ReadTx, RowsChecksum, Table};
 use cairn_consensus::{ConfChange, ConfChangeKind, ConfState, MemberId};
 use cairn_proto::etcdserverpb;
 use serde::{Deserialize, Serialize};
@@ -17,7 +15,8 @@ use crate::request_ids::RequestId;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Its ID, which never comes back once it is removed.
-    pub id: u64,
+    #[serde(with = "id_as_number")]
+    pub id: MemberId,
     /// Where other members reach it.
     #[serde(rename = "peerURLs", default)]
     pub peer_urls: Vec<String>,
@@ -39,14 +38,22 @@ pub struct Member {
 impl Member {
     /// The record of this member.
     pub fn to_json(&self) -> Bytes {
-        // A struct of strings and numbers always serializes.
-        serde_json::to_vec(self).unwrap_or_default().into()
+        encode(self)
+    }
+
+    /// Reads a row of table `members`, or says what is wrong with it.
+    fn decode(key: &[u8], record: &[u8]) -> Result<Self, String> {
+        let member: Self = serde_json::from_slice(record).map_err(|error| error.to_string())?;
+        if key != record_key(member.id).as_bytes() {
+            return Err("the record is another member's".to_owned());
+        }
+        Ok(member)
     }
 
     /// The member as clients see it.
     pub fn to_wire(&self) -> etcdserverpb::Member {
         etcdserverpb::Member {
-            id: self.id,
+            id: self.id.get(),
             name: self.name.clone(),
             peer_urls: self.peer_urls.clone(),
             client_urls: self.client_urls.clone(),
@@ -131,10 +138,7 @@ impl MemberChange {
     /// Whom it concerns.
     pub fn id(&self) -> MemberId {
         match self {
-            // A member that came through `parse` or a door has an ID.
-            Self::Add { member, .. } => {
-                MemberId::from_wire(member.id).unwrap_or_else(|| MemberId::from(NonZeroU64::MIN))
-            }
+            Self::Add { member, .. } => member.id,
             Self::Promote(id) | Self::Remove(id) | Self::Update { id, .. } => *id,
         }
     }
@@ -157,7 +161,7 @@ impl MemberChange {
 
     fn kind_and_context(&self) -> (ConfChangeKind, Bytes) {
         let bare = |id: MemberId, peer_urls: &[String]| Member {
-            id: id.get(),
+            id,
             peer_urls: peer_urls.to_vec(),
             is_learner: false,
             name: String::new(),
@@ -183,13 +187,11 @@ impl MemberChange {
             Self::Remove(_) => (ConfChangeKind::Remove, None),
         };
         let context = context.map_or_else(Bytes::new, |(member, is_promote, learners_max)| {
-            let context = Context {
+            encode(&Context {
                 member,
                 is_promote,
                 learners_max,
-            };
-            // Strings, numbers and flags always serialize.
-            serde_json::to_vec(&context).unwrap_or_default().into()
+            })
         });
         (kind, context)
     }
@@ -206,7 +208,7 @@ impl MemberChange {
         }
         let context: Context =
             serde_json::from_slice(&change.context).map_err(|_| MembershipError::Malformed)?;
-        if context.member.id != id.get() {
+        if context.member.id != id {
             return Err(MembershipError::Malformed);
         }
         Ok(match change.kind {
@@ -233,12 +235,22 @@ impl MemberChange {
 /// 2. Two members share no peer URL.
 /// 3. What is stored with the applied index is this, so that raft's configuration at a restart
 ///    follows from it: see [`Membership::conf_state`].
+/// 4. `checksums` are those of the rows that are stored of it.
 #[derive(Clone, Debug, Default)]
 pub struct Membership {
     members: BTreeMap<MemberId, Member>,
     removed: BTreeSet<MemberId>,
     version: Option<String>,
     downgrade: Option<String>,
+    checksums: MembershipChecksums,
+}
+
+/// The checksums of the tables of a [`Membership`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MembershipChecksums {
+    pub(crate) cluster: RowsChecksum,
+    pub(crate) members: RowsChecksum,
+    pub(crate) removed: RowsChecksum,
 }
 
 /// Where the agreed version is stored, in table `cluster`.
@@ -249,46 +261,64 @@ const DOWNGRADE_KEY: &[u8] = b"downgrade";
 const REMOVED: &[u8] = b"removed";
 
 impl Membership {
-    /// Reads the stored members. Records that do not parse are passed over.
+    /// Reads the stored members.
     ///
     /// # Errors
     ///
-    /// The backend's.
+    /// [`ReadError::Damaged`] for a row that is no good, or the backend's.
     pub fn restore(tx: &ReadTx) -> Result<Self, ReadError> {
         let mut members = BTreeMap::new();
-        tx.scan(
-            Table::Members,
-            (Bound::Unbounded, Bound::Unbounded),
-            &mut |_, record| {
-                if let Ok(member) = serde_json::from_slice::<Member>(record)
-                    && let Some(id) = MemberId::from_wire(member.id)
-                {
-                    members.insert(id, member);
-                }
-                ControlFlow::Continue(())
-            },
-        )?;
+        tx.read_table(Table::Members, |key, record| {
+            let member = Member::decode(key, record)?;
+            members.insert(member.id, member);
+            Ok::<_, String>(())
+        })?;
         let mut removed = BTreeSet::new();
-        tx.scan(
-            Table::MembersRemoved,
-            (Bound::Unbounded, Bound::Unbounded),
-            &mut |key, _| {
-                let id = std::str::from_utf8(key).ok();
-                let id = id.and_then(|id| u64::from_str_radix(id, 16).ok());
-                removed.extend(id.and_then(MemberId::from_wire));
-                ControlFlow::Continue(())
-            },
-        )?;
+        tx.read_table(Table::MembersRemoved, |key, record| {
+            let id = read_record_key(key).ok_or("not the ID of a member")?;
+            if record != REMOVED || members.contains_key(&id) {
+                return Err("not the record of a removed member");
+            }
+            removed.insert(id);
+            Ok(())
+        })?;
         let text = |key| -> Result<Option<String>, ReadError> {
             let stored = tx.get(Table::Cluster, key)?;
-            Ok(stored.and_then(|text| String::from_utf8(text.to_vec()).ok()))
+            let text = stored
+                .map(|text| String::from_utf8(text.to_vec()))
+                .transpose();
+            Ok(text.map_err(|error| DamagedRow::new(Table::Cluster, key, error.to_string()))?)
         };
-        Ok(Self {
+        let mut restored = Self {
             members,
             removed,
             version: text(VERSION_KEY)?,
             downgrade: text(DOWNGRADE_KEY)?.filter(|target| !target.is_empty()),
-        })
+            checksums: MembershipChecksums::default(),
+        };
+        restored.sum_up();
+        Ok(restored)
+    }
+
+    /// The checksums of the tables, as their rows are to be for what is here.
+    pub(crate) const fn checksums(&self) -> MembershipChecksums {
+        self.checksums
+    }
+
+    /// Makes the fourth invariant true again. There are few members, and they seldom change.
+    fn sum_up(&mut self) {
+        let members = self.members.iter();
+        let removed = self.removed.iter();
+        let facts = [
+            (VERSION_KEY, self.version.as_deref()),
+            (DOWNGRADE_KEY, self.downgrade.as_deref()),
+        ];
+        let facts = facts.into_iter();
+        self.checksums = MembershipChecksums {
+            cluster: RowsChecksum::of(facts.filter_map(|(key, text)| Some((key, text?)))),
+            members: RowsChecksum::of(members.map(|(id, it)| (record_key(*id), it.to_json()))),
+            removed: RowsChecksum::of(removed.map(|id| (record_key(*id), REMOVED))),
+        };
     }
 
     /// The member `id`.
@@ -379,11 +409,7 @@ impl Membership {
     /// Makes a change that [`Membership::check`] has let pass.
     pub fn apply(&mut self, change: MemberChange, tx: &mut BatchTx<'_>) {
         match change {
-            MemberChange::Add { member, .. } => {
-                if let Some(id) = MemberId::from_wire(member.id) {
-                    self.add(id, member, tx);
-                }
-            }
+            MemberChange::Add { member, .. } => self.add(member, tx),
             MemberChange::Promote(id) => self.change(id, tx, |member| member.is_learner = false),
             MemberChange::Update { id, peer_urls } => {
                 self.change(id, tx, |member| member.peer_urls = peer_urls);
@@ -395,6 +421,7 @@ impl Membership {
                 tx.delete(Table::Members, key.as_bytes());
                 let record = Bytes::from_static(REMOVED);
                 tx.put(Table::MembersRemoved, key.as_bytes(), record);
+                self.sum_up();
             }
         }
     }
@@ -423,15 +450,18 @@ impl Membership {
         self.version.as_deref()
     }
 
-    fn add(&mut self, id: MemberId, member: Member, tx: &mut BatchTx<'_>) {
-        tx.put(Table::Members, record_key(id).as_bytes(), member.to_json());
-        self.members.insert(id, member);
+    fn add(&mut self, member: Member, tx: &mut BatchTx<'_>) {
+        let key = record_key(member.id);
+        tx.put(Table::Members, key.as_bytes(), member.to_json());
+        self.members.insert(member.id, member);
+        self.sum_up();
     }
 
     fn change(&mut self, id: MemberId, tx: &mut BatchTx<'_>, change: impl FnOnce(&mut Member)) {
         if let Some(member) = self.members.get_mut(&id) {
             change(member);
             tx.put(Table::Members, record_key(id).as_bytes(), member.to_json());
+            self.sum_up();
         }
     }
 
@@ -454,6 +484,7 @@ impl Membership {
         let record = Bytes::from(target.clone().unwrap_or_default());
         tx.put(Table::Cluster, DOWNGRADE_KEY, record);
         self.downgrade = target;
+        self.sum_up();
     }
 
     /// Notes the version that all members speak.
@@ -464,11 +495,45 @@ impl Membership {
             Bytes::copy_from_slice(version.as_bytes()),
         );
         self.version = Some(version);
+        self.sum_up();
     }
 }
 
 fn record_key(id: MemberId) -> String {
     format!("{:016x}", id.get())
+}
+
+fn read_record_key(key: &[u8]) -> Option<MemberId> {
+    let digits = std::str::from_utf8(key).ok()?;
+    let id = MemberId::from_wire(u64::from_str_radix(digits, 16).ok()?)?;
+    (record_key(id).as_bytes() == key).then_some(id)
+}
+
+/// The JSON of a record or a context.
+#[expect(
+    clippy::expect_used,
+    reason = "a struct of strings, numbers and flags always serializes"
+)]
+fn encode(record: &impl Serialize) -> Bytes {
+    serde_json::to_vec(record)
+        .expect("strings, numbers and flags serialize")
+        .into()
+}
+
+/// A member's ID in JSON: a number, and not zero.
+mod id_as_number {
+    use cairn_consensus::MemberId;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(id: &MemberId, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(id.get())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<MemberId, D::Error> {
+        let id = MemberId::from_wire(u64::deserialize(from)?);
+        id.ok_or_else(|| D::Error::custom("no member has ID 0"))
+    }
 }
 
 #[cfg(test)]
@@ -482,7 +547,7 @@ mod tests {
 
     fn member(number: u64, is_learner: bool) -> Member {
         Member {
-            id: number,
+            id: id(number),
             peer_urls: vec![format!("http://host{number}:2380")],
             is_learner,
             name: String::new(),

@@ -390,9 +390,10 @@ pub(crate) fn raft_id(id: MemberId) -> Result<cairn_consensus::MemberId> {
 }
 
 /// What the cluster knows of a member.
-pub(crate) fn description(number: u64) -> membership::Member {
+pub(crate) fn description(id: cairn_consensus::MemberId) -> membership::Member {
+    let number = id.get();
     membership::Member {
-        id: number,
+        id,
         peer_urls: vec![format!("http://m{number}:2380")],
         is_learner: false,
         name: format!("m{number}"),
@@ -401,9 +402,10 @@ pub(crate) fn description(number: u64) -> membership::Member {
 }
 
 fn first_member(number: u64) -> Result<FirstMember> {
+    let id = raft_id(MemberId(number))?;
     Ok(FirstMember {
-        id: raft_id(MemberId(number))?,
-        context: description(number).to_json(),
+        id,
+        context: description(id).to_json(),
     })
 }
 

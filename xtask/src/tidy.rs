@@ -3,6 +3,7 @@
 //! Each rule says where it is broken and what to do. The tests below run all of them over the
 //! workspace, so `cargo test` fails where `cargo xtask verify` would.
 
+mod documents;
 mod function;
 mod ratchet;
 mod rule;
@@ -42,6 +43,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
     for file in &files {
         rule::check(file, &mut findings);
     }
+    findings.extend(documents::check(&files));
     findings.extend(ratchet.check(&files));
     Ok(findings)
 }

@@ -17,7 +17,7 @@ use crate::engines::{ALL, Disk, LmdbDisk, revision_key};
 
 /// How many revisions the writer keeps; it deletes older ones, each second one late.
 const KEPT: u64 = 300;
-const INDEX: &[u8] = b"consistent_index";
+const NUMBER: &[u8] = b"number";
 
 fn value(number: u64) -> Bytes {
     Bytes::from(
@@ -31,7 +31,7 @@ fn write(backend: &Backend, number: u64) {
     let mut batch = backend.write();
     batch.put(
         Table::Meta,
-        INDEX,
+        NUMBER,
         Bytes::copy_from_slice(&number.to_be_bytes()),
     );
     batch.put(Table::Key, &revision_key(number), value(number));

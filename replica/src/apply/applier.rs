@@ -5,9 +5,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use cairn_auth::{AuthInfo, AuthRequest, AuthStore, TokenChange};
-use cairn_backend::Table;
+use cairn_backend::{Applied as Place, ReadError};
 use cairn_consensus::{ConfChange, Entry, EntryKind, LogIndex, MemberId, Term};
-use cairn_lease::{LeaseId, Leases, Renewal, RestoreError};
+use cairn_lease::{LeaseId, Renewal};
 use cairn_mvcc::{Change, CompactError, CompactionPoint, Restored, Store, WriteBatch, WriteTxn};
 use cairn_proto::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmType, CompactionRequest, alarm_request::AlarmAction,
@@ -26,6 +26,8 @@ use crate::membership::{Member, MemberChange, Membership};
 use crate::quota;
 use crate::request::{DeleteRange, Put, Txn};
 use crate::request_ids::RequestId;
+use crate::state::{State, checksum_of};
+use crate::state_checksum::{StateChecksum, StoreFacts};
 
 /// Applies log entries to the store.
 ///
@@ -70,41 +72,32 @@ pub struct Applied {
     pub compaction: bool,
     /// Changes of the group, each to be answered to raft: done, or not.
     pub conf_changes: Vec<ConfChangeDone>,
-    /// Entries that were passed over because they do not decode.
-    pub unreadable: Vec<LogIndex>,
     /// The last entry's place in the log.
     pub last: Option<(LogIndex, Term)>,
 }
-
-/// Where the index of the last applied entry is stored, in table `meta`, and its term.
-const APPLIED_INDEX_KEY: &[u8] = b"consistent_index";
-const APPLIED_TERM_KEY: &[u8] = b"term";
 
 impl Applier {
     /// Takes up where the store left off.
     ///
     /// # Errors
     ///
-    /// [`RestoreError`]: storage failed, or a stored lease is damaged.
-    pub fn restore(restored: Restored) -> Result<Self, RestoreError> {
+    /// [`ReadError::Damaged`] if a row is not what was written, or is missing; or the backend's.
+    pub fn restore(restored: Restored) -> Result<Self, ReadError> {
         let Restored { store, leases } = restored;
-        let tx = store.backend().read()?;
-        let applied = tx.get(Table::Meta, APPLIED_INDEX_KEY)?;
-        let applied = applied.and_then(|bytes| bytes.as_ref().try_into().ok());
-        let applied = applied.map_or(LogIndex::ZERO, |bytes| {
-            LogIndex::new(u64::from_be_bytes(bytes))
-        });
-        let alarms = Arc::new(ArcSwap::from_pointee(Alarms::restore(&tx)?));
-        let membership = Arc::new(ArcSwap::from_pointee(Membership::restore(&tx)?));
-        let leases = Arc::new(Mutex::new(Leases::restore(&tx, leases)?));
-        let rules = AuthStore::restore(&tx)?;
-        let published_rules = Arc::new(ArcSwap::from_pointee(rules.clone()));
-        Ok(Self {
-            store,
+        let State {
             applied,
             alarms,
             membership,
             leases,
+            rules,
+        } = State::read(&store.backend().read()?, StoreFacts::of(&store), leases)?;
+        let published_rules = Arc::new(ArcSwap::from_pointee(rules.clone()));
+        Ok(Self {
+            store,
+            applied: LogIndex::new(applied.index),
+            alarms: Arc::new(ArcSwap::from_pointee(alarms)),
+            membership: Arc::new(ArcSwap::from_pointee(membership)),
+            leases: Arc::new(Mutex::new(leases)),
             rules,
             rules_changed: false,
             published_rules,
@@ -116,7 +109,7 @@ impl Applier {
     /// # Errors
     ///
     /// As [`Self::restore`]; doors then see what they saw before.
-    pub fn reload(&mut self, leases: Vec<(LeaseId, Bytes)>) -> Result<(), RestoreError> {
+    pub fn reload(&mut self, leases: Vec<(LeaseId, Bytes)>) -> Result<(), ReadError> {
         let fresh = Self::restore(Restored {
             store: self.store.clone(),
             leases,
@@ -180,20 +173,19 @@ impl Applier {
             assert!(entry.index == self.applied.next(), "the log has no gaps");
             self.applied = entry.index;
             applied.last = Some((entry.index, entry.term));
-            match entry.kind {
-                EntryKind::Empty => {}
-                EntryKind::Normal(data) => {
-                    self.apply_request(data, entry.term, &mut batch, &mut applied)?;
-                }
-                EntryKind::ConfChange(change) => {
-                    self.change_members(entry.index, change, &mut batch, &mut applied);
-                }
+            if let Err(error) = self.apply_entry(entry, &mut batch, &mut applied) {
+                // Without its place in the log, it would be applied again after a restart.
+                batch.abandon();
+                return Err(error);
             }
         }
         if let Some((index, term)) = applied.last {
-            let tx = batch.backend();
-            tx.put(Table::Meta, APPLIED_INDEX_KEY, be_bytes(index.get()));
-            tx.put(Table::Meta, APPLIED_TERM_KEY, be_bytes(term.get()));
+            let place = Place {
+                index: index.get(),
+                term: term.get(),
+            };
+            place.write(batch.backend());
+            self.checksum(place, &batch).write(batch.backend());
         }
         batch.end()?;
         if self.rules_changed {
@@ -203,6 +195,36 @@ impl Applier {
         Ok(applied)
     }
 
+    fn apply_entry(
+        &mut self,
+        entry: Entry,
+        batch: &mut WriteBatch<'_>,
+        applied: &mut Applied,
+    ) -> Result<(), FatalError> {
+        match entry.kind {
+            EntryKind::Empty => Ok(()),
+            EntryKind::Normal(data) => self.apply_request(data, entry.term, batch, applied),
+            EntryKind::ConfChange(change) => {
+                self.change_members(entry.index, change, batch, applied);
+                Ok(())
+            }
+        }
+    }
+
+    /// What the tables hold when the batch has ended.
+    fn checksum(&self, applied: Place, batch: &WriteBatch<'_>) -> StateChecksum {
+        let store = StoreFacts {
+            revision: batch.current(),
+            compacted: batch.compaction_point(),
+            live: batch.live_checksum(),
+        };
+        let (alarms, membership) = (self.alarms.load(), self.membership.load());
+        let leases = self.leases.lock().checksum();
+        StateChecksum::new(applied, store, |table| {
+            checksum_of(table, &alarms, &membership, leases, &self.rules)
+        })
+    }
+
     fn apply_request(
         &mut self,
         data: Bytes,
@@ -210,15 +232,15 @@ impl Applier {
         batch: &mut WriteBatch<'_>,
         applied: &mut Applied,
     ) -> Result<(), FatalError> {
-        let Ok(LogEntry { id, who, request }) = LogEntry::decode(data) else {
-            applied.unreadable.push(self.applied);
-            return Ok(());
+        let unreadable = |reason| FatalError::Unreadable {
+            index: self.applied,
+            reason,
         };
-        let done = match request {
-            Some(request) => self.carry_out(request, who.as_ref(), term, batch, applied),
-            None => Err(ApplyError::Unsupported.into()),
-        };
-        let reply = match done {
+        let LogEntry { id, who, request } =
+            LogEntry::decode(data).map_err(|error| unreadable(error.to_string()))?;
+        let request = request
+            .ok_or_else(|| unreadable("it is of a kind that this version does not know".into()))?;
+        let reply = match self.carry_out(request, who.as_ref(), term, batch, applied) {
             Ok(outcome) => Ok(outcome),
             Err(Failure::Refused(error)) => Err(error),
             Err(Failure::Fatal(error)) => return Err(error),
@@ -279,7 +301,7 @@ impl Applier {
             LogRequest::Lease(request) => self.lease(request, permission, term, batch, applied),
             LogRequest::Auth(request) => self.auth(&request, who, batch, applied),
             LogRequest::ClusterMemberAttrSet(attributes) => {
-                self.set_member_attributes(attributes, batch);
+                self.set_member_attributes(attributes, batch)?;
                 Ok(Outcome::Done)
             }
             LogRequest::DowngradeInfoSet(downgrade) => {
@@ -429,16 +451,13 @@ impl Applier {
         &mut self,
         request: cairn_proto::membershippb::ClusterMemberAttrSetRequest,
         batch: &mut WriteBatch<'_>,
-    ) {
-        let (Some(id), Some(attributes)) = (
-            MemberId::from_wire(request.member_id),
-            request.member_attributes,
-        ) else {
-            return;
-        };
+    ) -> Result<(), ApplyError> {
+        let id = MemberId::from_wire(request.member_id).ok_or(ApplyError::Unsupported)?;
+        let attributes = request.member_attributes.ok_or(ApplyError::Unsupported)?;
         self.change_membership(|members| {
             members.set_attributes(id, attributes.name, attributes.client_urls, batch.backend());
         });
+        Ok(())
     }
 
     /// A change of the members that breaks a rule leaves raft's configuration alone too.
@@ -499,8 +518,4 @@ fn alarm_record(alarm: Alarm, member: MemberId) -> AlarmMember {
         member_id: member.get(),
         alarm: alarm.to_wire().into(),
     }
-}
-
-fn be_bytes(number: u64) -> Bytes {
-    Bytes::copy_from_slice(&number.to_be_bytes())
 }

@@ -17,6 +17,7 @@ pub use leases::{LeaseChanges, SharedLeases};
 pub use outcome::Outcome;
 pub use reader::{Reader, SnapshotReader};
 
+use cairn_consensus::LogIndex;
 use cairn_mvcc::{ReadError, WriteError};
 
 use crate::error::ApplyError;
@@ -41,6 +42,18 @@ pub enum FatalError {
     /// While it was written.
     #[error("writing the store: {0}")]
     Write(#[from] WriteError),
+    /// The entry cannot be understood. Whoever passes over it is no longer what the others are.
+    #[error(
+        "the committed log entry {index} cannot be read: {reason}; if members of a later version \
+         are in the cluster, start this one in that version too, otherwise its log is damaged: \
+         remove the member and add it again with an empty data directory"
+    )]
+    Unreadable {
+        /// Its place in the log.
+        index: LogIndex,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl From<ReadError> for Failure {

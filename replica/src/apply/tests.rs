@@ -1,5 +1,6 @@
 //! The applier against a naive model, against itself in other batches, and after crashes.
 
+mod damage;
 mod model;
 mod permission;
 mod requests;

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cairn_backend::Applied as Place;
+use cairn_backend::{Applied as Place, ReadError};
 use cairn_consensus::{Entry, LogIndex, Term};
-use cairn_lease::RestoreError;
 use cairn_mvcc::{InstallError, Prepared, Store};
 use crossbeam_channel::{Receiver, Sender};
 
@@ -45,7 +44,7 @@ pub(crate) enum ApplyFailure {
     Apply(#[from] FatalError),
     /// What was installed could not be read.
     #[error("the installed database cannot be read: {0}")]
-    Reload(#[from] RestoreError),
+    Reload(#[from] ReadError),
     /// The log begins after a database that cannot be installed, and what comes then is not this
     /// member's history.
     #[error("the database of another member cannot be installed: {0}")]
@@ -193,12 +192,6 @@ impl ApplyThread {
             }
         }
         self.desks.send();
-        for index in &applied.unreadable {
-            tracing::warn!(
-                index = index.get(),
-                "passed over a log entry that does not decode"
-            );
-        }
         if !applied.changes.is_empty() {
             self.watches.publish(applied.changes);
         }

@@ -145,7 +145,7 @@ impl From<Failure> for Error {
         match failure {
             Failure::Refused(error) => Self::Apply(error),
             Failure::Fatal(FatalError::Read(error)) => Self::Read(error),
-            Failure::Fatal(FatalError::Write(error)) => {
+            Failure::Fatal(error @ (FatalError::Write(_) | FatalError::Unreadable { .. })) => {
                 Self::Maintenance(MaintenanceError::Storage(error.to_string()))
             }
         }

@@ -51,7 +51,7 @@ impl Member {
         // etcd leaves the token out of an ID that is made at run time.
         let id = member_added_at(&peer_urls, "", unix_secs());
         let member = membership::Member {
-            id: id.get(),
+            id,
             peer_urls,
             is_learner,
             name: String::new(),

@@ -12,6 +12,7 @@ use cairn_consensus::{
 use cairn_mvcc::Store;
 use cairn_replica::apply::Applier;
 use cairn_replica::membership::{self, MemberChange};
+use cairn_replica::state::check_received;
 
 use super::{StartError, millis_now};
 use crate::net::peer::{
@@ -120,7 +121,9 @@ fn install_received(
         index: point.index.get(),
         term: point.term.get(),
     };
-    let installed = store.install(store.prepare_install(received)?)?;
+    let prepared = store.prepare_install(received)?;
+    check_received(store, &prepared)?;
+    let installed = store.install(prepared)?;
     applier.reload(installed.leases)?;
     tracing::info!(
         index = received.index,
@@ -167,7 +170,7 @@ fn begin_cluster(
 fn first_member(member: &InitialMember) -> FirstMember {
     let urls = member.peer_urls.iter();
     let record = membership::Member {
-        id: member.id.get(),
+        id: member.id,
         peer_urls: urls.map(|url| url.as_str().to_owned()).collect(),
         is_learner: false,
         name: member.name.clone(),

@@ -244,7 +244,7 @@ fn authentication(settings: &Settings, applier: &Applier) -> Result<Arc<Auth>, S
 /// Where others reach this member: what the cluster knows, or at first what the flags say.
 fn peer_urls(settings: &Settings, applier: &Applier, me: MemberId) -> Vec<String> {
     let members = applier.membership().load_full();
-    let known = members.iter().find(|member| member.id == me.get());
+    let known = members.iter().find(|member| member.id == me);
     known.map_or_else(
         || {
             let advertised = settings.advertise.peers.iter();

@@ -80,11 +80,19 @@ impl Cluster {
 
     /// Starts all members that are down; they may need each other to come up.
     pub(crate) fn start_all(&mut self) {
+        let all: Vec<_> = (0..self.size()).collect();
+        self.start_these(&all);
+    }
+
+    /// Starts those of `numbers` that are down; they may need each other to come up.
+    pub(crate) fn start_these(&mut self, numbers: &[usize]) {
         let starting: Vec<_> = std::mem::take(&mut self.slots)
             .into_iter()
-            .map(|slot| {
+            .enumerate()
+            .map(|(number, slot)| {
+                let is_wanted = numbers.contains(&number);
                 thread::spawn(move || match slot {
-                    Slot::Down(place) => Slot::Running(place.start()),
+                    Slot::Down(place) if is_wanted => Slot::Running(place.start()),
                     other => other,
                 })
             })
@@ -121,8 +129,13 @@ impl Cluster {
 
     /// What a member that is down and cannot start says.
     pub(crate) fn refusal(&self, number: usize) -> Refusal {
+        self.place(number).refusal()
+    }
+
+    /// Where a member that is down has its data.
+    pub(crate) fn place(&self, number: usize) -> &Place {
         match &self.slots[number] {
-            Slot::Down(place) => place.refusal(),
+            Slot::Down(place) => place,
             Slot::Running(_) | Slot::Moving => panic!("member {number} is up"),
         }
     }

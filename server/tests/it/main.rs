@@ -21,6 +21,7 @@ mod cluster;
 mod cluster_harness;
 mod compaction;
 mod damage;
+mod damaged_rows;
 mod discovery;
 mod full_disk;
 mod gate;

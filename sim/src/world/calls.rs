@@ -417,16 +417,16 @@ fn member_change(change: Change) -> Option<MemberChange> {
     let add = |id: MemberId, is_learner| {
         let member = cairn_replica::membership::Member {
             is_learner,
-            ..description(id.0)
+            ..description(raft_id(id).ok()?)
         };
-        MemberChange::Add {
+        Some(MemberChange::Add {
             member,
             learners_max: LEARNERS_MAX,
-        }
+        })
     };
     Some(match change {
-        Change::Add(id) => add(id, false),
-        Change::Learn(id) => add(id, true),
+        Change::Add(id) => add(id, false)?,
+        Change::Learn(id) => add(id, true)?,
         Change::Promote(id) => MemberChange::Promote(raft_id(id).ok()?),
         Change::Remove(id) => MemberChange::Remove(raft_id(id).ok()?),
     })

@@ -31,7 +31,7 @@ impl World<'_> {
         let known: BTreeSet<MemberId> = lives
             .flat_map(|life| {
                 let members = life.applier.membership().load_full();
-                let ids: Vec<_> = members.iter().map(|it| MemberId(it.id)).collect();
+                let ids: Vec<_> = members.iter().map(|it| MemberId(it.id.get())).collect();
                 ids
             })
             .collect();
@@ -82,7 +82,10 @@ impl World<'_> {
             Some(life) => {
                 let members = life.applier.membership();
                 let members = members.load();
-                members.iter().map(|member| MemberId(member.id)).collect()
+                members
+                    .iter()
+                    .map(|member| MemberId(member.id.get()))
+                    .collect()
             }
             None => self.members.keys().copied().collect(),
         }

@@ -8,6 +8,7 @@ use cairn_consensus::{LogIndex, SnapshotPoint, Term};
 use cairn_history::MemberId;
 use cairn_proto::raftpb;
 use cairn_replica::membership::Membership;
+use cairn_replica::state::check_received;
 
 use super::{Event, MILLI, World};
 use crate::member::{Input, Loop, applied_of, raft_id};
@@ -122,7 +123,10 @@ impl World<'_> {
         let installed = life
             .store
             .prepare_install(applied_of(point))
-            .and_then(|prepared| life.store.install(prepared));
+            .and_then(|prepared| {
+                check_received(&life.store, &prepared)?;
+                life.store.install(prepared)
+            });
         let (current, leases) = match installed {
             Ok(installed) => (installed.current, installed.leases),
             Err(error) => {

@@ -170,10 +170,9 @@ impl Peers {
         let members = self.0.members.load();
         let mut wanted = remotes.clone();
         for member in members.iter() {
-            if let Some(id) = MemberId::from_wire(member.id) {
-                let urls = member.peer_urls.iter();
-                wanted.insert(id, urls.filter_map(|url| Url::parse(url).ok()).collect());
-            }
+            let urls = member.peer_urls.iter();
+            let urls = urls.filter_map(|url| Url::parse(url).ok());
+            wanted.insert(member.id, urls.collect());
         }
         wanted.remove(&self.identity().member);
         wanted.retain(|id, _| !members.was_removed(*id));

@@ -6,9 +6,10 @@
 
 use cairn_backend::Applied;
 use cairn_consensus::MemberId;
-use cairn_mvcc::{Prepared, ReceiveError, Store};
+use cairn_mvcc::{InstallError, Prepared, ReceiveError, Store};
 use cairn_proto::cairnpb::SnapshotChunk;
 use cairn_proto::raftpb;
+use cairn_replica::state::check_received;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
@@ -133,7 +134,15 @@ fn write(
         receiving.write(&chunk)?;
     }
     let bytes = receiving.received_bytes();
-    Ok((receiving.finish(announced)?, bytes))
+    let prepared = receiving.finish(announced)?;
+    // Before the log is told to begin after it.
+    if let Err(unfit) = check_received(store, &prepared) {
+        drop(prepared);
+        let discarded = store.backend().discard_received(announced);
+        discarded.map_err(InstallError::from)?;
+        return Err(unfit.into());
+    }
+    Ok((prepared, bytes))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Databases that come whole, in part, spoilt, too late, or twice.
 
+use cairn_backend::Table;
 use cairn_backend::{Backend, BackendOptions, LmdbEngine, LmdbOptions};
 use cairn_proto::raftpb::{Snapshot, SnapshotMetadata};
+use cairn_replica::state::write_checksum;
 
 use super::*;
 use crate::member::inbox::{Inbox, PeerEvent, inbox};
@@ -78,6 +80,7 @@ fn write(store: &Store, index: u64, bytes: usize) {
     let _ = txn.end();
     Applied { index, term: 1 }.write(batch.backend());
     batch.end().unwrap();
+    write_checksum(store, []).unwrap();
 }
 
 /// A store of a few revisions, long enough for several chunks.
@@ -211,6 +214,33 @@ async fn a_database_that_is_not_what_its_message_says_is_deleted() {
     message.from = Some(LEADER + 1);
     receiver.receive(stolen).await.unwrap_err();
     receiver.assert_untouched(&leader, "stolen").await;
+}
+
+/// It comes whole and is of the announced place; before the log is told of it, its tables are read.
+#[tokio::test]
+async fn a_database_with_a_damaged_or_missing_row_is_deleted() {
+    let receiver = Receiver::new();
+    write(&receiver.store, 2, 1);
+    let key = b"00000000000000ff";
+    for (value, reason) in [
+        (
+            "removed",
+            "table members_removed, key (all): 0 rows were stored",
+        ),
+        (
+            "remover",
+            "table members_removed, key \"00000000000000ff\": ",
+        ),
+    ] {
+        let damaged = leader();
+        let mut tx = damaged.backend().write();
+        tx.put(Table::MembersRemoved, key, value.into());
+        tx.end().unwrap();
+        let refusal = receiver.receive(chunks(&damaged)).await.unwrap_err();
+        assert_eq!(refusal.code(), tonic::Code::DataLoss);
+        assert!(refusal.message().contains(reason), "{refusal}");
+        receiver.assert_untouched(&leader(), value).await;
+    }
 }
 
 #[tokio::test]
