@@ -14,7 +14,9 @@ use cairn_proto::membershippb::{
 };
 use prost::DecodeError;
 use prost::Message;
-use prost::encoding::{DecodeContext, WireType, decode_key, message, skip_field};
+use prost::encoding::{
+    DecodeContext, WireType, check_wire_type, decode_key, decode_varint, message, skip_field,
+};
 
 use crate::lease_request::LeaseRequest;
 use crate::request_ids::RequestId;
@@ -187,16 +189,24 @@ fn other(
     Ok(request.map(LogRequest::Auth))
 }
 
+/// Reads a request as a door read it: messages in it may be nested as deep as there. As part of the
+/// entry they could be one less, and a transaction that a client was allowed would stop every member.
 fn read<M: Message + Default>(wire_type: WireType, data: &mut Bytes) -> Result<M, DecodeError> {
-    let mut request = M::default();
-    message::merge(wire_type, &mut request, data, DecodeContext::default())?;
-    Ok(request)
+    check_wire_type(WireType::LengthDelimited, wire_type)?;
+    let length = usize::try_from(decode_varint(data)?).ok();
+    let length = length.filter(|length| *length <= data.len());
+    M::decode(data.split_to(length.ok_or_else(torn)?))
+}
+
+#[expect(deprecated, reason = "prost has no other way to make one")]
+fn torn() -> DecodeError {
+    DecodeError::new("a request that ends too early")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cairn_proto::etcdserverpb::InternalRaftRequest;
+    use cairn_proto::etcdserverpb::{InternalRaftRequest, RequestOp, request_op};
     use cairn_proto::membershippb::Attributes;
 
     fn id() -> RequestId {
@@ -349,6 +359,26 @@ mod tests {
             let data = request.encode(id(), Some(&who()));
             assert_eq!(LogEntry::decode(data).unwrap(), expected);
         }
+    }
+
+    /// What a door lets through, the log must give back.
+    #[test]
+    fn the_deepest_transaction_that_can_be_read_comes_back_too() {
+        let nested = |depth: usize| {
+            (0..depth).fold(TxnRequest::default(), |inner, _| TxnRequest {
+                success: vec![RequestOp {
+                    request: Some(request_op::Request::RequestTxn(inner)),
+                }],
+                ..TxnRequest::default()
+            })
+        };
+        let is_readable =
+            |depth: &usize| TxnRequest::decode(nested(*depth).encode_to_vec().as_slice()).is_ok();
+        let deepest = (0..200).take_while(is_readable).last().unwrap();
+        assert!(deepest > 40, "{deepest}");
+        let request = LogRequest::Txn(nested(deepest));
+        let entry = LogEntry::decode(request.encode(id(), None)).unwrap();
+        assert_eq!(entry.request, Some(request));
     }
 
     #[test]
