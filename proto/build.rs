@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use prost::Message;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorSet};
 
 const PROTO_ROOT: &str = "proto";
@@ -54,10 +55,11 @@ const FIELD_NAMES: [(&str, &str); 2] = [("peerURLs", "peer_urls"), ("clientURLs"
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={PROTO_ROOT}");
     let mut descriptors = protox::compile(PROTOS.iter().chain([&HEALTH_PROTO]), [PROTO_ROOT])?;
+    let out_dir = PathBuf::from(std::env::var("OUT_DIR")?);
+    fs::write(out_dir.join("descriptors.bin"), descriptors.encode_to_vec())?;
     for file in &mut descriptors.file {
         file.message_type.iter_mut().for_each(rename_fields);
     }
-    let out_dir = PathBuf::from(std::env::var("OUT_DIR")?);
     generate_plain(&out_dir.join("plain"), descriptors.clone())?;
     generate_stored(&out_dir.join("stored"), descriptors)
 }

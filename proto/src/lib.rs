@@ -83,5 +83,9 @@ generated!(
     pub v3lockpb = "/plain/v3lockpb.rs"
 );
 
+/// The `.proto` files as a descriptor set, with every name as it is there: for who handles messages
+/// without knowing their types.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 pub mod codec;
 pub mod stored;

@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -13,77 +12,87 @@ use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use tower::Service;
 
+use crate::api::calls::Calls;
 use crate::api::grpc::{LeaderLoss, Services};
-use crate::api::http::{HttpParts, client_router, monitoring_router, no_pages};
+use crate::api::http::{
+    Gateway, HttpParts, SchemaError, client_router, monitoring_router, no_pages,
+};
 use crate::api::member_probe::MemberProbe;
 use crate::member::Member;
-use crate::metrics::{Counted, Metrics};
-use crate::settings::{HttpSettings, Settings};
+use crate::metrics::Counted;
+use crate::settings::Settings;
 
 /// In the extensions of each request that came over TLS.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OverTls;
 
 /// Who answers gRPC behind a listener.
-enum Calls {
+enum Grpc {
     /// Nobody.
     None,
     /// The services for clients.
-    Clients(Services),
+    Clients(Calls),
     /// Others.
     Others(Router),
 }
 
 /// What is behind one listener.
 pub(crate) struct Door {
-    calls: Calls,
+    grpc: Grpc,
     pages: Router,
-    metrics: Arc<Metrics>,
-    slow_request: Duration,
 }
 
 /// All that doors are made of.
 pub(crate) struct DoorParts {
-    grpc: Services,
+    calls: Calls,
     http: HttpParts,
-    settings: HttpSettings,
-    slow_request: Duration,
+    /// The pages of the client addresses.
+    pages: Router,
 }
 
 impl DoorParts {
     /// The doors of `member`.
-    pub(crate) fn new(member: &Arc<Member>, settings: &Settings, leader_loss: LeaderLoss) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`SchemaError`].
+    pub(crate) fn new(
+        member: &Arc<Member>,
+        settings: &Settings,
+        leader_loss: LeaderLoss,
+    ) -> Result<Self, SchemaError> {
+        let metrics = Arc::clone(&member.metrics);
         let http = HttpParts {
             probe: Arc::new(MemberProbe::new(Arc::clone(member))),
-            metrics: Arc::clone(&member.metrics),
+            metrics: Arc::clone(&metrics),
             request_timeout: member.limits().request_timeout,
         };
-        Self {
-            grpc: Services::new(member, leader_loss),
-            http,
-            settings: settings.http.clone(),
-            slow_request: settings.slow.unary_request,
-        }
+        let services = Services::new(member, leader_loss);
+        let calls = Calls::new(services, metrics, settings.slow.unary_request);
+        let gateway = settings.http.gateway.then(|| Gateway::new(calls.clone()));
+        let gateway = gateway.transpose()?;
+        let pages = client_router(http.clone(), gateway, settings.http.clone());
+        Ok(Self { calls, http, pages })
     }
 
     /// gRPC and the pages.
     pub(crate) fn whole(&self) -> Arc<Door> {
-        self.door(Calls::Clients(self.grpc.clone()), self.client_pages())
+        Self::door(Grpc::Clients(self.calls.clone()), self.pages.clone())
     }
 
     /// gRPC alone, where HTTP has listeners of its own.
     pub(crate) fn grpc(&self) -> Arc<Door> {
-        self.door(Calls::Clients(self.grpc.clone()), no_pages())
+        Self::door(Grpc::Clients(self.calls.clone()), no_pages())
     }
 
     /// The pages alone.
     pub(crate) fn pages(&self) -> Arc<Door> {
-        self.door(Calls::None, self.client_pages())
+        Self::door(Grpc::None, self.pages.clone())
     }
 
     /// Metrics and health alone.
     pub(crate) fn monitoring(&self) -> Arc<Door> {
-        self.door(Calls::None, monitoring_router(self.http.clone()))
+        Self::door(Grpc::None, monitoring_router(self.http.clone()))
     }
 
     /// What the pages are made of.
@@ -92,21 +101,12 @@ impl DoorParts {
     }
 
     /// gRPC by other services than those for clients, and other pages.
-    pub(crate) fn of_services(&self, services: Router, pages: Router) -> Arc<Door> {
-        self.door(Calls::Others(services), pages)
+    pub(crate) fn of_services(services: Router, pages: Router) -> Arc<Door> {
+        Self::door(Grpc::Others(services), pages)
     }
 
-    fn client_pages(&self) -> Router {
-        client_router(self.http.clone(), self.settings.clone())
-    }
-
-    fn door(&self, calls: Calls, pages: Router) -> Arc<Door> {
-        Arc::new(Door {
-            calls,
-            pages,
-            metrics: Arc::clone(&self.http.metrics),
-            slow_request: self.slow_request,
-        })
+    fn door(grpc: Grpc, pages: Router) -> Arc<Door> {
+        Arc::new(Door { grpc, pages })
     }
 }
 
@@ -117,54 +117,15 @@ impl Door {
         request: Request<Incoming>,
         remote: Option<SocketAddr>,
     ) -> Response<Counted<Body>> {
-        match &self.calls {
-            Calls::Clients(grpc) if is_grpc(&request) => self.call(grpc, request, remote).await,
-            Calls::Others(grpc) if is_grpc(&request) => {
-                route(grpc.clone(), request).await.map(Counted::uncounted)
+        let answer = match &self.grpc {
+            Grpc::Clients(calls) if is_grpc(&request) => return calls.call(request, remote).await,
+            Grpc::Others(grpc) if is_grpc(&request) => route(grpc.clone(), request).await,
+            Grpc::None | Grpc::Clients(_) | Grpc::Others(_) => {
+                route(self.pages.clone(), request).await
             }
-            Calls::None | Calls::Clients(_) | Calls::Others(_) => {
-                route(self.pages.clone(), request)
-                    .await
-                    .map(Counted::uncounted)
-            }
-        }
-    }
-
-    async fn call(
-        &self,
-        grpc: &Services,
-        request: Request<Incoming>,
-        remote: Option<SocketAddr>,
-    ) -> Response<Counted<Body>> {
-        let call = self
-            .metrics
-            .begin_call(request.uri().path(), request.headers());
-        let Some(call) = call else {
-            return grpc.answer(request).await.map(Counted::uncounted);
         };
-        let request = request.map(|body| call.request(body));
-        let uri = request.uri().clone();
-        let (head, body) = grpc.answer(request).await.into_parts();
-        // A stream has only begun by now, which is not slow unless the server is.
-        let took = call.elapsed();
-        if took > self.slow_request {
-            tell_of_slow(uri.path(), took, remote);
-        }
-        let body = call.response(&head.headers, body);
-        Response::from_parts(head, body)
+        answer.map(Counted::uncounted)
     }
-}
-
-/// etcd's line for a slow request, as far as it is known when the answer begins.
-#[cold]
-fn tell_of_slow(path: &str, took: Duration, remote: Option<SocketAddr>) {
-    let remote = remote.map(|it| it.to_string());
-    tracing::warn!(
-        time_spent = ?took,
-        remote = remote.as_deref().unwrap_or("No remote client info."),
-        response_type = path,
-        "request stats"
-    );
 }
 
 async fn route<B>(mut router: Router, request: Request<B>) -> Response<Body>

@@ -114,7 +114,7 @@ socket_reuse_port "socket-reuse-port": bool = "false", Works, Path(&["socket-opt
 socket_reuse_address "socket-reuse-address": bool = "false", Works, Path(&["socket-options", "reuse-address"]),
     "Listen with SO_REUSEADDR.";
 enable_grpc_gateway "enable-grpc-gateway": bool = "true", Works, Same,
-    "Serve the JSON gateway under /v3 (this build has none yet).";
+    "Serve the JSON gateway under /v3.";
 raft_read_timeout "raft-read-timeout": FlagDuration = "5s", LaterWarn, Absent,
     "Time without data after which a connection between members is closed; at least 5s.";
 raft_write_timeout "raft-write-timeout": FlagDuration = "5s", LaterWarn, Absent,

@@ -403,7 +403,6 @@ pub(crate) struct HttpSettings {
     /// Host names that plaintext requests may carry.
     pub hosts: Allowed,
     /// Serve the JSON gateway.
-    #[expect(dead_code, reason = "the gateway itself comes next")]
     pub gateway: bool,
 }
 

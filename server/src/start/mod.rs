@@ -83,7 +83,7 @@ impl Server {
         } = wire(settings, data, network, desks, metrics)?;
         let threads = threads.start()?;
         let leader_loss = leader_loss(settings, &member, &peer_worker)?;
-        let parts = DoorParts::new(&member, settings, leader_loss);
+        let parts = DoorParts::new(&member, settings, leader_loss)?;
         open_peer_doors(settings, &member, peers.clone(), &parts, &peer_worker)?;
         let workers = open_doors(settings, &parts)?;
         for (worker, desk) in workers.handles().zip(desk_tasks) {

@@ -26,7 +26,7 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
 }
 
 /// What a client is told that has waited in vain.
-pub(super) fn exceeded() -> Status {
+pub(crate) fn exceeded() -> Status {
     Status::new(Code::DeadlineExceeded, "context deadline exceeded")
 }
 

@@ -39,7 +39,9 @@ use tower::Service;
 use crate::member::Member;
 use crate::member::auth::Caller;
 
+pub(crate) use deadline::exceeded as deadline_exceeded;
 pub(crate) use leader_required::LeaderLoss;
+pub(crate) use unary::PREFIX_BYTES;
 
 /// What gRPC may add to a request of the largest size.
 const OVERHEAD_BYTES: usize = 512 << 10;
@@ -80,6 +82,16 @@ impl Services {
             rest,
             leader_loss,
         }
+    }
+
+    /// Bytes that a request may have as a message.
+    pub(crate) const fn request_bytes_max(&self) -> usize {
+        self.request_bytes_max
+    }
+
+    /// Whether users are asked who they are.
+    pub(crate) fn is_auth_enabled(&self) -> bool {
+        self.member.auth.rules().is_enabled()
     }
 
     /// Answers a call, if it can be answered as its client wants it: with a leader, and in time.

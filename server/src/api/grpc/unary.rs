@@ -17,7 +17,7 @@ use prost::Message;
 use tonic::{Code, Status};
 
 /// Length of gRPC's message prefix: one byte of flags, four of length, big-endian.
-pub(super) const PREFIX_BYTES: usize = 5;
+pub(crate) const PREFIX_BYTES: usize = 5;
 
 /// A whole call: its request is read, `method` answers it.
 ///

@@ -1,9 +1,10 @@
 //! HTTP beside gRPC: version, health, metrics, each with etcd's paths and bodies.
 //!
 //! What the member is like is asked through [`Probe`]; nothing here knows the store or the log.
-//! The JSON gateway is not here. gRPC requests on the same port never come this way.
+//! The API itself as JSON is in `gateway`. gRPC requests on the same port never come this way.
 
 mod access;
+mod gateway;
 mod health;
 mod metrics_page;
 mod probe;
@@ -21,6 +22,7 @@ use self::health::CheckGroup;
 use crate::metrics::Metrics;
 use crate::settings::HttpSettings;
 
+pub(crate) use self::gateway::{Gateway, SchemaError};
 pub(crate) use self::probe::{Alarm, Consistency, Probe, ProbeError, ProbeFuture, Versions};
 
 /// What the pages need.
@@ -37,12 +39,17 @@ pub(crate) struct HttpParts {
 /// The pages of the client addresses, for requests over plaintext.
 ///
 /// Origins and host names are checked first; preflights of browsers are answered.
-pub(crate) fn client_router(parts: HttpParts, settings: HttpSettings) -> Router {
+pub(crate) fn client_router(
+    parts: HttpParts,
+    gateway: Option<Arc<Gateway>>,
+    settings: HttpSettings,
+) -> Router {
     let pages = Router::new()
         .route("/version", any(version_page::version))
         .route("/debug/vars", any(vars::vars))
         .with_state(parts.clone())
         .merge(monitoring_pages(parts))
+        .merge(gateway.map(Gateway::router).unwrap_or_default())
         .fallback(reply::not_found);
     access::guard(pages, settings)
 }

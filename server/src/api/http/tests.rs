@@ -150,7 +150,7 @@ fn header(response: &Response<Body>, name: &str) -> String {
 /// Status and body of a GET.
 fn get(state: &State, path: &str) -> (u16, String) {
     let response = send(
-        client_router(parts(state.clone()), open()),
+        client_router(parts(state.clone()), None, open()),
         request("GET", path),
     );
     (response.status().as_u16(), text(response))
@@ -308,7 +308,7 @@ fn only_get_is_allowed_where_etcd_allows_only_get() {
     ] {
         for method in ["POST", "PUT", "DELETE", "HEAD"] {
             let response = send(
-                client_router(parts(healthy()), open()),
+                client_router(parts(healthy()), None, open()),
                 request(method, path),
             );
             assert_eq!(
@@ -381,7 +381,7 @@ fn content_types_are_etcds() {
         ("/debug/vars", "application/json; charset=utf-8"),
     ] {
         let response = send(
-            client_router(parts(healthy()), open()),
+            client_router(parts(healthy()), None, open()),
             request("GET", path),
         );
         assert_eq!(header(&response, "content-type"), content_type, "{path}");
@@ -398,7 +398,7 @@ fn browsers_are_told_where_they_may_call_from() {
         request
             .headers_mut()
             .insert("Origin", origin.parse().unwrap());
-        let response = send(client_router(parts(healthy()), settings), request);
+        let response = send(client_router(parts(healthy()), None, settings), request);
         (
             response.status().as_u16(),
             header(&response, "access-control-allow-origin"),
@@ -439,7 +439,7 @@ fn requests_under_a_foreign_name_are_misdirected() {
         };
         let mut request = request("GET", "/version");
         request.headers_mut().insert("Host", host.parse().unwrap());
-        let response = send(client_router(parts(healthy()), settings), request);
+        let response = send(client_router(parts(healthy()), None, settings), request);
         assert_eq!(response.status().as_u16(), status, "{host}");
     }
 }

@@ -35,5 +35,5 @@ use crate::member::Member;
 pub(crate) fn door(parts: &DoorParts, member: &Arc<Member>, peers: Peers) -> Arc<Door> {
     let service = Routes::new(service::PeerService::server(member, peers)).into_axum_router();
     let pages = pages::pages(Arc::clone(member), parts.http().clone());
-    parts.of_services(service, pages)
+    DoorParts::of_services(service, pages)
 }

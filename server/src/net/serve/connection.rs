@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::entrance::{Entrance, Guard, Seal};
+use super::late_end::LateEnd;
 use super::opening::{Opening, Protocol};
 use super::ping_policy::PingPolicy;
 use super::rewound::Rewound;
@@ -93,14 +94,13 @@ pub(super) async fn serve(socket: Socket, entrance: Arc<Entrance>, limits: Conne
         }
         // TLS where there is none is what HTTP/1.1's parser will refuse.
         Protocol::Http1 | Protocol::Tls => {
-            let io = TokioIo::new(Rewound::new(opening.bytes, socket));
+            let io = TokioIo::new(LateEnd::new(Rewound::new(opening.bytes, socket)));
             http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_READ_TIMEOUT)
-                // A client that has said all it wants to still gets its answer.
-                .half_close(true)
                 .max_buf_size(HTTP1_BUFFER_BYTES_MAX)
                 .serve_connection(io, service)
+                .with_upgrades()
                 .await
         }
     };

@@ -11,6 +11,7 @@ mod connection;
 mod descriptors;
 mod entrance;
 mod frames;
+mod late_end;
 mod listener;
 mod opening;
 mod ping_policy;
