@@ -2,6 +2,8 @@
 //!
 //! The tables are etcd's answers, but for who answers: ids, terms and sizes.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::harness::Server;
@@ -293,4 +295,38 @@ fn text_is_shown_as_text_where_it_is_asked_for() {
         shown(post_with(server.address(), "/v3/kv/range", &accept, body)),
         expected
     );
+}
+
+#[test]
+fn an_answer_that_is_large_is_sent_as_it_is_read() {
+    const MIB: u64 = 1 << 20;
+
+    let server = Server::start(&[]);
+    let address = server.address();
+    let value = "A".repeat(1 << 20);
+    for number in 0..150 {
+        let body = json!({"key": STANDARD.encode(format!("k{number:03}")), "value": value});
+        assert_eq!(post(address, "/v3/kv/put", &body.to_string()).0, 200);
+    }
+    let before = server.memory_bytes();
+    let all = r#"{"key":"aw==","range_end":"bA==","sort_order":"DESCEND","sort_target":"VERSION"}"#;
+    let stalled: Vec<_> = (0..4)
+        .map(|_| request(address, "POST", "/v3/kv/range", &[], all.as_bytes()))
+        .collect();
+    let grown = server.memory_bytes().saturating_sub(before);
+    assert!(
+        grown < 400 * MIB,
+        "{grown} bytes for {} answers",
+        stalled.len()
+    );
+    drop(stalled);
+    let (status, answer) = post(address, "/v3/kv/range", all);
+    assert_eq!((status, &answer["count"]), (200, &json!("150")));
+    let kvs = answer["kvs"].as_array().unwrap();
+    assert_eq!(kvs.len(), 150);
+    assert!(
+        kvs.iter()
+            .all(|kv| kv["value"] == value.as_str() && kv["version"] == "1")
+    );
+    assert_eq!(answer["header"]["revision"], "151");
 }

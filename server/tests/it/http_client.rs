@@ -120,6 +120,7 @@ impl Answer {
 
     /// Goes away.
     pub(crate) fn leave(self) {
-        self.reader.get_ref().shutdown(Shutdown::Both).unwrap();
+        // The server may have gone first.
+        let _ = self.reader.get_ref().shutdown(Shutdown::Both);
     }
 }

@@ -14,7 +14,7 @@ const DIGITS_MAX: usize = 8;
 /// # Errors
 ///
 /// A status for what is no time.
-pub(super) fn of(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
+pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     let Some(value) = headers.get(METADATA) else {
         return Ok(None);
     };

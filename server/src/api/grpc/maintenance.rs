@@ -83,7 +83,7 @@ impl Maintenance for MaintenanceService {
             ));
         };
         Ok(Response::new(AlarmResponse {
-            header: Some(self.member.header(None)),
+            header: Some(self.member.header(Some(self.member.store().current()))),
             alarms,
         }))
     }

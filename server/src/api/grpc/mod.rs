@@ -39,7 +39,7 @@ use tower::Service;
 use crate::member::Member;
 use crate::member::auth::Caller;
 
-pub(crate) use deadline::exceeded as deadline_exceeded;
+pub(crate) use deadline::{exceeded as deadline_exceeded, of as deadline_of};
 pub(crate) use leader_required::LeaderLoss;
 pub(crate) use unary::PREFIX_BYTES;
 

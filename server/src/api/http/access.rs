@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HOST,
-    HeaderValue, ORIGIN,
+    HeaderValue, ORIGIN, UPGRADE,
 };
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
@@ -42,6 +42,13 @@ async fn check(
         );
     }
     let origin = allowed_origin(&settings.cors, &request);
+    if origin.is_none() && request.headers().contains_key(ORIGIN) && is_websocket(&request) {
+        // Browsers send cookies along, and ask nobody before they do.
+        return reply::error(
+            StatusCode::FORBIDDEN,
+            "a WebSocket from this origin is not allowed: add the origin to --cors",
+        );
+    }
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::OK.into_response()
     } else {
@@ -60,6 +67,11 @@ async fn check(
         );
     }
     response
+}
+
+fn is_websocket(request: &Request) -> bool {
+    let upgrade = request.headers().get(UPGRADE);
+    upgrade.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// The name a request was sent to, without port and brackets.

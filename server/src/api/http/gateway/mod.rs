@@ -2,24 +2,31 @@
 //!
 //! A request's JSON is made a message and handed to the gRPC services of this process as a call like any
 //! other: with the same checks, limits, deadlines and numbers in the metrics. The answer's messages are
-//! made JSON again, one by one, as they come. Nothing here knows what any method does; which there are
+//! made JSON again, one by one, as they come: lines of an answer, messages over WebSocket (`websocket.rs`), or
+//! server-sent events (`events.rs`). Nothing here knows what any method does; which there are
 //! says `routes.rs`, what their messages look like the `.proto` files (`schema.rs`).
 
+mod events;
+mod large;
 mod messages;
+mod openapi;
 mod reply;
 mod request;
 mod routes;
 mod schema;
 mod values;
+mod websocket;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
-use http::header::{ACCEPT, LOCATION};
+use axum::routing::{any, get};
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method as Verb, StatusCode};
 use tokio::sync::oneshot;
@@ -29,6 +36,7 @@ use self::messages::Messages;
 use self::schema::{Method, Shape, Show};
 use super::reply as page;
 use crate::api::calls::Calls;
+use crate::api::grpc;
 use crate::member::auth::ClientCertificate;
 
 pub(crate) use self::schema::SchemaError;
@@ -37,6 +45,7 @@ pub(crate) use self::schema::SchemaError;
 pub(crate) struct Gateway {
     calls: Calls,
     methods: HashMap<&'static str, Method>,
+    document: Bytes,
 }
 
 impl Gateway {
@@ -47,12 +56,19 @@ impl Gateway {
     /// [`SchemaError`], which a build decides once for all.
     pub(crate) fn new(calls: Calls) -> Result<Arc<Self>, SchemaError> {
         let methods = schema::methods()?;
-        Ok(Arc::new(Self { calls, methods }))
+        let document = openapi::document(&methods).into();
+        Ok(Arc::new(Self {
+            calls,
+            methods,
+            document,
+        }))
     }
 
     /// Its pages.
     pub(super) fn router(self: Arc<Self>) -> Router {
-        let mut router = Router::new().route("/v3", any(below));
+        let mut router = Router::new()
+            .route("/v3", any(below))
+            .route("/openapi.json", get(document));
         for path in ["/v3/", "/v3/{*rest}", "/v3beta/", "/v3beta/{*rest}"] {
             router = router.route(path, any(answer));
         }
@@ -65,32 +81,46 @@ impl Gateway {
         self.methods.get(path.strip_prefix('/')?)
     }
 
-    async fn one(&self, method: &Method, head: &Parts, request: Request) -> Response {
+    /// Calls a method; its time ends its answer too.
+    async fn call<B>(&self, call: http::Request<B>) -> Messages
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<tonic::codegen::StdError>,
+    {
+        let time = grpc::deadline_of(call.headers()).ok().flatten();
+        Messages::new(self.calls.call(call, None).await, time)
+    }
+
+    async fn one(&self, method: &Method, head: &Parts, body: Body) -> Response {
         let bytes_max = self.calls.request_bytes_max();
-        let show = show(head);
-        let call = request::one(method, head, request.into_body(), bytes_max).await;
-        let call = match call {
+        let call = match request::one(method, &head.headers, body, bytes_max).await {
             Ok(call) => call,
             Err(status) => return reply::error(&status),
         };
-        let messages = Messages::new(self.calls.call(call, None).await);
+        let messages = self.call(call).await;
         if method.shape == Shape::Unary {
-            return reply::one(method, messages, show).await;
+            return reply::one(method, messages, show(head)).await;
         }
         let (_, never) = oneshot::channel();
-        reply::many(method, messages, never, show).await
+        reply::many(method, messages, never, show(head)).await
     }
 
-    async fn many(&self, method: &Method, head: &Parts, request: Request) -> Response {
+    async fn many(&self, method: &Method, head: &Parts, body: Body) -> Response {
         let bytes_max = self.calls.request_bytes_max();
-        let call = request::many(method, &head.headers, request.into_body(), bytes_max);
-        let (call, refused) = match call {
+        let (call, refused) = match request::many(method, &head.headers, body, bytes_max) {
             Ok(call) => call,
             Err(status) => return reply::stream_error(&status),
         };
-        let messages = Messages::new(self.calls.call(call, None).await);
+        let messages = self.call(call).await;
         reply::many(method, messages, refused, show(head)).await
     }
+}
+
+async fn document(State(gateway): State<Arc<Gateway>>) -> Response {
+    let mut response = Response::new(Body::from(gateway.document.clone()));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
 }
 
 /// `/v3` itself.
@@ -113,14 +143,21 @@ async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
     let Some(method) = gateway.method(path) else {
         return reply::error(&Status::new(Code::NotFound, "Not Found"));
     };
-    if request.method() != Verb::POST {
+    let (head, body) = request.into_parts();
+    if websocket::is_asked_for(&head) {
+        let method = method.clone();
+        return websocket::open(gateway, method, head).await;
+    }
+    let is_watch = method.grpc_path == request::WATCH;
+    if is_watch && head.method == Verb::GET && events::is_asked_for(&head) {
+        return events::answer(&gateway, method, &head).await;
+    }
+    if head.method != Verb::POST {
         return reply::error(&Status::new(Code::Unimplemented, "Method Not Allowed"));
     }
-    let (head, body) = request.into_parts();
-    let request = Request::new(body);
     match method.shape {
-        Shape::Unary | Shape::Answers => gateway.one(method, &head, request).await,
-        Shape::Both => gateway.many(method, &head, request).await,
+        Shape::Unary | Shape::Answers => gateway.one(method, &head, body).await,
+        Shape::Both => gateway.many(method, &head, body).await,
     }
 }
 

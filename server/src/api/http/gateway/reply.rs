@@ -12,8 +12,12 @@ use http_body::{Body, Frame};
 use tokio::sync::oneshot;
 use tonic::{Code, Status};
 
-use super::messages::Messages;
+use super::large::LargeAnswer;
+use super::messages::{Messages, One};
 use super::schema::{Method, Show};
+
+/// Bytes of a message that are held at once.
+const HELD_BYTES_MAX: usize = 1 << 20;
 
 /// The status that goes with a code.
 pub(super) const fn status_of(code: Code) -> StatusCode {
@@ -56,7 +60,7 @@ pub(super) fn error(status: &Status) -> Response {
 
 /// An error where a stream was asked for.
 pub(super) fn stream_error(status: &Status) -> Response {
-    with_status(status, error_line(status).to_vec())
+    with_status(status, line(failure_json(status)).into())
 }
 
 fn with_status(status: &Status, body: Vec<u8>) -> Response {
@@ -72,13 +76,15 @@ fn with_status(status: &Status, body: Vec<u8>) -> Response {
 
 /// The answer of a call that takes one message and gives one.
 pub(super) async fn one(method: &Method, mut messages: Messages, show: Show) -> Response {
-    let answered = async {
-        let message = messages.next().await?;
-        let message = message.ok_or_else(|| Status::internal("an answer without a message"))?;
-        messages.next().await?;
-        method.answer(message, show)
+    let answered = match messages.one(HELD_BYTES_MAX).await {
+        Ok(One::Whole(message)) => method.answer(message, show).map(AxumBody::from),
+        Ok(One::InParts) => {
+            let answer = LargeAnswer::new(method.clone(), messages, show);
+            Ok(AxumBody::new(answer))
+        }
+        Err(status) => Err(status),
     };
-    match answered.await {
+    match answered {
         Ok(body) => of_grpc(json(body)),
         Err(status) => error(&status),
     }
@@ -98,7 +104,7 @@ pub(super) async fn many(
         Some(Line::Error(status)) => stream_error(&status),
         Some(Line::Message(first)) => {
             let body = LineBody {
-                first: Some(line(b"{\"result\":", &first)),
+                first: Some(line(result_json(&first))),
                 lines,
             };
             of_grpc(json(AxumBody::new(body)))
@@ -121,13 +127,19 @@ fn of_grpc(mut response: Response) -> Response {
     response
 }
 
-fn line(before: &[u8], json: &[u8]) -> Bytes {
-    Bytes::from([before, json, b"}\n"].concat())
+/// A message as a stream says it.
+pub(super) fn result_json(json: &[u8]) -> Vec<u8> {
+    [b"{\"result\":", json, b"}"].concat()
 }
 
-/// The last line of a stream that ends with an error.
-fn error_line(status: &Status) -> Bytes {
-    line(b"{\"error\":", &error_json(status))
+/// Why a stream ends, as it says it.
+pub(super) fn failure_json(status: &Status) -> Vec<u8> {
+    [b"{\"error\":", error_json(status).as_slice(), b"}"].concat()
+}
+
+fn line(mut json: Vec<u8>) -> Bytes {
+    json.push(b'\n');
+    json.into()
 }
 
 /// One thing that a stream says.
@@ -223,8 +235,8 @@ impl Body for LineBody {
         }
         body.lines.poll_next(context).map(|next| {
             next.map(|next| match next {
-                Line::Message(json) => Ok(Frame::data(line(b"{\"result\":", &json))),
-                Line::Error(status) => Ok(Frame::data(error_line(&status))),
+                Line::Message(json) => Ok(Frame::data(line(result_json(&json)))),
+                Line::Error(status) => Ok(Frame::data(line(failure_json(&status)))),
             })
         })
     }

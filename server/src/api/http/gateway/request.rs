@@ -10,14 +10,13 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::oneshot;
 use tonic::{Code, Status};
 
-use super::schema::{Method, Shape};
+use super::schema::Method;
 use super::values::Values;
 
 /// What a message may grow to as JSON: base64, names and escapes of ordinary clients.
@@ -35,12 +34,12 @@ const TIMEOUT: &str = "grpc-timeout";
 /// What is wrong with it, as gRPC says it.
 pub(super) async fn one(
     method: &Method,
-    head: &Parts,
+    headers: &HeaderMap,
     body: AxumBody,
     message_bytes_max: usize,
 ) -> Result<Request<AxumBody>, Status> {
-    let headers = metadata(&head.headers)?;
-    check_length(&head.headers, message_bytes_max)?;
+    check_length(headers, message_bytes_max)?;
+    let headers = metadata(headers)?;
     let reading = first_value(body, message_bytes_max);
     let json = tokio::time::timeout(BODY_PATIENCE, reading).await;
     let json = json.map_err(|_| Status::deadline_exceeded("the request's body did not come"))??;
@@ -64,11 +63,16 @@ pub(super) fn many<B>(
     let body = JsonMessages {
         body: Some(body),
         values: Values::default(),
-        json_bytes_max: message_bytes_max * JSON_PER_MESSAGE,
+        json_bytes_max: json_bytes_max(message_bytes_max),
         refusal: Some(sender),
         method: method.clone(),
     };
     Ok((call(method, headers, body), refused))
+}
+
+/// Bytes that the JSON of a message may have.
+pub(super) const fn json_bytes_max(message_bytes_max: usize) -> usize {
+    message_bytes_max * JSON_PER_MESSAGE
 }
 
 fn call<B>(method: &Method, headers: HeaderMap, body: B) -> Request<B> {
@@ -143,7 +147,7 @@ fn check_length(headers: &HeaderMap, message_bytes_max: usize) -> Result<(), Sta
     let length = headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     match length {
-        Some(length) if length > message_bytes_max * JSON_PER_MESSAGE => {
+        Some(length) if length > json_bytes_max(message_bytes_max) => {
             Err(too_large(length, message_bytes_max))
         }
         Some(_) | None => Ok(()),
@@ -165,7 +169,7 @@ async fn first_value(mut body: AxumBody, message_bytes_max: usize) -> Result<Byt
             if let Some(value) = values.next() {
                 return Ok(value);
             }
-            if values.len() > message_bytes_max * JSON_PER_MESSAGE {
+            if values.len() > json_bytes_max(message_bytes_max) {
                 return Err(too_large(values.len(), message_bytes_max));
             }
         }
@@ -197,12 +201,12 @@ impl<B> JsonMessages<B> {
 
     /// Whether the call goes on when all requests are there. Renewals end with them.
     fn stays_open(&self) -> bool {
-        self.method.shape == Shape::Both && self.method.grpc_path == WATCH
+        self.method.grpc_path == WATCH
     }
 }
 
 /// The one method whose call outlives its request.
-const WATCH: &str = "/etcdserverpb.Watch/Watch";
+pub(super) const WATCH: &str = "/etcdserverpb.Watch/Watch";
 
 impl<B> Body for JsonMessages<B>
 where
