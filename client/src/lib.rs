@@ -23,7 +23,9 @@
 //! | connect, with TLS and users | [`ConnectOptions`], [`Tls`] |
 //! | read and write keys | [`Client::get`], [`Client::range`], [`Client::put`], [`Client::delete`], [`Client::txn`] |
 //! | hear of changes | [`Client::watch`] |
-//! | keep keys as long as a program lives | [`Client::leases`] |
+//! | have keys at hand that stay fresh | [`Client::cache`] |
+//! | keep keys as long as a program lives | [`Client::leases`], [`Leases::keep`] |
+//! | lock, elect, queue, wait for each other | [`Client::session`], [`Client::election`], [`Client::queue`], [`Client::stm`] |
 //! | look after members, users and alarms | [`Client::cluster`], [`Client::auth`], [`Client::maintenance`] |
 //! | tell errors apart | [`Error`], [`EtcdError`] |
 //!
@@ -36,8 +38,10 @@
 
 mod auth;
 mod balance;
+mod cache;
 mod client;
 mod cluster;
+mod concurrency;
 mod connect;
 mod error;
 mod etcd_error;
@@ -57,8 +61,13 @@ mod watch;
 pub use cairn_proto as proto;
 
 pub use auth::{Auth, AuthStatus, Permission, Right};
+pub use cache::{Cache, CacheRequest, Callback, Change, Changes, Entry, Health, Snapshot};
 pub use client::Client;
 pub use cluster::{Cluster, Member};
+pub use concurrency::{
+    Barrier, DoubleBarrier, Election, Entered, Isolation, Leadership, Lock, PriorityQueue, Queue,
+    ReadLock, Session, Stm, WriteLock,
+};
 pub use connect::{ConnectOptions, Connecting, Connector, Endpoint, Socket, Tls};
 pub use error::{Error, ServerError};
 pub use etcd_error::{Code, EtcdError};
@@ -69,7 +78,7 @@ pub use kv::{
     KeyValue, Op, OpResponse, Order, Put, PutResponse, Range, RangeResponse, SortBy, Txn,
     TxnResponse,
 };
-pub use lease::{Grant, Leases, Remaining};
+pub use lease::{Grant, LeaseGuard, Leases, Remaining};
 pub use maintenance::{
     AlarmMember, AlarmType, DowngradeAction, HashKvResponse, Maintenance, SnapshotResponse,
     StatusResponse,

@@ -25,6 +25,8 @@ pub(super) struct Pages {
     page_keys: u32,
     /// Keys that may still come, if the caller set a limit.
     left: Option<i64>,
+    /// The revision that it is read at, once a server has said so.
+    at: Option<Revision>,
     is_done: bool,
 }
 
@@ -34,6 +36,7 @@ impl Pages {
         Self {
             page_keys: page_keys.max(1),
             left: (limit > 0).then_some(limit),
+            at: Revision::new(range.options.revision),
             is_done: false,
             range,
         }
@@ -52,6 +55,9 @@ impl Pages {
             self.range.options.limit = self.left.map_or(page, |left| left.min(page));
         }
         let page = self.range.fetch().await?;
+        if self.range.options.revision == 0 {
+            self.at = Some(page.header.revision);
+        }
         if self.is_cut() {
             self.advance(page.header.revision, &page.kvs, page.more);
         } else {
@@ -92,8 +98,8 @@ pub(super) fn pages(
     })
 }
 
-/// A stream of key-values.
-struct Streaming {
+/// Key-values one by one, all at one revision.
+pub(crate) struct Listing {
     pages: Pages,
     ready: VecDeque<KeyValue>,
     source: Source,
@@ -110,30 +116,44 @@ enum Source {
 }
 
 pub(super) fn stream(pages: Pages) -> impl Stream<Item = Result<KeyValue, Error>> + Send + Unpin {
-    let streaming = Streaming {
-        pages,
-        ready: VecDeque::new(),
-        source: Source::First,
-    };
-    unfold(streaming, |mut streaming| -> BoxFuture<_> {
+    unfold(Listing::new(pages), |mut listing| -> BoxFuture<_> {
         Box::pin(async move {
-            loop {
-                if let Some(kv) = streaming.ready.pop_front() {
-                    return Some((Ok(kv), streaming));
-                }
-                if streaming.pages.is_done {
-                    return None;
-                }
-                if let Err(error) = streaming.fill().await {
-                    streaming.pages.is_done = true;
-                    return Some((Err(error), streaming));
-                }
-            }
+            let kv = listing.next().await?;
+            Some((kv, listing))
         })
     })
 }
 
-impl Streaming {
+impl Listing {
+    pub(super) fn new(pages: Pages) -> Self {
+        Self {
+            pages,
+            ready: VecDeque::new(),
+            source: Source::First,
+        }
+    }
+
+    /// The revision that it is read at, once there was an answer.
+    pub(crate) fn revision(&self) -> Option<Revision> {
+        self.pages.at
+    }
+
+    /// The next key-value; `None` after the last and after an error.
+    pub(crate) async fn next(&mut self) -> Option<Result<KeyValue, Error>> {
+        loop {
+            if let Some(kv) = self.ready.pop_front() {
+                return Some(Ok(kv));
+            }
+            if self.pages.is_done {
+                return None;
+            }
+            if let Err(error) = self.fill().await {
+                self.pages.is_done = true;
+                return Some(Err(error));
+            }
+        }
+    }
+
     /// Brings more, or finds that there is no more.
     async fn fill(&mut self) -> Result<(), Error> {
         match &mut self.source {

@@ -7,7 +7,7 @@ use cairn_proto::etcdserverpb as pb;
 use tokio_stream::Stream;
 
 use super::key_value::all_from_wire;
-use super::pages::{self, Pages};
+use super::pages::{self, Listing, Pages};
 use super::{Header, InTxn, KeyValue};
 use crate::client::Client;
 use crate::error::Error;
@@ -170,6 +170,15 @@ impl Range<Client> {
     /// elsewhere, after the last key.
     pub fn stream(self) -> impl Stream<Item = Result<KeyValue, Error>> + Send + Unpin {
         pages::stream(Pages::new(self, pages::PAGE_KEYS))
+    }
+
+    /// The same, and at which revision.
+    pub(crate) fn listing(self) -> Listing {
+        Listing::new(Pages::new(self, pages::PAGE_KEYS))
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     pub(super) async fn fetch(&self) -> Result<RangeResponse, Error> {

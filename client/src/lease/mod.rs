@@ -1,5 +1,8 @@
 //! Leases: granted, asked about, revoked.
 
+mod clock;
+mod guard;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +17,8 @@ use crate::revision::LeaseId;
 use crate::transport::CallFailure;
 
 pub(crate) const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
+
+pub use guard::LeaseGuard;
 
 /// The calls about leases; see [`Client::leases`].
 #[derive(Clone, Debug)]

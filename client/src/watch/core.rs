@@ -295,8 +295,8 @@ impl Core {
             {
                 // Servers before 3.4.25 and 3.5.8 say so too early, so that nothing may be
                 // left out because of it: the consumer is told, and `next` stays.
-                let is_new = watched.next.is_some_and(|next| next <= revision);
-                if watched.spec.with_progress && is_new {
+                let is_news = watched.next.is_some_and(|next| next <= revision.next());
+                if watched.spec.with_progress && is_news {
                     sink.accept(*key, Output::Update(Update::Progress(revision)));
                 }
             }
@@ -383,8 +383,9 @@ fn create_request(watched: &Watched, number: i64) -> pb::WatchRequest {
 
 impl Watched {
     fn progress(&mut self, key: WatchKey, revision: Revision, sink: &mut impl Sink) {
-        let is_new = self.next.is_none_or(|next| next <= revision);
-        if !is_new {
+        // That nothing came is news, too; what is yet to come is none of a watch of the future.
+        let is_news = self.next.is_none_or(|next| next <= revision.next());
+        if !is_news {
             return;
         }
         self.next = Some(revision.next());
@@ -417,3 +418,6 @@ impl Watched {
         Ok(acceptance)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cairn_proto::etcdserverpb as pb;
@@ -36,6 +37,8 @@ impl Hubs {
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     state: Mutex<State>,
+    /// A server has answered on the stream that is open.
+    is_connected: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -88,7 +91,12 @@ impl Hub {
         self.send(Command::Resume(key));
     }
 
-    pub(super) fn request_progress(&self) {
+    /// Whether a server is being heard.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.is_connected.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn request_progress(&self) {
         self.send(Command::RequestProgress);
     }
 
@@ -160,6 +168,7 @@ impl Driver {
             match self.client.open_stream(WATCH, &past.avoided).await {
                 Ok((requests, replies, place)) => {
                     let (end, has_answered) = self.serve(requests, replies).await;
+                    self.hub.is_connected.store(false, Ordering::Relaxed);
                     self.core.lost();
                     if has_answered {
                         past = Past::default();
@@ -223,7 +232,10 @@ impl Driver {
                 },
                 answer = replies.next::<pb::WatchResponse>() => match answer {
                     Ok(Some(answer)) => {
-                        has_answered = true;
+                        if !has_answered {
+                            has_answered = true;
+                            self.hub.is_connected.store(true, Ordering::Relaxed);
+                        }
                         self.core.received(answer, &mut self.queues)
                     }
                     Ok(None) => {

@@ -144,6 +144,12 @@ impl Watch {
         poll_fn(|cx| self.poll(cx)).await
     }
 
+    /// Whether a server is being heard; if not, it goes on when there is one.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.hub.is_connected()
+    }
+
     /// Asks the server up to where nothing is missing; the answer is an [`Update::Progress`] of
     /// every watch that was made with [`WatchRequest::progress`]. Servers older than 3.4.25 and
     /// 3.5.8 may answer with a revision whose changes are still to come.

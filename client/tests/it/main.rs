@@ -7,6 +7,9 @@
     reason = "tests, but not all of it inside test functions, of real processes in real time"
 )]
 
+mod caches;
 mod calls;
+mod gate;
 mod server;
+mod sessions;
 mod watches;

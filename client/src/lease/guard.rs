@@ -1,0 +1,263 @@
+//! A lease that is renewed as long as somebody holds on to it.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use cairn_proto::etcdserverpb as pb;
+use tokio::sync::watch;
+use tokio::time::{sleep, sleep_until, timeout_at};
+
+use super::clock::{Duty, LeaseClock};
+use super::{KEEP_ALIVE, Leases, seconds_of};
+use crate::balance::EndpointId;
+use crate::client::Client;
+use crate::error::Error;
+use crate::revision::LeaseId;
+use crate::transport::{Replies, Requests};
+
+/// How long to wait before members are asked again, when none took the stream.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A lease that is renewed, at whatever member answers, until this is dropped or it is lost.
+///
+/// It counts as lost by this program's own clock, counted from the sending of the last renewal
+/// that was answered: never later than the server lets it end, so that who checks
+/// [`LeaseGuard::is_alive`] before an action does not act on a lease that somebody else has
+/// followed, unless the program is paused between the two. Against that, fence: compare the
+/// revision of a key of the lease in the transaction that acts.
+#[derive(Debug)]
+pub struct LeaseGuard {
+    client: Client,
+    id: LeaseId,
+    state: watch::Receiver<LeaseClock>,
+    revokes: bool,
+}
+
+impl Leases {
+    /// Grants a lease and keeps it alive.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], if it cannot be granted.
+    pub async fn keep(&self, ttl: Duration) -> Result<LeaseGuard, Error> {
+        let sent = Instant::now();
+        let grant = self.grant(ttl).await?;
+        Ok(LeaseGuard::new(
+            self.0.clone(),
+            grant.id,
+            LeaseClock::new(sent, grant.ttl),
+        ))
+    }
+
+    /// Keeps a lease alive that was granted before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LeaseLost`] if there is no such lease, or [`Error`].
+    pub async fn keep_existing(&self, id: LeaseId) -> Result<LeaseGuard, Error> {
+        let sent = Instant::now();
+        let ttl = self.keep_alive_once(id).await?.ok_or(Error::LeaseLost)?;
+        Ok(LeaseGuard::new(
+            self.0.clone(),
+            id,
+            LeaseClock::new(sent, ttl),
+        ))
+    }
+}
+
+impl LeaseGuard {
+    fn new(client: Client, id: LeaseId, clock: LeaseClock) -> Self {
+        let (sender, state) = watch::channel(clock);
+        let keeper = Keeper {
+            client: client.clone(),
+            id,
+            clock,
+            state: sender,
+        };
+        tokio::spawn(keeper.run());
+        Self {
+            client,
+            id,
+            state,
+            revokes: false,
+        }
+    }
+
+    /// Revokes the lease when this is dropped, so that its keys go at once and not when it ends.
+    #[must_use]
+    pub fn revoke_on_drop(mut self) -> Self {
+        self.revokes = true;
+        self
+    }
+
+    /// The lease.
+    #[must_use]
+    pub fn id(&self) -> LeaseId {
+        self.id
+    }
+
+    /// Whether it surely has not ended at the server.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let mut clock = *self.state.borrow();
+        clock.duty(Instant::now()) != Duty::Lost
+    }
+
+    /// Until when it surely lives, if it is not renewed any more.
+    #[must_use]
+    pub fn alive_until(&self) -> Instant {
+        self.state.borrow().ends()
+    }
+
+    /// Returns when the lease counts as lost.
+    pub async fn lost(&self) {
+        let mut state = self.state.clone();
+        loop {
+            let mut clock = *state.borrow_and_update();
+            if clock.duty(Instant::now()) == Duty::Lost {
+                return;
+            }
+            // Whatever the keeper does, it is over at the end.
+            let changed = timeout_at(clock.ends().into(), state.changed()).await;
+            if let Ok(Err(_)) = changed {
+                sleep_until(clock.ends().into()).await;
+                return;
+            }
+        }
+    }
+
+    /// Runs a future as long as the lease lives; if it is lost first, the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LeaseLost`].
+    pub async fn run<F: Future>(&self, future: F) -> Result<F::Output, Error> {
+        tokio::select! {
+            biased;
+            () = self.lost() => Err(Error::LeaseLost),
+            output = future => Ok(output),
+        }
+    }
+
+    /// Ends the lease: its keys are deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub async fn revoke(mut self) -> Result<(), Error> {
+        self.revokes = false;
+        self.client.leases().revoke(self.id).await
+    }
+}
+
+impl Drop for LeaseGuard {
+    fn drop(&mut self) {
+        // Outside a runtime there is nobody to do it; the lease ends by itself.
+        if self.revokes
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let leases = self.client.leases();
+            let id = self.id;
+            runtime.spawn(async move { leases.revoke(id).await });
+        }
+    }
+}
+
+/// The task that renews.
+struct Keeper {
+    client: Client,
+    id: LeaseId,
+    clock: LeaseClock,
+    state: watch::Sender<LeaseClock>,
+}
+
+/// How a stream ended.
+enum End {
+    /// The lease is lost, or nobody holds on to it.
+    Over,
+    /// Renewals go on at another member.
+    Leave(Option<EndpointId>),
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let mut avoided = Vec::new();
+        loop {
+            let state = self.state.clone();
+            let end = tokio::select! {
+                () = state.closed() => End::Over,
+                end = self.keep_on_one_member(&avoided) => end,
+            };
+            match end {
+                End::Over => break,
+                End::Leave(place) => avoided = place.into_iter().collect(),
+            }
+            self.clock.left(Instant::now());
+        }
+        let _ = self.clock.duty(Instant::now());
+        self.tell();
+    }
+
+    fn tell(&self) {
+        self.state.send_replace(self.clock);
+    }
+
+    /// Renews on one stream until it no longer works.
+    async fn keep_on_one_member(&mut self, avoided: &[EndpointId]) -> End {
+        // The stream is opened when a renewal is due, so that what was just granted is not in haste.
+        if let Duty::Wait(until) = self.clock.duty(Instant::now()) {
+            sleep_until(until.into()).await;
+        }
+        if self.clock.duty(Instant::now()) == Duty::Lost {
+            return End::Over;
+        }
+        let opening = self.client.open_stream(KEEP_ALIVE, avoided);
+        let opened = timeout_at(self.clock.ends().into(), opening).await;
+        let Ok(Ok((mut requests, mut replies, place))) = opened else {
+            sleep(PAUSE).await;
+            return End::Leave(None);
+        };
+        loop {
+            match self.clock.duty(Instant::now()) {
+                Duty::Lost => return End::Over,
+                Duty::Leave => return End::Leave(Some(place.id)),
+                Duty::Ask => {
+                    self.clock.asked(Instant::now());
+                    if self.ask(&mut requests).is_none() {
+                        return End::Leave(Some(place.id));
+                    }
+                }
+                Duty::Wait(until) => {
+                    match timeout_at(until.into(), self.answer(&mut replies)).await {
+                        Err(_) => {}
+                        Ok(Ok(Some(ttl))) => {
+                            self.clock.answered(ttl);
+                            self.tell();
+                        }
+                        Ok(Ok(None)) => return End::Leave(Some(place.id)),
+                        Ok(Err(failure)) => {
+                            // A token that ended is renewed; any other refusal is tried again until
+                            // the lease ends.
+                            let _ = self.client.stream_failed(&place, &failure);
+                            sleep(PAUSE).await;
+                            return End::Leave(Some(place.id));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn ask(&self, requests: &mut Requests) -> Option<()> {
+        let request = pb::LeaseKeepAliveRequest { id: self.id.get() };
+        requests.send(&request).ok()
+    }
+
+    async fn answer(
+        &self,
+        replies: &mut Replies,
+    ) -> Result<Option<Duration>, crate::transport::CallFailure> {
+        let answer = replies.next::<pb::LeaseKeepAliveResponse>().await?;
+        Ok(answer.map(|answer| seconds_of(answer.ttl)))
+    }
+}

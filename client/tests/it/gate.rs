@@ -1,0 +1,56 @@
+//! A way to servers that a test opens and closes.
+
+use std::io;
+use std::net::SocketAddr;
+
+use cairn_client::{Connecting, Endpoint, Socket};
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+/// Decides whether there is a way.
+pub(crate) struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    /// Breaks every connection and lets no other be made.
+    pub(crate) fn close(&self) {
+        self.0.send_replace(false);
+    }
+
+    pub(crate) fn open(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// A gate that is open, and the connections that go through it.
+pub(crate) fn gate() -> (
+    Gate,
+    impl Fn(Endpoint) -> Connecting + Send + Sync + 'static,
+) {
+    let (sender, state) = watch::channel(true);
+    let connector = move |endpoint: Endpoint| -> Connecting {
+        let state = state.clone();
+        Box::pin(async move { pass(&endpoint, state).await })
+    };
+    (Gate(sender), connector)
+}
+
+async fn pass(
+    endpoint: &Endpoint,
+    mut state: watch::Receiver<bool>,
+) -> io::Result<Box<dyn Socket>> {
+    if !*state.borrow_and_update() {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    let text = endpoint.to_string();
+    let address = text.trim_start_matches("http://").parse::<SocketAddr>();
+    let mut server = TcpStream::connect(address.map_err(io::Error::other)?).await?;
+    let (client, mut inside) = tokio::io::duplex(64 << 10);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = copy_bidirectional(&mut inside, &mut server) => {}
+            _ = state.wait_for(|is_open| !is_open) => {}
+        }
+    });
+    Ok(Box::new(client))
+}
