@@ -38,8 +38,10 @@
 
 mod auth;
 mod balance;
+pub mod blocking;
 mod cache;
 mod client;
+mod clock;
 mod cluster;
 mod concurrency;
 mod connect;
@@ -47,9 +49,11 @@ mod error;
 mod etcd_error;
 mod into_bytes;
 mod keys;
+mod keys_api;
 mod kv;
 mod lease;
 mod maintenance;
+mod mirror;
 mod revision;
 mod rpc;
 mod token;
@@ -73,6 +77,10 @@ pub use error::{Error, ServerError};
 pub use etcd_error::{Code, EtcdError};
 pub use into_bytes::IntoBytes;
 pub use keys::Keys;
+pub use keys_api::{
+    DeleteOptions, GetOptions, KeysApi, Node, SetOptions, V2Error, V2Response, V2Watcher,
+    WatcherOptions,
+};
 pub use kv::{
     Compact, Compare, CompareNumber, CompareValue, Delete, DeleteResponse, Get, Header, InTxn,
     KeyValue, Op, OpResponse, Order, Put, PutResponse, Range, RangeResponse, SortBy, Txn,
@@ -83,6 +91,7 @@ pub use maintenance::{
     AlarmMember, AlarmType, DowngradeAction, HashKvResponse, Maintenance, SnapshotResponse,
     StatusResponse,
 };
+pub use mirror::Mirror;
 pub use revision::{LeaseId, Revision};
 pub use rpc::{Effect, Rpc};
 pub use watch::{Event, Update, Watch, WatchRequest};

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use super::{Balancer, EndpointId, Pick};
+use crate::clock::now;
 use crate::connect::{ConnectOptions, Endpoint};
 use crate::transport::Connection;
 
@@ -46,7 +47,7 @@ pub(crate) struct Leased {
 
 impl Pool {
     pub(crate) fn new(options: ConnectOptions) -> Arc<Self> {
-        let now = Instant::now();
+        let now = now();
         // Only balance and back-off depend on it; without the system's chance, on the clock.
         let seed = rand::random();
         let mut state = State {
@@ -106,7 +107,7 @@ impl Pool {
         only: Option<EndpointId>,
         avoided: &[EndpointId],
     ) -> Result<Result<Leased, Pick>, String> {
-        let now = Instant::now();
+        let now = now();
         let mut state = self.state.lock();
         for id in state.balancer.start_due(now) {
             if let (Some(pool), Some(slot)) = (self.own.upgrade(), state.slots.get(&id)) {
@@ -155,7 +156,7 @@ impl Pool {
                 }
                 Err(error) => {
                     tracing::debug!(%endpoint, %error, "could not connect");
-                    state.balancer.refused(id, Instant::now(), chance);
+                    state.balancer.refused(id, now(), chance);
                     let reason = format!("{endpoint}: {error}");
                     state.with_slot(id, |slot| slot.failure = Some(reason));
                     None
@@ -171,7 +172,7 @@ impl Pool {
         tracing::debug!(%endpoint, "connection lost");
         {
             let mut state = pool.state.lock();
-            state.balancer.lost(id, Instant::now());
+            state.balancer.lost(id, now());
             state.with_slot(id, |slot| {
                 slot.connection = None;
                 slot.failure = Some(format!("{endpoint}: the connection was lost"));
@@ -182,7 +183,7 @@ impl Pool {
 
     /// An endpoint gave an answer that another might not give.
     pub(crate) fn disgrace(&self, id: EndpointId) {
-        self.state.lock().balancer.disgrace(id, Instant::now());
+        self.state.lock().balancer.disgrace(id, now());
     }
 
     /// What the pool was made with.
@@ -229,7 +230,7 @@ impl Pool {
             }
             for endpoint in endpoints {
                 if !state.slots.values().any(|slot| slot.endpoint == *endpoint) {
-                    state.add(endpoint.clone(), Instant::now());
+                    state.add(endpoint.clone(), now());
                 }
             }
         }

@@ -36,10 +36,26 @@ where
     }
 }
 
-/// Connects, and speaks TLS where the endpoint asks for it.
+/// Connects for HTTP/2, and speaks TLS where the endpoint asks for it.
 pub(crate) async fn dial(
     endpoint: &Endpoint,
     options: &ConnectOptions,
+) -> io::Result<Box<dyn Socket>> {
+    dial_as(endpoint, options, b"h2").await
+}
+
+/// The same for HTTP/1.1.
+pub(crate) async fn dial_http1(
+    endpoint: &Endpoint,
+    options: &ConnectOptions,
+) -> io::Result<Box<dyn Socket>> {
+    dial_as(endpoint, options, b"http/1.1").await
+}
+
+async fn dial_as(
+    endpoint: &Endpoint,
+    options: &ConnectOptions,
+    protocol: &[u8],
 ) -> io::Result<Box<dyn Socket>> {
     let socket = match &options.connector {
         Some(connector) => connector.connect(endpoint.clone()).await?,
@@ -50,7 +66,7 @@ pub(crate) async fn dial(
     }
     let standard = Tls::new();
     let tls = options.tls.as_ref().unwrap_or(&standard);
-    let config = tls.config().map_err(io::Error::other)?;
+    let config = tls.config(protocol).map_err(io::Error::other)?;
     let name = tls
         .name_of(endpoint.server_name())
         .map_err(io::Error::other)?;

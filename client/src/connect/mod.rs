@@ -10,5 +10,5 @@ pub use endpoint::Endpoint;
 pub use options::ConnectOptions;
 pub use tls::Tls;
 
-pub(crate) use connector::dial;
+pub(crate) use connector::{dial, dial_http1};
 pub(crate) use options::Limits;

@@ -181,7 +181,7 @@ impl ConnectOptions {
     /// [`Error::Server`] if the login is refused; [`Error::Invalid`] if TLS files cannot be used.
     pub async fn connect(self) -> Result<Client, Error> {
         if let Some(tls) = &self.tls {
-            tls.config()?;
+            tls.config(b"h2")?;
         }
         let client = self.connect_lazy();
         client.reach().await?;

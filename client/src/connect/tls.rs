@@ -96,8 +96,8 @@ impl Tls {
             .map_err(|error| Error::invalid(format!("server name {name:?}"), error.to_string()))
     }
 
-    /// Reads the files and builds what a handshake needs.
-    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, Error> {
+    /// Reads the files and builds what a handshake for an application protocol needs.
+    pub(crate) fn config(&self, protocol: &[u8]) -> Result<Arc<ClientConfig>, Error> {
         let provider = Arc::new(ring::default_provider());
         let tls = |error: rustls::Error| Error::invalid("TLS", error.to_string());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -119,7 +119,7 @@ impl Tls {
             }
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         Ok(Arc::new(config))
     }
 

@@ -11,6 +11,7 @@ use super::clock::{Duty, LeaseClock};
 use super::{KEEP_ALIVE, Leases, seconds_of};
 use crate::balance::EndpointId;
 use crate::client::Client;
+use crate::clock::now;
 use crate::error::Error;
 use crate::revision::LeaseId;
 use crate::transport::{Replies, Requests};
@@ -40,7 +41,7 @@ impl Leases {
     ///
     /// [`Error`], if it cannot be granted.
     pub async fn keep(&self, ttl: Duration) -> Result<LeaseGuard, Error> {
-        let sent = Instant::now();
+        let sent = now();
         let grant = self.grant(ttl).await?;
         Ok(LeaseGuard::new(
             self.0.clone(),
@@ -55,7 +56,7 @@ impl Leases {
     ///
     /// [`Error::LeaseLost`] if there is no such lease, or [`Error`].
     pub async fn keep_existing(&self, id: LeaseId) -> Result<LeaseGuard, Error> {
-        let sent = Instant::now();
+        let sent = now();
         let ttl = self.keep_alive_once(id).await?.ok_or(Error::LeaseLost)?;
         Ok(LeaseGuard::new(
             self.0.clone(),
@@ -100,7 +101,7 @@ impl LeaseGuard {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         let mut clock = *self.state.borrow();
-        clock.duty(Instant::now()) != Duty::Lost
+        clock.duty(now()) != Duty::Lost
     }
 
     /// Until when it surely lives, if it is not renewed any more.
@@ -114,7 +115,7 @@ impl LeaseGuard {
         let mut state = self.state.clone();
         loop {
             let mut clock = *state.borrow_and_update();
-            if clock.duty(Instant::now()) == Duty::Lost {
+            if clock.duty(now()) == Duty::Lost {
                 return;
             }
             // Whatever the keeper does, it is over at the end.
@@ -192,9 +193,9 @@ impl Keeper {
                 End::Over => break,
                 End::Leave(place) => avoided = place.into_iter().collect(),
             }
-            self.clock.left(Instant::now());
+            self.clock.left(now());
         }
-        let _ = self.clock.duty(Instant::now());
+        let _ = self.clock.duty(now());
         self.tell();
     }
 
@@ -205,10 +206,10 @@ impl Keeper {
     /// Renews on one stream until it no longer works.
     async fn keep_on_one_member(&mut self, avoided: &[EndpointId]) -> End {
         // The stream is opened when a renewal is due, so that what was just granted is not in haste.
-        if let Duty::Wait(until) = self.clock.duty(Instant::now()) {
+        if let Duty::Wait(until) = self.clock.duty(now()) {
             sleep_until(until.into()).await;
         }
-        if self.clock.duty(Instant::now()) == Duty::Lost {
+        if self.clock.duty(now()) == Duty::Lost {
             return End::Over;
         }
         let opening = self.client.open_stream(KEEP_ALIVE, avoided);
@@ -218,11 +219,11 @@ impl Keeper {
             return End::Leave(None);
         };
         loop {
-            match self.clock.duty(Instant::now()) {
+            match self.clock.duty(now()) {
                 Duty::Lost => return End::Over,
                 Duty::Leave => return End::Leave(Some(place.id)),
                 Duty::Ask => {
-                    self.clock.asked(Instant::now());
+                    self.clock.asked(now());
                     if self.ask(&mut requests).is_none() {
                         return End::Leave(Some(place.id));
                     }

@@ -41,20 +41,35 @@ impl Program {
         }
     }
 
-    /// Every server that there is: Cairn, the etcd on the path, and those that the variable
-    /// `CAIRN_TEST_ETCDS` names, with colons between them.
+    /// Whether it serves v2 keys, with `--enable-v2`.
+    pub(crate) fn has_v2(&self) -> bool {
+        let version = Command::new(&self.path).arg("--version").output().unwrap();
+        let version = String::from_utf8_lossy(&version.stdout).into_owned();
+        ["etcd Version: 3.4", "etcd Version: 3.5"]
+            .iter()
+            .any(|it| version.contains(it))
+    }
+
+    /// Every server that there is: Cairn and the etcds.
     pub(crate) fn all() -> Vec<Self> {
-        let mut found = vec![Self::cairn()];
+        std::iter::once(Self::cairn())
+            .chain(Self::etcds())
+            .collect()
+    }
+
+    /// The etcd on the path, and those that the variable `CAIRN_TEST_ETCDS` names, with colons
+    /// between them.
+    pub(crate) fn etcds() -> impl Iterator<Item = Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let installed = std::env::split_paths(&path).map(|folder| folder.join("etcd"));
+        let installed = installed.filter(|path| path.is_file()).take(1);
         let named = std::env::var_os("CAIRN_TEST_ETCDS").unwrap_or_default();
         let named = std::env::split_paths(&named).filter(|path| path.is_file());
-        let etcds = installed.filter(|it| it.is_file()).take(1).chain(named);
-        found.extend(etcds.map(|path| Self {
+        let found: Vec<PathBuf> = installed.chain(named).collect();
+        found.into_iter().map(|path| Self {
             name: path.display().to_string(),
             path,
-        }));
-        found
+        })
     }
 }
 

@@ -1,0 +1,111 @@
+//! Locks and elections shared with Go's clientv3, which is what `etcdctl` is made of.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use cairn_client::Keys;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::{sleep, timeout};
+
+use crate::server::{PATIENCE, Program, Servers};
+
+/// Starts etcdctl; `None` if it is not installed.
+fn etcdctl(
+    servers: &Servers,
+    arguments: &[&str],
+) -> Option<(Child, Lines<BufReader<ChildStdout>>)> {
+    let started = Command::new("etcdctl")
+        .env("ETCDCTL_API", "3")
+        .args(["--endpoints", &servers.urls().join(",")])
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn();
+    let Ok(mut child) = started else {
+        eprintln!("skipped: etcdctl is not on the path");
+        return None;
+    };
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    Some((child, lines))
+}
+
+#[tokio::test]
+async fn a_lock_is_shared_with_go() {
+    let servers = Servers::one(&Program::cairn()).await;
+    let client = servers.client().await;
+    let session = client.session(Duration::from_secs(10)).await.unwrap();
+    let ours = session.lock("shared").await.unwrap();
+    // Go waits for us.
+    let Some((mut go, mut said)) = etcdctl(&servers, &["lock", "shared"]) else {
+        return;
+    };
+    let waits = async {
+        while client.range(Keys::prefix("shared/")).await.unwrap().count < 2 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, waits).await.unwrap();
+    assert!(
+        timeout(Duration::from_millis(300), said.next_line())
+            .await
+            .is_err()
+    );
+    ours.unlock().await.unwrap();
+    let theirs = timeout(PATIENCE, said.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(theirs.starts_with("shared/"), "{theirs}");
+    // And we for Go.
+    assert!(session.try_lock("shared").await.unwrap().is_none());
+    let waiting = session.lock("shared");
+    tokio::pin!(waiting);
+    assert!(
+        timeout(Duration::from_millis(300), &mut waiting)
+            .await
+            .is_err()
+    );
+    // etcdctl lets go when it is interrupted.
+    let id = rustix::process::Pid::from_raw(i32::try_from(go.id().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    let _ours = timeout(PATIENCE, waiting).await.unwrap().unwrap();
+    go.wait().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_election_is_shared_with_go() {
+    let servers = Servers::one(&Program::cairn()).await;
+    let client = servers.client().await;
+    let session = client.session(Duration::from_secs(10)).await.unwrap();
+    let ours = session.campaign("shared", "rust").await.unwrap();
+    let Some((_listens, mut heard)) = etcdctl(&servers, &["elect", "--listen", "shared"]) else {
+        return;
+    };
+    let Some((_runs, mut said)) = etcdctl(&servers, &["elect", "shared", "go"]) else {
+        return;
+    };
+    let key = timeout(PATIENCE, heard.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(key.starts_with("shared/"), "{key}");
+    let word = timeout(PATIENCE, heard.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert_eq!(word, "rust");
+    ours.resign().await.unwrap();
+    let key = timeout(PATIENCE, said.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(key.starts_with("shared/"), "{key}");
+    let leader = client.election("shared").leader().await.unwrap().unwrap();
+    assert_eq!(leader.text(), Some("go"));
+}

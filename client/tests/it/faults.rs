@@ -1,0 +1,143 @@
+//! The client against a server that misbehaves, from seeds, in time that only the test passes.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use cairn_client::{Client, ConnectOptions, Error, Event, Keys, Update};
+use proptest::prelude::*;
+
+use crate::fake::Fake;
+
+/// How many writes a client makes.
+const WRITES: usize = 40;
+
+async fn client(fake: &Fake) -> Client {
+    let options = ConnectOptions::new(["http://a:1", "http://b:1", "http://c:1"]).unwrap();
+    let options = options.user("alice", "secret").connector(fake.connector());
+    loop {
+        match options.clone().connect().await {
+            Ok(client) => return client,
+            Err(error) => assert!(!error.is_ambiguous(), "{error}"),
+        }
+    }
+}
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(test)
+}
+
+/// Writes keys of its own, each once; returns what it was told of each.
+async fn write(client: Client, name: &'static str) -> Vec<(Bytes, Result<(), Error>)> {
+    let mut told = Vec::new();
+    for at in 0..WRITES {
+        let key = Bytes::from(format!("{name}/{at}"));
+        let put = client.put(&key, "x").await;
+        told.push((key, put.map(drop)));
+    }
+    told
+}
+
+fn check_writes(fake: &Fake, told: &[(Bytes, Result<(), Error>)]) {
+    let applied =
+        |key: &Bytes| fake.with(|book| book.history.iter().filter(|it| it.0 == key).count());
+    for (key, outcome) in told {
+        match outcome {
+            Ok(()) => assert_eq!(applied(key), 1, "{key:?} was acknowledged"),
+            Err(Error::Ambiguous { .. }) => assert!(applied(key) <= 1, "{key:?} was sent twice"),
+            Err(error) => assert_eq!(applied(key), 0, "{key:?}: {error}"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_write_is_applied_once_or_not_and_the_client_knows_which(seed: u64, faults in 0_u32..100) {
+        run(async {
+            let fake = Fake::new(seed, faults);
+            let first = client(&fake).await;
+            let second = client(&fake).await;
+            let (first, second) = tokio::join!(write(first, "a"), write(second, "b"));
+            check_writes(&fake, &first);
+            check_writes(&fake, &second);
+            if faults == 0 {
+                assert!(first.iter().all(|(_, told)| told.is_ok()));
+            }
+        });
+    }
+
+    #[test]
+    fn a_watch_tells_the_history_each_event_once(seed: u64, faults in 0_u32..100) {
+        run(async {
+            let fake = Fake::new(seed, faults);
+            let client = client(&fake).await;
+            let writer = tokio::spawn(write(client.clone(), "a"));
+            let from = cairn_client::Revision::FIRST.next();
+            let mut watch = client.watch(Keys::all()).from(from).await.unwrap();
+            let mut bounded = client.watch(Keys::all()).from(from).buffer_bytes(300).await.unwrap();
+            writer.await.unwrap();
+            let last = fake.with(|book| book.revision());
+            for watch in [&mut watch, &mut bounded] {
+                let mut told = Vec::new();
+                while told.last().map_or(1, |event: &Event| event.revision().get()) < last {
+                    match watch.next().await.unwrap().unwrap() {
+                        Update::Events { events, .. } => told.extend(events),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                let told: Vec<Bytes> = told.iter().map(|event| event.key().clone()).collect();
+                let history = fake.with(|book| book.history.clone());
+                let history: Vec<Bytes> = history.into_iter().map(|(key, _)| key).collect();
+                assert_eq!(told, history);
+            }
+        });
+    }
+
+    #[test]
+    fn a_cache_is_the_server_at_every_revision_that_it_claims(seed: u64, faults in 0_u32..100) {
+        run(async {
+            let fake = Fake::new(seed, faults);
+            let client = client(&fake).await;
+            let writer = tokio::spawn(write(client.clone(), "a"));
+            let cache = client.cache(Keys::all()).await;
+            let Ok(cache) = cache else {
+                // Too much went wrong for a first list.
+                return;
+            };
+            let mut changes = cache.changes();
+            let check = || {
+                let snapshot = cache.snapshot();
+                let count = usize::try_from(snapshot.revision().get() - 1).unwrap();
+                let there: BTreeMap<_, _> = fake.with(|book| {
+                    book.history[..count].iter().cloned().collect()
+                });
+                let cached: BTreeMap<_, _> = snapshot
+                    .iter()
+                    .map(|entry| (entry.kv().key.clone(), entry.kv().value.clone()))
+                    .collect();
+                assert_eq!(cached, there, "at {}", snapshot.revision());
+            };
+            check();
+            while !writer.is_finished() {
+                if fake.with(|book| book.revision() % 7 == 0) {
+                    fake.with(crate::fake::Book::compact);
+                }
+                tokio::select! {
+                    _ = changes.next() => check(),
+                    () = tokio::time::sleep(std::time::Duration::from_millis(10)) => {}
+                }
+            }
+            fake.with(|book| book.faults = 0);
+            let last = fake.with(|book| book.revision());
+            let last = cairn_client::Revision::new(last).unwrap();
+            cache.wait_for(last).await.unwrap();
+            check();
+        });
+    }
+}
