@@ -61,6 +61,22 @@ impl MemoryEngine {
         }
     }
 
+    /// Another disk that holds the same, as a copy of the files does.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let disk = self.disk.lock();
+        let current = Arc::new(Mutex::new(disk.current.lock().clone()));
+        let copied = Disk {
+            current: Arc::clone(&current),
+            received: disk.received.clone(),
+            ..Disk::default()
+        };
+        Self {
+            open: current,
+            disk: Arc::new(Mutex::new(copied)),
+        }
+    }
+
     /// Makes the next commit fail, with nothing of it written.
     pub fn fail_next_commit(&self) {
         self.disk.lock().fails_next_commit = true;

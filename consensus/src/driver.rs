@@ -7,12 +7,13 @@
 //! ticks pass, messages are answered, more work is given. [`crate::Node`] is both ends in one
 //! thread.
 
+mod contradiction;
 mod door;
 mod handover;
 mod members;
 mod work;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU64;
 
 use bytes::Bytes;
@@ -32,6 +33,7 @@ use crate::term::Term;
 use crate::turn::{ReadContext, SnapshotPoint};
 use crate::wal::{Marker, MarkerOrigin};
 
+pub use contradiction::Contradiction;
 pub use door::StepError;
 pub use members::{ConfChangeError, PeerProgress};
 use work::WorkUnderWay;
@@ -151,6 +153,8 @@ pub struct Driver {
     told_to_stand: Option<eraftpb::Message>,
     /// Followers that wait for a snapshot to be offered.
     snapshot_wanted_by: Vec<MemberId>,
+    /// Members that have contradicted this one: see [`Contradiction`]. Nothing that they promise counts.
+    distrusted: BTreeSet<MemberId>,
 }
 
 impl Driver {
@@ -211,6 +215,7 @@ impl Driver {
             reads_numbered: 0,
             told_to_stand: None,
             snapshot_wanted_by: Vec::new(),
+            distrusted: BTreeSet::new(),
         };
         driver.draw_election_spread();
         driver.leadership = driver.present_leadership();

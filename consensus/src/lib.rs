@@ -15,6 +15,8 @@ pub mod disk;
 mod driver;
 mod entry;
 mod force_new_cluster;
+mod incarnation;
+mod incarnations;
 mod log_index;
 mod log_measure;
 mod log_store;
@@ -33,9 +35,12 @@ mod wire;
 pub use compaction::{CompactionPolicy, LogExtent};
 pub use conf_change::{ConfChange, ConfChangeKind, ConfState, UnreadableConfChange};
 pub use driver::{
-    ConfChangeError, Driver, DriverError, PeerProgress, ProposeError, ReadIndexError, StepError,
+    ConfChangeError, Contradiction, Driver, DriverError, PeerProgress, ProposeError,
+    ReadIndexError, StepError,
 };
 pub use entry::{Entry, EntryKind, UnreadableEntry};
+pub use incarnation::{Incarnation, Lineage, LineageError};
+pub use incarnations::{Forgotten, Incarnations, IncarnationsError};
 pub use log_index::LogIndex;
 pub use log_work::{LogDone, LogWork};
 pub use member_id::{ClusterId, Identity, MemberId};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cairn_consensus::{
     CompactionPolicy, ConfChange, ConfChangeError, Entry, Leadership, LogDone, LogExtent, LogIndex,
     LogWork, MemberId, Node, NodeError, ProposeError as Refusal, ReadContext, SharedLog,
-    SnapshotPoint, Status, Turn,
+    SnapshotPoint, Status, StepError, Turn,
 };
 use cairn_proto::raftpb;
 
@@ -175,9 +175,13 @@ impl<P: Waiter, R: Waiter> Consensus<P, R> {
     }
 
     /// Takes a message of another member.
-    pub fn step(&mut self, message: raftpb::Message) {
-        // A message that cannot be taken is as good as lost.
-        let _ = self.node.driver().step(message);
+    ///
+    /// # Errors
+    ///
+    /// [`StepError`]: a message that is not taken is as good as lost, unless it shows that somebody has
+    /// forgotten what it promised; see [`StepError::Contradiction`].
+    pub fn step(&mut self, message: raftpb::Message) -> Result<(), StepError> {
+        self.node.driver().step(message)
     }
 
     /// Lets a unit of time pass.

@@ -129,7 +129,9 @@ fn faults(profile: &Profile, seed: u64, steps: &mut Vec<Step>) {
         let Some(fault) = chance.weighted(profile.faults) else {
             return;
         };
-        if *fault == Fault::CrashAll {
+        if matches!(fault, Fault::PutBackAmongAll | Fault::EmptyAmongAll) {
+            among_all(*fault, at, &mut chance, profile.members, steps);
+        } else if *fault == Fault::CrashAll {
             for number in 1..=profile.members {
                 let action = Action::Crash {
                     whom: Whom::member(number),
@@ -143,6 +145,26 @@ fn faults(profile: &Profile, seed: u64, steps: &mut Vec<Step>) {
             steps.push(step(at, action));
         }
     }
+}
+
+/// A member forgets while all others are down, or some of them: whoever comes back first may find
+/// nobody but it.
+fn among_all(fault: Fault, at: u64, chance: &mut Chance, members: u64, steps: &mut Vec<Step>) {
+    let whom = chance.between(1, members);
+    for number in (1..=members).filter(|number| *number != whom) {
+        let action = Action::Crash {
+            whom: Whom::member(number),
+            leaves: leaves(chance),
+            down: Millis(chance.between(1, 4000)),
+        };
+        steps.push(step(at, action));
+    }
+    let (whom, down) = (Whom::member(whom), Millis(chance.between(1, 500)));
+    let action = match fault {
+        Fault::EmptyAmongAll => empty(chance, whom, down),
+        _ => put_back(chance, whom, down),
+    };
+    steps.push(step(at + 1, action));
 }
 
 fn action(fault: Fault, chance: &mut Chance, members: u64) -> Action {
@@ -201,16 +223,45 @@ fn action(fault: Fault, chance: &mut Chance, members: u64) -> Action {
             lasts,
         },
         Fault::Split => Action::Split { lasts },
-        Fault::Weather => Action::Weather {
-            lost: chance.below(30),
-            twice: chance.below(20),
-            delay: Millis(chance.between(1, 400)),
-            lasts,
-        },
+        Fault::Weather => weather(chance, lasts),
+        Fault::PutBack | Fault::PutBackAmongAll => put_back(chance, whom, lasts),
+        Fault::Empty | Fault::EmptyAmongAll => empty(chance, whom, lasts),
+        Fault::Swap => swap(chance, members, lasts),
         Fault::Transfer => Action::Transfer {
             to: MemberId(chance.between(1, members)),
         },
     }
+}
+
+fn weather(chance: &mut Chance, lasts: Millis) -> Action {
+    Action::Weather {
+        lost: chance.below(30),
+        twice: chance.below(20),
+        delay: Millis(chance.between(1, 400)),
+        lasts,
+    }
+}
+
+fn swap(chance: &mut Chance, members: u64, lasts: Millis) -> Action {
+    let one = chance.between(1, members);
+    Action::Swap {
+        one: MemberId(one),
+        other: MemberId(one % members + 1),
+        lasts,
+    }
+}
+
+fn put_back(chance: &mut Chance, whom: Whom, down: Millis) -> Action {
+    Action::PutBack {
+        whom,
+        starts: usize::try_from(chance.below(4)).unwrap_or(0),
+        down,
+    }
+}
+
+fn empty(chance: &mut Chance, whom: Whom, down: Millis) -> Action {
+    let joins = chance.percent(50);
+    Action::Empty { whom, joins, down }
 }
 
 fn leaves(chance: &mut Chance) -> Leaves {

@@ -1,7 +1,7 @@
 //! One member: what survives a crash, and the production code that runs on it until the next one.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use cairn_backend::{Applied, Backend, BackendOptions, MemoryEngine};
 use cairn_consensus::disk::{CrashOutcome, Disk, FaultDisk, Survival};
 use cairn_consensus::wal::{FrameAlignment, WalOptions};
 use cairn_consensus::{
-    ClusterId, CompactionPolicy, Entry, FirstMember, Identity, Leadership, LogIndex, LogWork, Node,
-    NodeError, NodeOptions, SnapshotPoint,
+    ClusterId, CompactionPolicy, Entry, FirstMember, Identity, Incarnation, Incarnations,
+    Leadership, LogIndex, LogWork, Node, NodeError, NodeOptions, SnapshotPoint, StepError,
 };
 use cairn_history::{ClientId, MemberId, OpId, Time};
 use cairn_mvcc::{Change, Restored, Store};
@@ -38,6 +38,9 @@ pub(crate) const POLICY: CompactionPolicy = CompactionPolicy {
     catchup_bytes_max: 64 << 10,
     bytes_max: 512 << 10,
 };
+
+/// Copies of a directory that are kept.
+const COPIES_MAX: usize = 6;
 
 /// When the simulated world began, in milliseconds since the epoch.
 const EPOCH_MILLIS: u64 = 1_700_000_000_000;
@@ -112,8 +115,14 @@ pub(crate) struct Life {
     pub(crate) hub: Hub<PastOf, QueueSink>,
     pub(crate) request_ids: Arc<RequestIds>,
     pub(crate) inbox: Vec<Input>,
-    /// The number of the member.
+    /// Whose data it is: the member's, unless its directory was exchanged for another's.
     pub(crate) id: cairn_consensus::MemberId,
+    /// What the directory has been, and what it has met.
+    pub(crate) incarnations: Incarnations,
+    /// Who is connected, as which incarnation.
+    pub(crate) let_in: BTreeSet<(MemberId, Incarnation)>,
+    /// A message that cannot be if nobody has forgotten anything.
+    pub(crate) contradicted: Option<StepError>,
     /// Work that waits for the log's loop.
     pub(crate) log_work: Option<LogWork>,
     /// The term as far as it is on disk: a later one may be forgotten.
@@ -167,6 +176,8 @@ pub(crate) struct Member {
     pub(crate) engine: MemoryEngine,
     /// Counts starts and crashes: what was meant for an earlier life is dropped.
     pub(crate) lives: u64,
+    /// Starts that its directory knows of.
+    pub(crate) starts: u64,
     pub(crate) life: Option<Box<Life>>,
     pub(crate) paused_until: Time,
     /// Nanoseconds between two ticks.
@@ -181,6 +192,18 @@ pub(crate) struct Member {
     pub(crate) has_left: bool,
     /// What a power cut in the middle of an operation will leave, and for how long.
     pub(crate) cut: Option<(Leaves, u64)>,
+    /// Copies of its directory from before its starts, the oldest first; none if no step needs them.
+    pub(crate) copies: Vec<Copied>,
+    /// It was told that its directory has forgotten something, and never starts again.
+    pub(crate) has_forgotten: bool,
+}
+
+/// A copy of a member's directory.
+pub(crate) struct Copied {
+    pub(crate) disk: FaultDisk,
+    pub(crate) engine: MemoryEngine,
+    /// How many starts it knows of.
+    pub(crate) starts: u64,
 }
 
 impl Member {
@@ -198,6 +221,7 @@ impl Member {
             disk,
             engine: MemoryEngine::new(),
             lives: 0,
+            starts: 0,
             life: None,
             paused_until: Time(0),
             tick: 100_000_000,
@@ -207,7 +231,23 @@ impl Member {
             no_commits_before: Time(0),
             has_left: false,
             cut: None,
+            copies: Vec::new(),
+            has_forgotten: false,
         })
+    }
+
+    /// Keeps a copy of its directory.
+    pub(crate) fn copy(&mut self) {
+        let starts = self.starts;
+        if self.copies.len() >= COPIES_MAX {
+            // The first one stays: it is the emptiest.
+            self.copies.remove(1);
+        }
+        self.copies.push(Copied {
+            disk: self.disk.copy(),
+            engine: self.engine.copied(),
+            starts,
+        });
     }
 
     /// Starts it on what its disks hold.
@@ -228,8 +268,11 @@ impl Member {
             }
             Err(error) => Err(error),
         }?;
+        let id = node.wal().identity().member;
+        let incarnations = Incarnations::start(disk, seed)?;
+        self.starts = incarnations.own().last().number;
         let millis = EPOCH_MILLIS + now.0 / 1_000_000 - self.clock_behind;
-        let request_ids = Arc::new(RequestIds::new(raft_id(self.id)?, millis));
+        let request_ids = Arc::new(RequestIds::new(id, millis));
         let past = PastOf {
             store: store.clone(),
             planted,
@@ -242,7 +285,10 @@ impl Member {
             store,
             request_ids,
             inbox: Vec::new(),
-            id: raft_id(self.id)?,
+            id,
+            incarnations,
+            let_in: BTreeSet::new(),
+            contradicted: None,
             log_work: None,
             term,
             shown_term: term,
@@ -309,7 +355,13 @@ impl Life {
                     // One that is turned away hears nothing, and gives up.
                     self.consensus.read(ticket);
                 }
-                Input::Message(message) => self.consensus.step(*message),
+                Input::Message(message) => {
+                    if let Err(error @ StepError::Contradiction { .. }) =
+                        self.consensus.step(*message)
+                    {
+                        self.contradicted = Some(error);
+                    }
+                }
                 Input::Answer(done) => {
                     // What raft refuses is not done.
                     let _ = self.consensus.answer(done.index, done.accepted.as_ref());

@@ -65,6 +65,8 @@ pub enum Planted {
     LoseRules,
     /// A read is not checked again when it has been read.
     ReadUnconfirmed,
+    /// Members let in who has forgotten what it promised, and pass over what shows it.
+    LetInForgotten,
 }
 
 impl Planted {
@@ -79,6 +81,7 @@ impl Planted {
             | Self::UncheckedAtAll
             | Self::LoseRules
             | Self::ReadUnconfirmed => "p03-auth",
+            Self::LetInForgotten => "amnesia",
             _ => return None,
         };
         Profile::named(name)

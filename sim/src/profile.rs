@@ -74,6 +74,16 @@ pub enum Fault {
     Weather,
     /// The leader hands over.
     Transfer,
+    /// A member's directory is put back from a copy.
+    PutBack,
+    /// The same while all others lose power.
+    PutBackAmongAll,
+    /// A member's directory is emptied.
+    Empty,
+    /// The same while all others lose power.
+    EmptyAmongAll,
+    /// Two members' directories are exchanged for a while.
+    Swap,
 }
 
 /// A kind of request.
@@ -171,6 +181,33 @@ const GENERAL: Profile = Profile {
     fault_gap: (200, 2500),
     faults: FAULTS,
     asks: ASKS,
+};
+
+/// Members that forget.
+const AMNESIA: Profile = Profile {
+    name: "amnesia",
+    about: "a directory that was put back, emptied or exchanged: its member has no say any more",
+    clients: 6,
+    keys: 3,
+    watchers: 2,
+    ask_gap: (20, 250),
+    fault_gap: (200, 1200),
+    faults: &[
+        (8, Fault::Crash),
+        (2, Fault::CrashAll),
+        (5, Fault::CrashAtWrite),
+        (4, Fault::Isolate),
+        (2, Fault::OneWay),
+        (2, Fault::Weather),
+        (4, Fault::Pause),
+        (4, Fault::Transfer),
+        (6, Fault::PutBack),
+        (12, Fault::PutBackAmongAll),
+        (3, Fault::Empty),
+        (6, Fault::EmptyAmongAll),
+        (2, Fault::Swap),
+    ],
+    ..GENERAL
 };
 
 /// All scenarios.
@@ -471,6 +508,14 @@ pub const PROFILES: &[Profile] = &[
             (12, Asked::Hashes),
         ],
         ..GENERAL
+    },
+    AMNESIA,
+    Profile {
+        name: "amnesia-five",
+        about: "the same with five members, two of which forget",
+        members: 5,
+        fault_gap: (100, 900),
+        ..AMNESIA
     },
     Profile {
         name: "clocks",

@@ -176,6 +176,34 @@ pub enum Action {
         /// How long.
         lasts: Millis,
     },
+    /// Puts a copy of a member's directory, from before one of its starts, in its place. As all that
+    /// follow, it is not done if nobody could know what is forgotten; see `docs/SIMULATION.md`.
+    PutBack {
+        /// Whose.
+        whom: Whom,
+        /// From how many starts ago; from the first one, if there were not so many.
+        starts: usize,
+        /// How long it stays down.
+        down: Millis,
+    },
+    /// Empties a member's directory, and starts the member as its cluster's flags say.
+    Empty {
+        /// Whose.
+        whom: Whom,
+        /// Whether it joins a cluster that is there; otherwise it begins it anew.
+        joins: bool,
+        /// How long it stays down.
+        down: Millis,
+    },
+    /// Exchanges two members' directories for a while.
+    Swap {
+        /// One.
+        one: MemberId,
+        /// The other.
+        other: MemberId,
+        /// How long.
+        lasts: Millis,
+    },
     /// Asks the leader to hand over.
     Transfer {
         /// To whom.

@@ -4,6 +4,7 @@
 //! its beginning and another at its end. Two events of one moment happen in the order in which they
 //! were planned. So a schedule is played to the same end each time.
 
+mod amnesia;
 mod calls;
 mod client;
 mod leases;
@@ -17,11 +18,12 @@ mod watchers;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use cairn_consensus::LogDone;
+use cairn_consensus::{Incarnation, LogDone};
 use cairn_history::{ClientId, History, IncidentKind, MemberId, OpId, Outcome, Time};
 use cairn_replica::consensus::Effects;
 use cairn_watch::StreamId;
 
+use self::amnesia::Amnesia;
 use self::calls::Call;
 use self::client::Client;
 use self::settle::Rest;
@@ -61,7 +63,7 @@ enum Event {
     /// What a log's loop wrote is on disk, up to a term.
     Logged(MemberId, u64, u64, LogDone),
     /// A message of a member reaches another.
-    Message(MemberId, MemberId, Bytes),
+    Message(MemberId, Incarnation, MemberId, Bytes),
     /// A member that was removed leaves, in one of its lives.
     Leave(MemberId, u64),
     /// A member's database reaches another one, whole or not.
@@ -94,6 +96,7 @@ enum Event {
 #[derive(Clone, Debug)]
 enum Ending {
     Cuts(Vec<(MemberId, MemberId)>),
+    Swap,
     Weather,
 }
 
@@ -125,6 +128,7 @@ pub(crate) struct World<'a> {
     referee: Referee,
     members: BTreeMap<MemberId, Member>,
     network: Network,
+    amnesia: Amnesia,
     clients: BTreeMap<ClientId, Client>,
     calls: BTreeMap<OpId, Call>,
     watchers: BTreeMap<ClientId, Watcher>,
@@ -162,6 +166,7 @@ impl<'a> World<'a> {
             referee: Referee::default(),
             members: BTreeMap::new(),
             network: Network::new(seed),
+            amnesia: Amnesia::of(schedule),
             clients: BTreeMap::new(),
             calls: BTreeMap::new(),
             watchers: BTreeMap::new(),
@@ -234,7 +239,9 @@ impl<'a> World<'a> {
             Event::Logged(member, life, term, done) => {
                 return self.logged(member, life, term, done);
             }
-            Event::Message(from, to, bytes) => self.message(from, to, bytes),
+            Event::Message(from, incarnation, to, bytes) => {
+                self.message(from, incarnation, to, bytes);
+            }
             Event::Leave(member, life) => self.leave_if_known(member, life),
             Event::Database(transfer) => self.receive(&transfer),
             Event::Sent(from, life, to, whole) => self.sent(from, life, to, whole),
@@ -310,6 +317,9 @@ impl<'a> World<'a> {
         else {
             return Ok(());
         };
+        if self.amnesia.needs_copies {
+            member.copy();
+        }
         if let Err(error) = member.start(now, seed, planted) {
             // What the schedule did to its disk may have met the start itself.
             if is_of_the_disk(&error) && !self.rest.has_begun() {

@@ -99,7 +99,7 @@ pub(crate) struct ClusterTest {
         long,
         value_enum,
         value_delimiter = ',',
-        default_values = ["kill", "kill-all", "pause", "partition", "move", "replace"]
+        default_values = ["kill", "kill-all", "pause", "partition", "move", "replace", "forget"]
     )]
     troubles: Vec<Trouble>,
     /// Have members keep little log, so that those that were away need a snapshot.

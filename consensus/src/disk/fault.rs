@@ -86,19 +86,28 @@ impl FaultDisk {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
-            state: Arc::new(Mutex::new(State {
-                chance: Seeded::new(seed),
-                life: 0,
-                powered: true,
-                next_inode: 0,
-                names: BTreeMap::new(),
-                durable_names: BTreeMap::new(),
-                inodes: BTreeMap::new(),
-                pending: Vec::new(),
-                script: BTreeMap::new(),
-                history: Vec::new(),
-                stalled_ticks: 0,
-            })),
+            state: Arc::new(Mutex::new(State::new(Seeded::new(seed)))),
+        }
+    }
+
+    /// Another disk that holds what is durable on this one, as a copy of the directory does.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.lock();
+        let durable = |inode: &Inode| Inode {
+            unsynced: BTreeMap::new(),
+            ..inode.clone()
+        };
+        let inodes = state.inodes.iter();
+        let copied = State {
+            names: state.durable_names.clone(),
+            durable_names: state.durable_names.clone(),
+            inodes: inodes.map(|(id, inode)| (*id, durable(inode))).collect(),
+            next_inode: state.next_inode,
+            ..State::new(state.chance.clone())
+        };
+        Self {
+            state: Arc::new(Mutex::new(copied)),
         }
     }
 
@@ -367,6 +376,7 @@ enum Effect {
 }
 
 /// A file's sectors; those that are absent are zero.
+#[derive(Clone)]
 struct Inode {
     length: u64,
     durable: BTreeMap<u64, Box<Sector>>,
@@ -399,6 +409,22 @@ struct State {
 }
 
 impl State {
+    fn new(chance: Seeded) -> Self {
+        Self {
+            chance,
+            life: 0,
+            powered: true,
+            next_inode: 0,
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            inodes: BTreeMap::new(),
+            pending: Vec::new(),
+            script: BTreeMap::new(),
+            history: Vec::new(),
+            stalled_ticks: 0,
+        }
+    }
+
     fn check_power(&self) -> io::Result<()> {
         if self.powered {
             Ok(())

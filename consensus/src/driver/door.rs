@@ -1,15 +1,18 @@
 //! The door: what a message must be before raft sees it.
 //!
 //! raft-rs trusts its peers and panics at messages that no peer of its kind sends. Here they are
-//! refused, one rule for each of its assumptions.
+//! refused, one rule for each of its assumptions; and with them what shows that a member has forgotten
+//! ([`Contradiction`]).
 
 use cairn_proto::raftpb;
 use raft::StateRole;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
 use super::Driver;
+use super::contradiction::Contradiction;
 use crate::conf_change::{ConfChange, ConfState};
 use crate::member_id::MemberId;
+use crate::term::Term;
 use crate::wire::{self, UnreadableMessage};
 
 /// More than a read's context has: its member, its number, the leader's number.
@@ -40,6 +43,35 @@ pub enum StepError {
     /// Raft has no use for it: its sender is not a member, or there is no leader to pass it on to.
     #[error("message was dropped: {0}")]
     Dropped(String),
+    /// Somebody has forgotten what it promised. If [`Contradiction::stops_this_member`] says so, this
+    /// member must stop before it sends anything more.
+    #[error("message of member {from} in term {term} contradicts what is known: {contradiction}")]
+    Contradiction {
+        /// Whom it is from.
+        from: MemberId,
+        /// Its term.
+        term: Term,
+        /// What cannot be.
+        contradiction: Contradiction,
+    },
+    /// A vote or an acknowledgement of a member that has contradicted this one as its leader.
+    #[error("message of a member that has contradicted this one")]
+    Distrusted,
+}
+
+impl StepError {
+    /// Why, in a word, as metrics have it.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "unreadable",
+            Self::Address { .. } => "address",
+            Self::Impossible { .. } => "impossible",
+            Self::Dropped(_) => "dropped",
+            Self::Contradiction { contradiction, .. } => contradiction.name(),
+            Self::Distrusted => "distrusted",
+        }
+    }
 }
 
 impl Driver {
@@ -51,6 +83,7 @@ impl Driver {
     pub fn step(&mut self, message: raftpb::Message) -> Result<(), StepError> {
         let mut message = wire::message_from_wire(message)?;
         self.check_address(&message)?;
+        self.check_memory(&message)?;
         self.check(&message)
             .map_err(|reason| StepError::Impossible {
                 message_type: raftpb::MessageType::try_from(message.msg_type)
@@ -113,6 +146,34 @@ impl Driver {
         Ok(())
     }
 
+    /// Refuses what shows that somebody has forgotten, and from then on what its sender promises.
+    fn check_memory(&mut self, message: &Message) -> Result<(), StepError> {
+        let Some(from) = MemberId::from_wire(message.from) else {
+            return Ok(());
+        };
+        if let Some(contradiction) = self.contradiction(message) {
+            if !contradiction.stops_this_member() {
+                self.distrusted.insert(from);
+            }
+            return Err(StepError::Contradiction {
+                from,
+                term: Term::new(message.term),
+                contradiction,
+            });
+        }
+        let promises = matches!(
+            message.msg_type(),
+            MessageType::MsgAppendResponse
+                | MessageType::MsgHeartbeatResponse
+                | MessageType::MsgRequestVoteResponse
+                | MessageType::MsgRequestPreVoteResponse
+        );
+        if promises && self.distrusted.contains(&from) {
+            return Err(StepError::Distrusted);
+        }
+        Ok(())
+    }
+
     fn check_address(&self, message: &Message) -> Result<(), StepError> {
         let names_target = message.msg_type() == MessageType::MsgTransferLeader;
         let from_other = message.from != self.member.get() || names_target;
@@ -143,18 +204,11 @@ impl Driver {
             }
             MessageType::MsgAppend => self.check_append(message),
             MessageType::MsgAppendResponse => {
+                // From before this member, then leading, lost what it had sent and not yet written.
                 let current = message.term == self.raw.raft.term;
                 let beyond = !message.reject && message.index > last;
                 if current && beyond {
-                    Err("acknowledges what was never sent")
-                } else {
-                    Ok(())
-                }
-            }
-            MessageType::MsgHeartbeat => {
-                let current = message.term >= self.raw.raft.term;
-                if current && message.commit > last {
-                    Err("commits what was never sent")
+                    Err("acknowledges what was lost")
                 } else {
                     Ok(())
                 }
@@ -175,6 +229,7 @@ impl Driver {
             | MessageType::MsgRequestVoteResponse
             | MessageType::MsgRequestPreVote
             | MessageType::MsgRequestPreVoteResponse
+            | MessageType::MsgHeartbeat
             | MessageType::MsgHeartbeatResponse
             | MessageType::MsgTransferLeader => Ok(()),
             MessageType::MsgTimeoutNow if self.may_campaign() => Ok(()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_consensus::disk::FaultDisk;
-use cairn_consensus::{Node, StepError};
+use cairn_consensus::{Contradiction, LogIndex, MemberId, Node, Role, StepError, Term};
 use cairn_proto::raftpb;
 use proptest::prelude::*;
 
@@ -58,14 +58,6 @@ fn what_raft_would_panic_at_is_refused_with_a_reason() {
     use raftpb::MessageType as Type;
     let (mut node, _) = follower();
     let driver = node.driver();
-    let heartbeat = raftpb::Message {
-        commit: Some(99),
-        ..message(Type::MsgHeartbeat, 2)
-    };
-    assert_eq!(
-        reason(driver.step(heartbeat)),
-        "commits what was never sent"
-    );
     let gap = raftpb::Message {
         index: Some(3),
         log_term: Some(1),
@@ -113,6 +105,145 @@ fn what_raft_would_panic_at_is_refused_with_a_reason() {
         driver.step(storage),
         Err(StepError::Unreadable(_))
     ));
+}
+
+fn contradiction(result: Result<(), StepError>) -> Contradiction {
+    match result {
+        Err(StepError::Contradiction { contradiction, .. }) => contradiction,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn index(index: u64) -> LogIndex {
+    LogIndex::new(index)
+}
+
+/// The entries that began the cluster are committed: three, of term 1.
+#[test]
+fn a_leader_that_has_other_entries_than_those_committed_here_is_no_leader() {
+    use raftpb::MessageType as Type;
+    let other_third = Contradiction::CommittedEntry {
+        index: index(3),
+        ours: Term::new(1),
+        theirs: Term::new(2),
+    };
+    let append = |index, log_term, entries| raftpb::Message {
+        index: Some(index),
+        log_term: Some(log_term),
+        entries,
+        ..message(Type::MsgApp, 2)
+    };
+    let snapshot = raftpb::Message {
+        snapshot: Some(raftpb::Snapshot {
+            data: None,
+            metadata: Some(raftpb::SnapshotMetadata {
+                conf_state: Some(raftpb::ConfState {
+                    voters: vec![1, 2, 3],
+                    ..raftpb::ConfState::default()
+                }),
+                index: Some(3),
+                term: Some(2),
+            }),
+        }),
+        ..message(Type::MsgSnap, 2)
+    };
+    for message in [
+        append(3, 2, Vec::new()),
+        append(2, 1, vec![entry(3, 2)]),
+        snapshot,
+    ] {
+        let (mut node, _) = follower();
+        let shown = contradiction(node.driver().step(message));
+        assert_eq!(shown, other_third);
+        assert!(shown.stops_this_member());
+    }
+}
+
+/// The story: a directory was put back. The leader knows what was acknowledged from it.
+#[test]
+fn a_commit_beyond_the_log_shows_that_it_went_back() {
+    let (mut node, _) = follower();
+    let heartbeat = |commit, term| raftpb::Message {
+        commit: Some(commit),
+        ..message(raftpb::MessageType::MsgHeartbeat, term)
+    };
+    assert!(node.driver().step(heartbeat(3, 2)).is_ok());
+    let shown = contradiction(node.driver().step(heartbeat(4, 2)));
+    let (commit, last) = (index(4), index(3));
+    assert_eq!(shown, Contradiction::CommitBeyondLog { commit, last });
+    assert!(shown.stops_this_member());
+    assert!(
+        node.driver().step(heartbeat(4, 1)).is_ok(),
+        "an earlier leader's knowledge proves nothing"
+    );
+}
+
+#[test]
+fn two_leaders_of_one_term_show_that_somebody_has_voted_twice() {
+    let (mut node, _) = follower();
+    let of = |from| raftpb::Message {
+        from: Some(from),
+        ..message(raftpb::MessageType::MsgHeartbeat, 2)
+    };
+    assert!(node.driver().step(of(2)).is_ok());
+    assert!(node.driver().step(of(2)).is_ok());
+    let known = MemberId::from_wire(2).unwrap();
+    let shown = contradiction(node.driver().step(of(3)));
+    assert_eq!(shown, Contradiction::TwoLeaders { known });
+}
+
+/// The story: a majority has forgotten what this follower knows to be committed. Whoever leads must
+/// not count it, also when its own log has become as long.
+#[test]
+fn a_leader_counts_nothing_from_who_has_acknowledged_more_than_its_log_has() {
+    use raftpb::MessageType as Type;
+    let (mut node, mut application) = follower();
+    lead(&mut node, &mut application);
+    let term = node.status().leadership.term.get();
+    let last = node.status().last;
+    let acknowledges = |index| raftpb::Message {
+        index: Some(index),
+        ..message(Type::MsgAppResp, term)
+    };
+    let beyond = last.get() + 1;
+    let shown = contradiction(node.driver().step(acknowledges(beyond)));
+    let expected = Contradiction::AcknowledgedBeyondLog {
+        index: index(beyond),
+        last,
+    };
+    assert_eq!(shown, expected);
+    assert!(!shown.stops_this_member());
+    node.driver().propose(Bytes::from_static(b"x")).unwrap();
+    settle(&mut node, &mut application).unwrap();
+    let refused = node.driver().step(acknowledges(beyond));
+    assert!(matches!(refused, Err(StepError::Distrusted)), "{refused:?}");
+    assert!(node.status().commit < index(beyond));
+    let third = raftpb::Message {
+        from: Some(3),
+        ..acknowledges(beyond)
+    };
+    node.driver().step(third).unwrap();
+    assert_eq!(node.status().commit, index(beyond));
+}
+
+/// Lets a member win an election by the vote of member 2.
+fn lead(node: &mut Node, application: &mut Application) {
+    let votes = [
+        raftpb::MessageType::MsgPreVoteResp,
+        raftpb::MessageType::MsgVoteResp,
+    ];
+    for kind in votes {
+        while node.status().leadership.role == Role::Follower {
+            node.driver().tick();
+        }
+        settle(node, application).unwrap();
+        let term = node.status().leadership.term.get();
+        let is_asked = kind == raftpb::MessageType::MsgPreVoteResp;
+        let vote = message(kind, term + u64::from(is_asked));
+        node.driver().step(vote).unwrap();
+        settle(node, application).unwrap();
+    }
+    assert_eq!(node.status().leadership.role, Role::Leader);
 }
 
 fn any_entry() -> impl Strategy<Value = raftpb::Entry> {

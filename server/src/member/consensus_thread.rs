@@ -13,6 +13,7 @@ use cairn_consensus::{
     CompactionPolicy, LogIndex, MemberId, NodeError, Role as RaftRole, SnapshotPoint, Term,
 };
 use cairn_mvcc::{Prepared, Store};
+use cairn_proto::raftpb;
 use cairn_replica::apply::ConfChangeDone;
 use cairn_replica::consensus::{Consensus, Effects, Proposal, Waiter};
 use cairn_replica::membership::Membership;
@@ -25,6 +26,7 @@ use super::apply_thread::Committed;
 use super::housekeeping::Housekeeping;
 use super::log_thread::LogDesk;
 use super::progress::{Progress, Role};
+use super::refusals::{Outline, Refusals};
 use crate::logging::{Chain, fatal};
 use crate::member::Transport;
 use crate::member::error::{Error, ProposeError};
@@ -83,6 +85,8 @@ pub(crate) struct ConsensusThread {
     pub inputs: Receiver<ConsensusInput>,
     /// What came from other members.
     pub inbox: Inbox,
+    /// What becomes of messages that are refused.
+    pub refusals: Refusals,
     /// The other members.
     pub peers: Arc<dyn Transport>,
     /// Where committed entries go.
@@ -225,7 +229,7 @@ impl ConsensusThread {
         match delivery.event {
             PeerEvent::Messages(messages) => {
                 for message in messages {
-                    self.consensus.step(message);
+                    self.step(message);
                 }
             }
             PeerEvent::Unreachable(member) => self.consensus.report_unreachable(member),
@@ -233,9 +237,16 @@ impl ConsensusThread {
                 let Arrived { message, prepared } = *arrived;
                 let index = LogIndex::new(prepared.applied().index);
                 self.arrived.insert(index, prepared);
-                self.consensus.step(message);
+                self.step(message);
             }
             PeerEvent::SnapshotSent { to, sent } => self.consensus.report_snapshot(to, sent),
+        }
+    }
+
+    fn step(&mut self, message: raftpb::Message) {
+        let outline = Outline::of(&message);
+        if let Err(error) = self.consensus.step(message) {
+            self.refusals.note(outline, error);
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! One thread does it all, a piece at a time, so that at most one such task competes with requests.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use cairn_consensus::MemberId;
 use cairn_mvcc::{CompactionPoint, Progress as CompactionProgress, Store};
 use cairn_proto::etcdserverpb::{AlarmRequest, CompactionRequest, alarm_request::AlarmAction};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::consensus_thread::{ConsensusInput, Request};
@@ -37,6 +39,7 @@ struct Notes {
     compact: AtomicBool,
     no_space: AtomicBool,
     shorten_log: AtomicBool,
+    contradicted: Mutex<BTreeSet<MemberId>>,
 }
 
 /// The others' end.
@@ -68,6 +71,13 @@ impl Housekeeping {
     pub(crate) fn shorten_log(&self) {
         self.notes.shorten_log.store(true, Ordering::Release);
         self.wake();
+    }
+
+    /// A member has shown to this one, which leads, that one of the two has forgotten what it promised.
+    pub(crate) fn contradicted_by(&self, member: MemberId) {
+        if self.notes.contradicted.lock().insert(member) {
+            self.wake();
+        }
     }
 
     /// Waits until everything before `point` has been deleted.
@@ -194,6 +204,7 @@ impl Housekeeper {
                 self.shorten_log()?;
             }
             self.watch_space();
+            self.alarm_contradicted();
             if let Some(schedule) = &mut schedule
                 && started.elapsed() >= next_sample
             {
@@ -307,16 +318,16 @@ impl Housekeeper {
         let within_quota = tasks.quota.has_recovered(used);
         if raised && within_quota && !disk_is_full {
             tracing::info!(used_bytes = used, "space is back: ending the alarm");
-            self.propose_alarm(AlarmAction::Deactivate);
+            self.propose_alarm(AlarmAction::Deactivate, Alarm::NoSpace, tasks.member);
         } else if !raised && disk_is_full {
             tracing::warn!("a disk is full or nearly so: raising an alarm");
-            self.propose_alarm(AlarmAction::Activate);
+            self.propose_alarm(AlarmAction::Activate, Alarm::NoSpace, tasks.member);
         } else if !raised && refused && !within_quota {
             tracing::warn!(
                 used_bytes = used,
                 "the database is over its quota: raising an alarm"
             );
-            self.propose_alarm(AlarmAction::Activate);
+            self.propose_alarm(AlarmAction::Activate, Alarm::NoSpace, tasks.member);
         }
     }
 
@@ -339,11 +350,22 @@ impl Housekeeper {
         }
     }
 
-    fn propose_alarm(&self, action: AlarmAction) {
+    /// Raises the alarm for members that contradict this one, until it is on.
+    fn alarm_contradicted(&self) {
+        let alarms = self.tasks.alarms.load();
+        let mut contradicted = self.notes.contradicted.lock();
+        contradicted.retain(|member| !alarms.is_raised_by(Alarm::Corrupt, *member));
+        for member in contradicted.iter() {
+            tracing::error!(%member, "a member has another history than this leader: raising an alarm");
+            self.propose_alarm(AlarmAction::Activate, Alarm::Corrupt, *member);
+        }
+    }
+
+    fn propose_alarm(&self, action: AlarmAction, alarm: Alarm, member: MemberId) {
         let alarm = AlarmRequest {
             action: action.into(),
-            member_id: self.tasks.member.get(),
-            alarm: Alarm::NoSpace.to_wire().into(),
+            member_id: member.get(),
+            alarm: alarm.to_wire().into(),
         };
         self.propose(&LogRequest::Alarm(alarm));
     }

@@ -25,6 +25,7 @@ mod log_thread;
 mod peer_activity;
 mod progress;
 mod reconfiguration;
+mod refusals;
 mod reply;
 mod transport;
 mod version_monitor;
@@ -56,6 +57,7 @@ pub(crate) use log_thread::{LogDesk, LogThread};
 pub(crate) use peer_activity::PeerActivity;
 pub(crate) use progress::{Progress, Role};
 pub(crate) use reconfiguration::Reconfiguration;
+pub(crate) use refusals::Refusals;
 pub(crate) use reply::{Reply, ReplyDesks};
 pub(crate) use transport::{NotConnected, PeerClient, Transport};
 

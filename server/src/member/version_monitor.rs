@@ -50,7 +50,7 @@ impl Member {
         let mut lowest = MinorVersion::parse(ETCD_VERSION)?;
         for id in self.other_members() {
             let mut client = self.peers.client(id).ok()?;
-            let asked = client.version(VersionRequest {});
+            let asked = client.version(VersionRequest::default());
             let answer = tokio::time::timeout(self.limits.request_timeout, asked).await;
             let answer = answer.ok()?.ok()?.into_inner();
             lowest = lowest.min(MinorVersion::parse(&answer.server_version)?);

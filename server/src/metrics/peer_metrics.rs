@@ -21,6 +21,7 @@ pub(crate) struct PeerMetrics {
     received_bytes: IntCounterVec,
     send_failures: IntCounterVec,
     receive_failures: IntCounterVec,
+    refused: IntCounterVec,
     round_trips: HistogramVec,
     snapshots_sent: Transfers,
     snapshots_received: Transfers,
@@ -87,6 +88,12 @@ impl PeerMetrics {
                 "Streams of messages from peers that broke.",
                 &["From"],
             )?,
+            refused: counters(
+                registry,
+                "cairn_network_peer_messages_refused_total",
+                "Messages of peers that were refused, by reason.",
+                &["From", "reason"],
+            )?,
             snapshots_sent: Transfers::register(registry, "send", "To")?,
             snapshots_received: Transfers::register(registry, "receive", "From")?,
             round_trips: histograms(
@@ -144,6 +151,13 @@ impl PeerMetrics {
     pub(crate) fn receive_failed(&self, from: MemberId) {
         self.receive_failures
             .with_label_values(&[&from.to_string()])
+            .inc();
+    }
+
+    /// Counts a message that was refused; its sender's number may be none of a member's.
+    pub(crate) fn refused(&self, from: u64, reason: &str) {
+        self.refused
+            .with_label_values(&[&format!("{from:x}"), reason])
             .inc();
     }
 

@@ -6,11 +6,13 @@ use cairn_backend::{
     Backend, BackendOptions, CommitError, CommitHook, Committer, DefragmentError, LmdbEngine,
     LmdbOptions,
 };
-use cairn_consensus::disk::RealDisk;
+use cairn_consensus::disk::{Disk, RealDisk};
 use cairn_consensus::wal::{LogTail, TailKind};
-use cairn_consensus::{Identity, MemberId, Node};
+use cairn_consensus::{Identity, Incarnations, MemberId, Node};
 use cairn_mvcc::{Restored, Store};
 use cairn_replica::apply::Applier;
+use rand::TryRng;
+use rand::rngs::SysRng;
 
 use super::StartError;
 use super::bootstrap::{Opened, open_node};
@@ -18,7 +20,7 @@ use super::places::Places;
 use crate::logging::{Chain, fatal};
 use crate::member::DiskSpace;
 use crate::metrics::{Metrics, TimedDisk};
-use crate::net::peer::Network;
+use crate::net::peer::{Meetings, Network};
 use crate::settings::{Settings, Url};
 
 /// What a member holds.
@@ -28,6 +30,8 @@ pub(super) struct Data {
     pub(super) node: Node,
     /// The room where it is on disk.
     pub(super) space: Arc<DiskSpace>,
+    /// What the directory has been, and what it has met.
+    pub(super) meetings: Meetings,
     /// Members of the cluster that it is about to join.
     pub(super) remotes: Vec<(MemberId, Vec<Url>)>,
 }
@@ -57,10 +61,13 @@ impl Data {
         let store = restored.store.clone();
         let mut applier = Applier::restore(restored)?;
         let disk = TimedDisk::new(RealDisk::open(&places.log)?, Arc::clone(metrics));
-        let Opened { node, remotes } =
-            open_node(settings, Arc::new(disk), &store, &mut applier, network)?;
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        let opened = open_node(settings, Arc::clone(&disk), &store, &mut applier, network);
+        let Opened { node, remotes } = opened?;
         tell_tail(node.wal().tail());
+        let meetings = Meetings::new(start_incarnation(disk, &applier)?);
         let data = Self {
+            meetings,
             store,
             applier,
             node,
@@ -75,6 +82,7 @@ impl Data {
         tracing::info!(
             member = %identity.member,
             cluster = %identity.cluster,
+            incarnation = %data.meetings.present(),
             applied = data.applier.applied().get(),
             revision = data.store.current().to_wire(),
             "opened the member's data"
@@ -135,6 +143,15 @@ fn tell_tail(tail: Option<&LogTail>) {
             "cut off the end of the write-ahead log"
         ),
     }
+}
+
+/// Writes down that the member starts, before it says anything.
+fn start_incarnation(disk: Arc<dyn Disk>, applier: &Applier) -> Result<Incarnations, StartError> {
+    let id = SysRng.try_next_u64()?;
+    let mut incarnations = Incarnations::start(disk, id)?;
+    let members = applier.membership().load_full();
+    incarnations.retain(|member| !members.was_removed(member))?;
+    Ok(incarnations)
 }
 
 /// What the database's commits take.

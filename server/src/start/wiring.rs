@@ -20,8 +20,8 @@ use crate::member::inbox::{Inbox, InboxSender, inbox};
 use crate::member::watching::Dispatcher;
 use crate::member::{
     ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, LeaseKeeper, LeaseTasks, Limits,
-    LogDesk, LogThread, Member, PeerActivity, Progress, Reconfiguration, ReplyDesks, Tasks,
-    Transport,
+    LogDesk, LogThread, Member, PeerActivity, Progress, Reconfiguration, Refusals, ReplyDesks,
+    Tasks, Transport,
 };
 use crate::metrics::{ApplyMetrics, Metrics, PeerMetrics};
 use crate::net::peer::{Network, Peers, PeersParts};
@@ -79,6 +79,7 @@ struct Ends {
     inbox: Inbox,
     lease_keeper: LeaseKeeper,
     housekeeper: Housekeeper,
+    refusals: Refusals,
 }
 
 /// Makes a member of what it holds; its answers leave by `desks`.
@@ -99,6 +100,7 @@ pub(super) fn wire(
         member: member.identity.member,
         inputs: ends.inputs,
         inbox: ends.inbox,
+        refusals: ends.refusals,
         peers: Arc::clone(&member.peers),
         committed: committed_sender,
         backlog: VecDeque::new(),
@@ -152,7 +154,7 @@ fn connect(
     let activity = Arc::new(PeerActivity::default());
     let (news, inbox) = inbox();
     let metered = metrics.peers(identity.member)?;
-    let peers = link_up(settings, data, network, news, &activity, metered);
+    let peers = link_up(settings, data, network, news, &activity, metered.clone());
     let (watches, watch) = Dispatcher::start(store.clone())?;
     let (consensus, inputs) = bounded(CONSENSUS_INPUTS_MAX);
     let term = data.node.status().leadership.term;
@@ -170,6 +172,7 @@ fn connect(
         metrics: Arc::clone(&metrics),
         compaction: settings.compaction.clone(),
     });
+    let refusals = Refusals::new(metered, housekeeping.clone());
     let (leases, lease_keeper) = LeaseKeeper::new(LeaseTasks {
         leases: applier.leases(),
         consensus: consensus.clone(),
@@ -205,6 +208,7 @@ fn connect(
             inbox,
             lease_keeper,
             housekeeper,
+            refusals,
         },
     ))
 }
@@ -227,6 +231,7 @@ fn link_up(
         backend: data.store.backend().clone(),
         activity: Arc::clone(activity),
         metrics,
+        meetings: data.meetings.clone(),
     });
     peers.add_remotes(data.remotes.iter().cloned());
     peers.set_members(&data.applier.membership().load());

@@ -311,7 +311,7 @@ async fn a_caller_of_another_cluster_is_turned_away_at_the_peer_door() {
     let cluster = Cluster::start(1, &[]);
     let endpoint = Endpoint::from_shared(cluster.peer_url(0)).unwrap();
     let mut client = PeerClient::new(endpoint.connect().await.unwrap());
-    let mut call = tonic::Request::new(VersionRequest {});
+    let mut call = tonic::Request::new(VersionRequest::default());
     for (name, value) in [
         ("cairn-cluster-id", "1"),
         ("cairn-member-id", "2"),
@@ -321,7 +321,7 @@ async fn a_caller_of_another_cluster_is_turned_away_at_the_peer_door() {
     }
     let refusal = client.version(call).await.unwrap_err();
     assert_eq!(refusal.message(), "cluster ID mismatch");
-    let refusal = client.version(VersionRequest {}).await.unwrap_err();
+    let refusal = client.version(VersionRequest::default()).await.unwrap_err();
     assert_eq!(
         refusal.message(),
         "peer call without the caller's cluster, member and version"

@@ -1,7 +1,8 @@
 //! Several members on this machine, for a test.
 
 use std::net::{SocketAddr, TcpListener};
-use std::thread;
+use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
 
 use cairn_proto::etcdserverpb::{
     HashKvRequest, PutRequest, RangeRequest, StatusRequest, StatusResponse,
@@ -107,6 +108,34 @@ impl Cluster {
             Slot::Down(place) => Slot::Running(place.start()),
             other => other,
         };
+    }
+
+    /// Starts a member that cannot serve before others are there; [`Self::begun`] waits for it.
+    pub(crate) fn begin(&mut self, number: usize) -> JoinHandle<Server> {
+        match std::mem::replace(&mut self.slots[number], Slot::Moving) {
+            Slot::Down(place) => thread::spawn(move || place.start()),
+            Slot::Running(_) | Slot::Moving => panic!("member {number} is up"),
+        }
+    }
+
+    pub(crate) fn begun(&mut self, number: usize, server: JoinHandle<Server>) {
+        self.slots[number] = Slot::Running(server.join().unwrap());
+    }
+
+    /// Has a member that is down started with further flags from now on.
+    pub(crate) fn add_flags(&mut self, number: usize, flags: &[&str]) {
+        match &mut self.slots[number] {
+            Slot::Down(place) => place.add_flags(flags),
+            Slot::Running(_) | Slot::Moving => panic!("member {number} is up"),
+        }
+    }
+
+    /// Where the data of a member that is down is.
+    pub(crate) fn data_dir(&self, number: usize) -> PathBuf {
+        match &self.slots[number] {
+            Slot::Down(place) => place.data_dir(),
+            Slot::Running(_) | Slot::Moving => panic!("member {number} is up"),
+        }
     }
 
     /// Kills a member as `kill -9` does.

@@ -82,6 +82,11 @@ impl Place {
         self.start()
     }
 
+    /// Has it started with further flags from now on.
+    pub(crate) fn add_flags(&mut self, flags: &[&str]) {
+        self.flags.extend(flags.iter().map(|&flag| flag.to_owned()));
+    }
+
     /// Starts a server that cannot start here, and returns what it said.
     pub(crate) fn refusal(&self) -> Refusal {
         match self.try_start() {

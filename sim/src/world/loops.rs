@@ -4,7 +4,7 @@
 //! server's threads do; what is here is only when.
 
 use bytes::Bytes;
-use cairn_consensus::LogDone;
+use cairn_consensus::{Incarnation, LogDone};
 use cairn_history::{IncidentKind, MemberId, Time};
 use cairn_mvcc::Progress;
 use cairn_proto::raftpb;
@@ -118,6 +118,11 @@ impl World<'_> {
                 return Ok(());
             }
         };
+        if let Some(error) = life.contradicted.take()
+            && !Planted::LetInForgotten.is(self.planted)
+        {
+            return Err(Violation(format!("{id} sees what cannot be: {error}")));
+        }
         let wrote = member.disk.operations() > before;
         let usual = self.disk_chance.between(50_000, 1_500_000);
         let took = if wrote {
@@ -312,12 +317,21 @@ impl World<'_> {
             // expects of a transport, and all it expects.
             arrivals.truncate(1);
         }
+        let Some(incarnation) = self.present_incarnation(from) else {
+            return;
+        };
         for at in arrivals {
-            self.plan_at(at, Event::Message(from, to, bytes.clone()));
+            self.plan_at(at, Event::Message(from, incarnation, to, bytes.clone()));
         }
     }
 
-    pub(super) fn message(&mut self, from: MemberId, to: MemberId, bytes: Bytes) {
+    pub(super) fn message(
+        &mut self,
+        from: MemberId,
+        incarnation: Incarnation,
+        to: MemberId,
+        bytes: Bytes,
+    ) {
         if self.network.is_cut(from, to) {
             return;
         }
@@ -331,6 +345,12 @@ impl World<'_> {
             }
             return;
         }
+        if !self.lets_in(from, incarnation, to) {
+            return;
+        }
+        let Some(life) = self.members.get_mut(&to).and_then(|it| it.life.as_mut()) else {
+            return;
+        };
         if let Ok(message) = raftpb::Message::decode(bytes) {
             self.trace.note(
                 self.now,

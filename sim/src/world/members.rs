@@ -75,8 +75,15 @@ impl World<'_> {
         }
     }
 
-    /// The members, after what the leader knows; without one, all that ever started.
+    /// The members, after what the leader knows; without one, all that ever started. Those that have
+    /// forgotten wait to be removed.
     pub(super) fn present(&self) -> Vec<MemberId> {
+        let mut present = self.known();
+        present.retain(|id| !self.members.get(id).is_some_and(|it| it.has_forgotten));
+        present
+    }
+
+    fn known(&self) -> Vec<MemberId> {
         let leader = self.leader().and_then(|leader| self.members.get(&leader));
         match leader.and_then(|leader| leader.life.as_ref()) {
             Some(life) => {

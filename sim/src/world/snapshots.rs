@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use cairn_backend::Backend;
-use cairn_consensus::{LogIndex, SnapshotPoint, Term};
+use cairn_consensus::{Incarnation, LogIndex, SnapshotPoint, Term};
 use cairn_history::MemberId;
 use cairn_proto::raftpb;
 use cairn_replica::membership::Membership;
@@ -20,6 +20,7 @@ use crate::schedule::Leaves;
 pub(super) struct Transfer {
     from: MemberId,
     lives: u64,
+    incarnation: Incarnation,
     to: MemberId,
     message: raftpb::Message,
     chunks: Rc<Vec<Bytes>>,
@@ -69,9 +70,13 @@ impl World<'_> {
         } else {
             chunks.len()
         };
+        let Some(incarnation) = self.present_incarnation(from) else {
+            return;
+        };
         let transfer = Transfer {
             from,
             lives: member.lives,
+            incarnation,
             to,
             message,
             chunks: Rc::clone(chunks),
@@ -82,7 +87,7 @@ impl World<'_> {
 
     pub(super) fn receive(&mut self, transfer: &Transfer) {
         let Transfer { from, to, .. } = *transfer;
-        let cut = self.network.is_cut(from, to);
+        let cut = self.network.is_cut(from, to) || !self.lets_in(from, transfer.incarnation, to);
         let life = self.members.get_mut(&to).and_then(|it| it.life.as_mut());
         let whole = match life.filter(|_| !cut) {
             None => false,

@@ -95,10 +95,7 @@ impl World<'_> {
                 self.plan(lasts.0 * MILLI, Event::Ends(Ending::Weather));
             }
             Action::Transfer { to } => self.transfer(*to),
-            Action::Ask { .. }
-            | Action::Watch { .. }
-            | Action::AskProgress { .. }
-            | Action::Disconnect { .. } => {}
+            amnesia => self.forget(amnesia),
         }
     }
 
@@ -110,6 +107,7 @@ impl World<'_> {
                     self.network.mend(from, to);
                 }
             }
+            Ending::Swap => self.swap_back(),
             Ending::Weather => self.network.set_weather(Weather::default()),
         }
     }
@@ -120,6 +118,7 @@ impl World<'_> {
         self.history
             .incident(self.now, None, IncidentKind::Note("healed".to_owned()));
         self.network.heal();
+        self.swap_back();
         self.join_all();
         let ids: Vec<MemberId> = self.members.keys().copied().collect();
         for id in ids {
@@ -188,7 +187,7 @@ impl World<'_> {
         }
     }
 
-    fn named(&self, whom: Whom) -> MemberId {
+    pub(super) fn named(&self, whom: Whom) -> MemberId {
         match whom {
             Whom::Member(id) => id,
             Whom::Leader => self.leader().unwrap_or(MemberId(1)),

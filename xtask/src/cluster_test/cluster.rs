@@ -24,6 +24,24 @@ const READY_POLL: Duration = Duration::from_millis(100);
 const CHANGE_MAX: Duration = Duration::from_secs(20);
 const CHANGE_POLL: Duration = Duration::from_millis(500);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How long members may take until all have met one that serves.
+const MEETING: Duration = Duration::from_secs(3);
+/// What a member says that has forgotten.
+const TOLD: [&str; 3] = [
+    "as a later incarnation of its data directory",
+    "has run before, and there is nothing of it",
+    "has already been bootstrapped",
+];
+
+/// How a member forgets.
+pub(crate) struct Forgetting {
+    /// Its directory is emptied; otherwise it is an older copy.
+    pub(crate) empties: bool,
+    /// All others are down at the time.
+    pub(crate) all_down: bool,
+    /// How long it went on after the copy.
+    pub(crate) after: Duration,
+}
 
 /// Members, network, and who is cut off from whom.
 pub(crate) struct Cluster {
@@ -247,6 +265,47 @@ impl Cluster {
             is_new_cluster: false,
         };
         self.add(Member::new(new, place, &self.home, &self.server, joining))
+    }
+
+    /// Has a member's directory go back, and waits until the member has said so and ended.
+    pub(crate) async fn forget(&mut self, id: MemberId, how: Forgetting) -> Result<()> {
+        self.kill(id)?;
+        let copy = self.member(id)?.copy_data()?;
+        self.restart(id)?;
+        self.wait_until_ready().await?;
+        // All others must have met it: who has not cannot know what is forgotten.
+        tokio::time::sleep(MEETING + how.after).await;
+        let others: Vec<_> = self.ids().into_iter().filter(|it| *it != id).collect();
+        self.kill(id)?;
+        for other in others.iter().filter(|_| how.all_down) {
+            self.kill(*other)?;
+        }
+        let text = if how.empties {
+            "is emptied"
+        } else {
+            "is put back"
+        };
+        self.note(Some(id), format!("its directory {text}"));
+        self.member(id)?
+            .replace_data((!how.empties).then_some(copy.as_path()))?;
+        self.restart(id)?;
+        for other in others.iter().filter(|_| how.all_down) {
+            self.restart(*other)?;
+        }
+        let deadline = self.recorder.now().0 + nanos(READY_MAX);
+        while self.member(id)?.is_started() {
+            if self.recorder.now().0 > deadline {
+                bail!("{id} runs on a directory that went back");
+            }
+            tokio::time::sleep(READY_POLL).await;
+        }
+        self.recorder.incident(Some(id), IncidentKind::Stopped);
+        let log = self.member(id)?.log_end();
+        if !TOLD.iter().any(|text| log.contains(text)) {
+            bail!("{id} ended without saying that its directory went back:\n{log}");
+        }
+        println!("note: {id} was told that its directory {text}");
+        Ok(())
     }
 
     /// Tries to change the membership, until it is done: by any member, for any may be behind.

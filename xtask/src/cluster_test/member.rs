@@ -141,6 +141,24 @@ impl Member {
         Ok(endpoint.connect_timeout(CONNECT_MAX).connect_lazy())
     }
 
+    /// Copies its directory; where the copy is.
+    pub(crate) fn copy_data(&self) -> Result<PathBuf> {
+        let copy = self.home.join("copy");
+        remove_folder(&copy)?;
+        copy_folder(&self.data(), &copy)?;
+        Ok(copy)
+    }
+
+    /// Puts a copy of its directory in its place, or nothing.
+    pub(crate) fn replace_data(&self, copy: Option<&Path>) -> Result<()> {
+        remove_folder(&self.data())?;
+        copy.map_or(Ok(()), |copy| copy_folder(copy, &self.data()))
+    }
+
+    fn data(&self) -> PathBuf {
+        self.home.join("data")
+    }
+
     /// The end of what it logged, for an error to show.
     pub(crate) fn log_end(&self) -> String {
         let text = std::fs::read(self.log_path()).unwrap_or_default();
@@ -163,7 +181,7 @@ impl Member {
         };
         vec![
             format!("--name={}", self.id),
-            format!("--data-dir={}", self.home.join("data").display()),
+            format!("--data-dir={}", self.data().display()),
             format!("--listen-client-urls={client}"),
             format!("--advertise-client-urls={client}"),
             format!("--listen-peer-urls={peer}"),
@@ -172,6 +190,27 @@ impl Member {
             format!("--initial-cluster-state={state}"),
         ]
     }
+}
+
+fn remove_folder(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Member {

@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::time::sleep;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Forgetting};
 
 /// How long a trouble lasts.
 const TROUBLE_MS: std::ops::Range<u64> = 300..3500;
@@ -31,6 +31,9 @@ pub(crate) enum Trouble {
     Move,
     /// A member is killed for good, removed, and a new one is added.
     Replace,
+    /// A member's directory goes back to an older copy, or is emptied, also while all are down: it must
+    /// say so and end. Then it is replaced.
+    Forget,
 }
 
 /// Makes trouble of these kinds, as the seed has it.
@@ -107,6 +110,16 @@ impl Nemesis {
             Trouble::Move => drop(cluster.move_leader(victim).await),
             Trouble::Replace => {
                 cluster.heal().await?;
+                cluster.replace(victim).await?;
+            }
+            Trouble::Forget => {
+                cluster.heal().await?;
+                let forgetting = Forgetting {
+                    empties: self.rng.random_bool(0.3),
+                    all_down: self.rng.random_bool(0.5),
+                    after: lasting,
+                };
+                cluster.forget(victim, forgetting).await?;
                 cluster.replace(victim).await?;
             }
         }

@@ -4,7 +4,7 @@
 //! A member that was given a wrong address, or another cluster's, finds out before a message of
 //! raft's is read.
 
-use cairn_consensus::{ClusterId, Identity, MemberId};
+use cairn_consensus::{ClusterId, Identity, Incarnation, MemberId};
 use http::{HeaderMap, HeaderValue};
 use tonic::{Code, Status};
 
@@ -15,6 +15,7 @@ const FROM: &str = "cairn-member-id";
 const TO: &str = "cairn-to-member-id";
 const VERSION: &str = "cairn-version";
 const PEER_URLS: &str = "cairn-peer-urls";
+const INCARNATION: &str = "cairn-incarnation";
 
 /// Who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(super) struct Caller {
     pub version: String,
     /// Where it can be reached.
     pub peer_urls: Vec<String>,
+    /// Which start of its directory it is; older versions do not say.
+    pub incarnation: Option<Incarnation>,
 }
 
 /// Why a call is turned away. The caller knows the reason by its text.
@@ -49,15 +52,33 @@ pub enum Refusal {
     /// Its version and ours do not work together.
     #[error("server version is incompatible")]
     Version,
+    /// Its present incarnation has not been met: it must introduce itself first.
+    #[error("the member has not shown what its data directory has been")]
+    Unmet,
+    /// It has been met with an incarnation, and shows none now.
+    #[error("the member shows no incarnation of its data directory, and has had one before")]
+    NoIncarnation,
+    /// Its directory lacks an incarnation that was met.
+    #[error(
+        "the member's data directory lacks what it was met as: it has forgotten what it promised"
+    )]
+    Forgotten,
+    /// What was met cannot be kept in mind, so it cannot be let in.
+    #[error("what the member's data directory has been cannot be kept in mind here")]
+    NotKept,
 }
 
 impl Refusal {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 9] = [
         Self::Unidentified,
         Self::Cluster,
         Self::NotForUs,
         Self::Removed,
         Self::Version,
+        Self::Unmet,
+        Self::NoIncarnation,
+        Self::Forgotten,
+        Self::NotKept,
     ];
 
     /// The reason in an answer, if it is one of these.
@@ -86,7 +107,15 @@ impl Caller {
         let number = |name| text(name).and_then(|text| u64::from_str_radix(text, 16).ok());
         let member = |name| number(name).and_then(MemberId::from_wire);
         let urls = text(PEER_URLS).unwrap_or_default();
+        let incarnation = match headers.get(INCARNATION) {
+            None => None,
+            Some(_) => {
+                let shown = text(INCARNATION).and_then(Incarnation::parse);
+                Some(shown.ok_or(Refusal::Unidentified)?)
+            }
+        };
         Ok(Self {
+            incarnation,
             cluster: number(CLUSTER)
                 .map(ClusterId::new)
                 .ok_or(Refusal::Unidentified)?,
@@ -121,7 +150,12 @@ impl Caller {
 
     /// The headers of calls to `to`.
     #[must_use]
-    pub(super) fn headers(us: Identity, to: MemberId, peer_urls: &[String]) -> HeaderMap {
+    pub(super) fn headers(
+        us: Identity,
+        incarnation: Incarnation,
+        to: MemberId,
+        peer_urls: &[String],
+    ) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, text) in [
             (CLUSTER, us.cluster.to_string()),
@@ -129,6 +163,7 @@ impl Caller {
             (TO, to.to_string()),
             (VERSION, ETCD_VERSION.to_owned()),
             (PEER_URLS, peer_urls.join(",")),
+            (INCARNATION, incarnation.to_string()),
         ] {
             // Numbers and URLs are all visible characters.
             if let Ok(value) = HeaderValue::try_from(text) {
@@ -169,7 +204,10 @@ mod tests {
         let us = identity(0xa, 0xb);
         let to = MemberId::from_wire(0xc).unwrap();
         let urls = ["http://a:1".to_owned(), "http://b:2".to_owned()];
-        let caller = Caller::read(&Caller::headers(us, to, &urls)).unwrap();
+        let incarnation = Incarnation { number: 3, id: 9 };
+        let headers = Caller::headers(us, incarnation, to, &urls);
+        let caller = Caller::read(&headers).unwrap();
+        assert_eq!(caller.incarnation, Some(incarnation));
         assert_eq!(caller.cluster, us.cluster);
         assert_eq!(caller.member, us.member);
         assert_eq!(caller.to, Some(to));
@@ -185,6 +223,7 @@ mod tests {
             to: MemberId::from_wire(to),
             version: version.to_owned(),
             peer_urls: Vec::new(),
+            incarnation: None,
         };
         for (caller, expected) in [
             (caller(1, 2, ETCD_VERSION), Ok(())),

@@ -51,6 +51,17 @@ pub(crate) enum JoinError {
         /// Of the flag.
         ours: usize,
     },
+    /// The cluster knows this member as one that has run, and there is no data of it here.
+    #[error(
+        "member {member} of this cluster has run before, and there is nothing of it in this data \
+         directory: what it acknowledged and voted for is lost, so it must not take part again. Put \
+         the directory back as it was when the member ran last; or remove the member (`etcdctl member \
+         remove {member}`) and add it anew (`etcdctl member add`), with an empty data directory"
+    )]
+    HasRun {
+        /// This member.
+        member: MemberId,
+    },
     /// A member of the cluster is not in `--initial-cluster`.
     #[error(
         "error validating peerURLs: PeerURLs: no match found for existing member ({member}, {urls:?})"
@@ -89,7 +100,7 @@ pub(crate) async fn ask_all_for_members(connector: &Connector, urls: &[Url]) -> 
 }
 
 impl RemoteCluster {
-    /// Finds who has `own_urls`; every other member must be one of `others`.
+    /// Finds who has `own_urls` and has never run; every other member must be one of `others`.
     ///
     /// # Errors
     ///
@@ -107,7 +118,7 @@ impl RemoteCluster {
         for member in &self.members {
             let is = |urls: &[Url]| is_same(&member.peer_urls, urls);
             if is(own_urls) {
-                found = Some(member.id);
+                found = Some(member);
             } else if !others.iter().any(|urls| is(urls)) {
                 return Err(JoinError::NoMatch {
                     member: member.id,
@@ -116,7 +127,11 @@ impl RemoteCluster {
             }
         }
         // As many members as addresses, each of which is somebody's.
-        found.ok_or(JoinError::Count { theirs, ours })
+        let MemberInfo { id, is_started, .. } = found.ok_or(JoinError::Count { theirs, ours })?;
+        if *is_started {
+            return Err(JoinError::HasRun { member: *id });
+        }
+        Ok(*id)
     }
 }
 

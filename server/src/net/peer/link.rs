@@ -14,8 +14,10 @@ use tonic::Status;
 use super::caller::{Caller, Refusal};
 use super::connection::Connection;
 use super::lane::Lane;
+use super::meeting::ForgottenHere;
 use super::peers::{PeerClient, Peers, PeersParts, RETRY_MAX, RETRY_MIN};
 use super::service::LANE;
+use crate::logging::fatal;
 use crate::member::Transport;
 use crate::settings::Url;
 
@@ -137,18 +139,24 @@ impl Link {
 
     async fn connect(&self) -> Result<Connection, String> {
         let parts = &self.parts;
-        let headers = Caller::headers(parts.identity, self.peer.id, &parts.peer_urls);
+        let present = parts.meetings.present();
+        let headers = Caller::headers(parts.identity, present, self.peer.id, &parts.peer_urls);
         let urls = self.peer.urls.load_full();
         let connected = parts.network.connector.connect(&urls, headers).await;
         let connection = connected.map_err(|error| error.to_string())?;
         let mut client = PeerClient::new(connection.clone());
-        // Whoever is there says whether it is the one, before any message of raft's is lost on it.
-        let asked = client.version(VersionRequest {});
-        match tokio::time::timeout(parts.network.connector.timeout, asked).await {
-            Ok(Ok(_)) => Ok(connection),
-            Ok(Err(status)) => Err(self.refused(&status)),
-            Err(_) => Err("no answer in time".to_owned()),
-        }
+        // Whoever is there says whether it is the one, before any message of raft's is lost on it; and
+        // both show what their directories have been.
+        let lineage = Some(parts.meetings.own());
+        let asked = client.version(VersionRequest { lineage });
+        let answer = match tokio::time::timeout(parts.network.connector.timeout, asked).await {
+            Ok(Ok(answer)) => answer.into_inner(),
+            Ok(Err(status)) => return Err(self.refused(&status)),
+            Err(_) => return Err("no answer in time".to_owned()),
+        };
+        let met = parts.meetings.meet(self.peer.id, answer.lineage).await;
+        met.map(|()| connection)
+            .map_err(|refusal| refusal.to_string())
     }
 
     /// Carries both lanes until either ends, and says why it did.
@@ -185,7 +193,7 @@ impl Link {
     async fn probe(&self, mut client: PeerClient) -> Result<(), Status> {
         loop {
             let begun = Instant::now();
-            client.version(VersionRequest {}).await?;
+            client.version(VersionRequest::default()).await?;
             self.parts.metrics.round_trip(self.peer.id, begun.elapsed());
             tokio::time::sleep(PROBE_INTERVAL).await;
         }
@@ -216,6 +224,10 @@ impl Link {
                 // Whoever leads may have removed itself, and the others not know that it is committed.
                 self.peers.note_removed_soon();
                 Refusal::Removed.to_string()
+            }
+            Some(Refusal::Forgotten) => {
+                let (member, by) = (self.parts.identity.member, self.peer.id);
+                fatal::stop("peers", &ForgottenHere { member, by })
             }
             Some(refusal @ Refusal::Cluster) => {
                 format!("request sent was ignored by remote peer due to {refusal}")

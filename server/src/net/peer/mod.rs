@@ -14,6 +14,7 @@ mod connection;
 mod join;
 mod lane;
 mod link;
+mod meeting;
 mod pages;
 mod peers;
 mod service;
@@ -22,6 +23,7 @@ mod snapshot_out;
 
 pub(crate) use connection::{Connection, Connector, Pings};
 pub(crate) use join::{JoinError, RemoteCluster, ask_all_for_members, ask_for_members};
+pub(crate) use meeting::Meetings;
 pub(crate) use peers::{Network, Peers, PeersParts};
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use cairn_backend::Backend;
 use cairn_consensus::{Identity, MemberId};
-use cairn_proto::cairnpb::peer_client;
+use cairn_proto::cairnpb::{self, peer_client};
 use cairn_proto::raftpb::{self, MessageType};
 use cairn_replica::membership::Membership;
 use parking_lot::Mutex;
@@ -20,6 +20,7 @@ use tower::util::BoxService;
 use super::caller::{Caller, Refusal};
 use super::connection::{Connection, Connector};
 use super::link::{Link, Peer};
+use super::meeting::Meetings;
 use super::snapshot_out::SnapshotOut;
 use crate::member::inbox::InboxSender;
 use crate::member::{self, NotConnected, PeerActivity, Transport};
@@ -58,6 +59,8 @@ pub(crate) struct PeersParts {
     pub activity: Arc<PeerActivity>,
     /// What is counted.
     pub metrics: PeerMetrics,
+    /// What this member's directory has been, and what it has met.
+    pub meetings: Meetings,
 }
 
 /// The links to all other members.
@@ -143,12 +146,31 @@ impl Peers {
         let _ = removed.wait_for(|removed| *removed).await;
     }
 
-    /// Checks a caller against what is known of the members, and keeps in mind one that is new.
-    pub(super) fn admit(&self, caller: &Caller) -> Result<(), Refusal> {
+    /// Meets a caller that shows what its directory has been; what ours has been.
+    pub(super) async fn meet(
+        &self,
+        caller: &Caller,
+        shown: cairnpb::Lineage,
+    ) -> Result<cairnpb::Lineage, Refusal> {
+        self.check(caller)?;
+        let meetings = &self.0.parts.meetings;
+        meetings.meet(caller.member, Some(shown)).await?;
+        Ok(meetings.own())
+    }
+
+    fn check(&self, caller: &Caller) -> Result<(), Refusal> {
         caller.check(self.identity())?;
         if self.0.members.load().was_removed(caller.member) {
             return Err(Refusal::Removed);
         }
+        Ok(())
+    }
+
+    /// Checks a caller against what is known of the members, and keeps in mind one that is new.
+    pub(super) fn admit(&self, caller: &Caller) -> Result<(), Refusal> {
+        self.check(caller)?;
+        let meetings = &self.0.parts.meetings;
+        meetings.check(caller.member, caller.incarnation)?;
         let table = self.0.table.load();
         if let Some(peer) = table.get(&caller.member) {
             // Who calls can be called.

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use cairn_index::Revision;
 use cairn_mvcc::ReadAt;
 use cairn_proto::cairnpb::{
-    MembersRequest, MembersResponse, RaftEnd, RaftMessages, SnapshotChunk, SnapshotReceived,
-    VersionRequest, VersionResponse,
+    Lineage, MembersRequest, MembersResponse, RaftEnd, RaftMessages, SnapshotChunk,
+    SnapshotReceived, VersionRequest, VersionResponse,
 };
 use cairn_proto::etcdserverpb::{
     HashKvRequest, HashKvResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
@@ -20,9 +20,10 @@ use prometheus::IntCounter;
 use prost::Message as _;
 use tokio::sync::Semaphore;
 use tokio_stream::Stream;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::caller::Caller;
+use super::caller::{Caller, Refusal};
 use super::lane::Frames;
 use super::peers::Peers;
 use super::snapshot_in::SnapshotIn;
@@ -60,12 +61,13 @@ impl PeerService {
     fn admit<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
         let caller = Caller::read(request.metadata().as_ref());
         let admitted = caller.and_then(|caller| self.peers.admit(&caller).map(|()| caller));
-        admitted.map_err(|refusal| {
-            let from = request.metadata().get("cairn-member-id");
-            let cluster = request.metadata().get("cairn-cluster-id");
-            tracing::warn!(?from, ?cluster, %refusal, "refused a call of a peer");
-            refusal.into()
-        })
+        admitted.map_err(|refusal| refused(request.metadata(), refusal))
+    }
+
+    /// Meets a caller that introduces itself, before it is admitted; our own lineage, for it.
+    async fn meet(&self, headers: &MetadataMap, shown: Lineage) -> Result<Lineage, Refusal> {
+        let caller = Caller::read(headers.as_ref())?;
+        self.peers.meet(&caller, shown).await
     }
 
     /// Takes messages from a member until it has no more, or is no member any more.
@@ -94,6 +96,14 @@ impl PeerService {
             delivered.map_err(|_| Status::unavailable("the member is stopping"))?;
         }
     }
+}
+
+/// Says who is turned away and why, here and to the caller.
+fn refused(headers: &MetadataMap, refusal: Refusal) -> Status {
+    let from = headers.get("cairn-member-id");
+    let cluster = headers.get("cairn-cluster-id");
+    tracing::warn!(?from, ?cluster, %refusal, "refused a call of a peer");
+    refusal.into()
 }
 
 /// Whether a message is its sender's own. A wish to move leadership names the one it is moved to,
@@ -185,8 +195,15 @@ impl Peer for PeerService {
 
     async fn version(
         &self,
-        request: Request<VersionRequest>,
+        mut request: Request<VersionRequest>,
     ) -> Result<Response<VersionResponse>, Status> {
+        let lineage = match request.get_mut().lineage.take() {
+            None => None,
+            Some(shown) => {
+                let met = self.meet(request.metadata(), shown).await;
+                Some(met.map_err(|refusal| refused(request.metadata(), refusal))?)
+            }
+        };
         self.admit(&request)?;
         let identity = self.peers.identity();
         let members = self.member.membership();
@@ -195,6 +212,7 @@ impl Peer for PeerService {
             member_id: identity.member.get(),
             server_version: ETCD_VERSION.to_owned(),
             cluster_version: members.version().unwrap_or_default().to_owned(),
+            lineage,
         }))
     }
 

@@ -85,7 +85,9 @@ impl SnapshotOut {
     }
 
     async fn send(self) -> Result<u64, SendError> {
-        let headers = Caller::headers(self.parts.identity, self.to, &self.parts.peer_urls);
+        let parts = &self.parts;
+        let present = parts.meetings.present();
+        let headers = Caller::headers(parts.identity, present, self.to, &parts.peer_urls);
         let connector = &self.parts.network.connector;
         let connection = connector.connect(&self.urls, headers).await?;
         let (chunks, taken) = mpsc::channel(CHUNKS_AHEAD);
