@@ -116,8 +116,9 @@ impl Incarnations {
     ///
     /// # Errors
     ///
-    /// [`IncarnationsError::Forgotten`] if it was met as something that its directory has not been; or
-    /// another, if that cannot be kept. Nothing that it promises may count then.
+    /// [`IncarnationsError::Forgotten`] if it was met as something that its directory has not been;
+    /// [`IncarnationsError::TooMany`] if there is no room for it: nothing that it promises may count.
+    /// [`IncarnationsError::Io`], after which this member must stop: what is on disk is not known.
     pub fn meet(&mut self, member: MemberId, lineage: &Lineage) -> Result<(), IncarnationsError> {
         let known = self.met.get(&member).copied();
         if let Some(met) = known

@@ -280,6 +280,7 @@ impl Display for IncidentKind {
         match self {
             Self::Started => write!(f, "started"),
             Self::Stopped => write!(f, "stopped"),
+            Self::DataReplaced => write!(f, "its data was replaced"),
             Self::Note(text) => write!(f, "{text}"),
         }
     }

@@ -40,6 +40,8 @@ pub enum IncidentKind {
     Started,
     /// It was stopped, and answers nobody until it is started.
     Stopped,
+    /// Its data was replaced by older data, or other data: its term may be lower until it has said so.
+    DataReplaced,
     /// Anything else, for reports: a partition, a pause, a slow disk.
     Note(String),
 }

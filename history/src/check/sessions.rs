@@ -1,4 +1,4 @@
-//! A member's revision does not go back while it runs, and its term never.
+//! A member's revision does not go back while it runs, and its term never, unless its data does.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use crate::timeline::Concerned;
 use crate::verdict::{Rule, Verdict};
 use crate::{History, IncidentKind, MemberId, OpId, Operation, Request, Time};
 
-/// Answers of one member, of one run if a run is what counts.
+/// Answers of one member, of one run or of one data directory, whichever counts.
 type Session = (MemberId, usize);
 
 /// Checks all members.
@@ -32,8 +32,10 @@ pub(super) fn check(history: &History, verdict: &mut Verdict) {
             let session = revisions.entry((op.member, run)).or_default();
             session.push(seen(i128::from(revision.0)));
         }
-        if let Some(term) = answer.term {
-            let session = terms.entry((op.member, 0)).or_default();
+        if let Some(term) = answer.term
+            && let Some(data) = data_of(history, op)
+        {
+            let session = terms.entry((op.member, data)).or_default();
             session.push(seen(i128::from(term.0)));
         }
     }
@@ -81,6 +83,20 @@ fn check_session(
     }
 }
 
+/// Which of its data directories a member had when an operation was called and answered, if it was one
+/// alone.
+fn data_of(history: &History, op: &Operation) -> Option<usize> {
+    let replaced_by = |at: Time| {
+        let incidents = history.incidents.iter();
+        let replaced = incidents.filter(|it| {
+            it.what == IncidentKind::DataReplaced && it.member == Some(op.member) && it.at <= at
+        });
+        replaced.count()
+    };
+    let data = replaced_by(op.call);
+    (data == replaced_by(op.outcome.at())).then_some(data)
+}
+
 /// From when to when each member ran.
 struct Runs(BTreeMap<MemberId, Vec<(Time, bool)>>);
 
@@ -91,7 +107,7 @@ impl Runs {
             let runs = match incident.what {
                 IncidentKind::Started => true,
                 IncidentKind::Stopped => false,
-                IncidentKind::Note(_) => continue,
+                IncidentKind::DataReplaced | IncidentKind::Note(_) => continue,
             };
             if let Some(member) = incident.member {
                 bounds.entry(member).or_default().push((incident.at, runs));

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cairn_consensus::{Incarnation, IncarnationsError};
+use cairn_consensus::{Incarnation, IncarnationsError, StepError};
 use cairn_history::{IncidentKind, MemberId};
 
 use super::{Ending, Event, MILLI, World};
@@ -70,6 +70,8 @@ impl World<'_> {
                 );
                 if matches!(error, IncarnationsError::Forgotten(_)) {
                     self.tell_forgotten(from, MemberId(id.get()), to);
+                } else {
+                    self.stop_for_disk(to);
                 }
                 return false;
             }
@@ -80,15 +82,38 @@ impl World<'_> {
         true
     }
 
+    /// Stops a member whose disk fails.
+    fn stop_for_disk(&mut self, id: MemberId) {
+        let cut = self.members.get(&id).and_then(|member| member.cut);
+        let (leaves, down) = cut.unwrap_or((Leaves::Some, 500));
+        self.stop(id, leaves, down * MILLI);
+    }
+
     /// Ends for good a member that another one tells that it has forgotten.
     fn tell_forgotten(&mut self, id: MemberId, whose: MemberId, by: MemberId) {
         if !self.amnesia.forgetful.contains(&whose) {
             let why = format!("{by} takes {id} for one that has forgotten, and it has not");
             self.broken = Some(Violation(why));
         }
-        if self.network.is_cut(by, id) {
-            return;
+        if !self.network.is_cut(by, id) {
+            self.end_forgotten(id);
         }
+    }
+
+    /// Ends a member that has forgotten, and sees by what another one says that it has. Nobody else may
+    /// see anything of the kind.
+    pub(super) fn contradicted(&mut self, id: MemberId, by: &StepError) -> Result<(), Violation> {
+        self.trace.note(self.now, format_args!("{id} stops: {by}"));
+        let life = self.members.get(&id).and_then(|it| it.life.as_ref());
+        let whose = life.map(|life| MemberId(life.id.get()));
+        if !whose.is_some_and(|whose| self.amnesia.forgetful.contains(&whose)) {
+            return Err(Violation(format!("{id} sees what cannot be: {by}")));
+        }
+        self.end_forgotten(id);
+        Ok(())
+    }
+
+    fn end_forgotten(&mut self, id: MemberId) {
         self.stop(id, Leaves::Everything, 0);
         if let Some(member) = self.members.get_mut(&id) {
             member.has_left = true;
@@ -169,9 +194,9 @@ impl World<'_> {
             self.now,
             format_args!("{id} forgets all but {} starts", copy.starts),
         );
-        let forgets = IncidentKind::Note("forgets".to_owned());
-        self.history.incident(self.now, Some(id), forgets);
         self.stop(id, Leaves::Everything, down * MILLI);
+        self.history
+            .incident(self.now, Some(id), IncidentKind::DataReplaced);
         self.amnesia.forgetful.insert(id);
         if let Some(member) = self.members.get_mut(&id) {
             member.disk = copy.disk;
@@ -201,6 +226,10 @@ impl World<'_> {
     fn exchange(&mut self, one: MemberId, other: MemberId) {
         self.stop(one, Leaves::Everything, MILLI);
         self.stop(other, Leaves::Everything, MILLI);
+        for id in [one, other] {
+            self.history
+                .incident(self.now, Some(id), IncidentKind::DataReplaced);
+        }
         let Some(mut first) = self.members.remove(&one) else {
             return;
         };

@@ -121,7 +121,7 @@ impl World<'_> {
         if let Some(error) = life.contradicted.take()
             && !Planted::LetInForgotten.is(self.planted)
         {
-            return Err(Violation(format!("{id} sees what cannot be: {error}")));
+            return self.contradicted(id, &error);
         }
         let wrote = member.disk.operations() > before;
         let usual = self.disk_chance.between(50_000, 1_500_000);

@@ -288,6 +288,7 @@ impl Cluster {
         self.note(Some(id), format!("its directory {text}"));
         self.member(id)?
             .replace_data((!how.empties).then_some(copy.as_path()))?;
+        self.recorder.incident(Some(id), IncidentKind::DataReplaced);
         self.restart(id)?;
         for other in others.iter().filter(|_| how.all_down) {
             self.restart(*other)?;

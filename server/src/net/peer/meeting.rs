@@ -13,6 +13,7 @@ use cairn_proto::cairnpb;
 use parking_lot::Mutex;
 
 use super::caller::Refusal;
+use crate::logging::fatal;
 
 /// What this member's directory has been, and what it has met.
 #[derive(Clone)]
@@ -100,10 +101,12 @@ impl Meetings {
                 );
                 Refusal::Forgotten
             }
-            Err(error) => {
+            Err(error @ IncarnationsError::TooMany) => {
                 tracing::error!(%member, %shown, %error, "cannot keep in mind what was met");
                 Refusal::NotKept
             }
+            // Nobody knows what is on disk now.
+            Err(error) => fatal::stop("peers", &error),
         };
         Err(refusal)
     }
