@@ -8,10 +8,12 @@ mod defrag;
 mod del;
 mod diff;
 mod downgrade;
+mod elect;
 mod endpoint;
 mod get;
 mod keys;
 mod lease;
+mod lock;
 mod make_mirror;
 mod member;
 mod move_leader;
@@ -55,7 +57,7 @@ pub(crate) fn cluster_commands() -> Vec<Command> {
 }
 
 pub(crate) fn concurrency_commands() -> Vec<Command> {
-    vec![]
+    vec![lock::definition(), elect::definition()]
 }
 
 pub(crate) fn auth_commands() -> Vec<Command> {
@@ -100,6 +102,8 @@ pub(crate) async fn run(path: &[&str], context: &Context) -> Result<(), Failure>
         ["top"] => top::run(context).await,
         ["keys"] => keys::run(context).await,
         ["diff"] => diff::run(context).await,
+        ["lock"] => lock::run(context).await,
+        ["elect"] => elect::run(context).await,
         ["make-mirror"] => make_mirror::run(context).await,
         ["check", what] => check::run(what, context).await,
         ["version"] => tool::print_version(),

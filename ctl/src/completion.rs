@@ -35,7 +35,8 @@ pub(crate) fn keys(beginning: &OsStr) -> Vec<CompletionCandidate> {
     let Ok(runtime) = runtime else {
         return Vec::new();
     };
-    let asked = tokio::time::timeout(KEYS_TIME, ask(beginning));
+    // Within the runtime, which is the timer's too.
+    let asked = async { tokio::time::timeout(KEYS_TIME, ask(beginning)).await };
     runtime.block_on(asked).ok().flatten().unwrap_or_default()
 }
 

@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Interrupted,
     /// Arguments are wrong.
     BadArguments,
+    /// What the program that was run ended with.
+    Program(u8),
 }
 
 impl Exit {
@@ -28,6 +30,7 @@ impl Exit {
             Self::BadFeature => 4,
             Self::Interrupted => 5,
             Self::BadArguments => 128,
+            Self::Program(code) => code,
         }
     }
 }

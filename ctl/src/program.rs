@@ -15,6 +15,16 @@ pub(crate) enum ProgramError {
     Ended(ExitStatus),
 }
 
+impl ProgramError {
+    /// What the program ended with; `None` if it did not come to that.
+    pub(crate) fn code(&self) -> Option<u8> {
+        match self {
+            Self::Ended(status) => status.code().and_then(|code| u8::try_from(code).ok()),
+            Self::NotStarted(..) => None,
+        }
+    }
+}
+
 impl fmt::Display for ProgramError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -29,7 +29,11 @@ pub(crate) struct Context {
 impl Context {
     /// The settings of all commands. Stderr is told of variables that mean nothing.
     pub(crate) fn globals(&self) -> Result<Globals, Failure> {
-        let is_flag = |name: &str| self.flags.knows(name);
+        // Only flags of all commands have variables, and one of those about endpoints.
+        let is_flag = |name: &str| {
+            let mut all = self.tree.get_arguments();
+            name == "cluster" || all.any(|flag| flag.is_global_set() && flag.get_id() == name)
+        };
         for variable in self.environment.unknown(is_flag) {
             tell(format_args!("Warning: {variable} is set and is no setting"));
         }
@@ -214,7 +218,10 @@ where
     let start = Instant::now();
     loop {
         match call().await {
-            Err(cairn_client::Error::Unavailable { .. }) if start.elapsed() + AGAIN < time => {
+            // Neither has changed anything.
+            Err(cairn_client::Error::Unavailable { .. } | cairn_client::Error::Lost { .. })
+                if start.elapsed() + AGAIN < time =>
+            {
                 tokio::time::sleep(AGAIN).await;
             }
             ended => return ended,
@@ -226,7 +233,9 @@ where
 pub(crate) fn failure(exit: Exit, error: &cairn_client::Error) -> Failure {
     use cairn_client::Error;
     let detail = match error {
-        Error::Unavailable { reason } | Error::Timeout { reason, .. } => reason.clone(),
+        Error::Unavailable { reason } | Error::Timeout { reason, .. } | Error::Lost { reason } => {
+            reason.clone()
+        }
         _ => String::new(),
     };
     Failure {
@@ -248,7 +257,9 @@ pub(crate) fn words(error: &cairn_client::Error) -> String {
             None if server.message.starts_with("etcdserver: ") => server.message.clone(),
             None => status_words(server),
         },
-        Error::Unavailable { .. } | Error::Timeout { .. } => DEADLINE.to_owned(),
+        Error::Unavailable { .. } | Error::Timeout { .. } | Error::Lost { .. } => {
+            DEADLINE.to_owned()
+        }
         _ => error.to_string(),
     }
 }

@@ -20,7 +20,7 @@ pub(crate) use self::cluster::{Alarms, Downgraded, LeaderMoved};
 pub(crate) use self::endpoint::{Hash, Hashes, Health, Healths, Status, Statuses};
 pub(crate) use self::header::Done;
 pub(crate) use self::kv::WatchShown;
-pub(crate) use self::lease::{Granted, LeaseList, TimeToLive};
+pub(crate) use self::lease::{Granted, KeptAlive, LeaseList, TimeToLive};
 pub(crate) use self::member::{MemberAdded, MemberList, MembersChanged};
 pub(crate) use self::table::Table;
 pub(crate) use self::text::Text;

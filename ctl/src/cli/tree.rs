@@ -92,7 +92,7 @@ fn groups() -> Vec<Group> {
 
 fn help_template(groups: &[Group]) -> String {
     let mut template = "{about}\n\n{usage-heading} {usage}\n".to_owned();
-    for group in groups.iter().filter(|group| !group.commands.is_empty()) {
+    for group in groups {
         let _ = write!(template, "\n{}:\n", group.title);
         for command in &group.commands {
             let about = command.get_about().map(ToString::to_string);

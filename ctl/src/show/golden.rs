@@ -288,6 +288,20 @@ fn leases() {
     );
     let bytes = Format::Protobuf.render(&granted, PLAIN).unwrap();
     assert_eq!(ResponseHeader::decode(&*bytes).ok(), header(9));
+    let kept = KeptAlive(LeaseKeepAliveResponse {
+        header: header(25),
+        id,
+        ttl: 1000,
+    });
+    assert_eq!(
+        simple(&kept),
+        "lease 2040a22682df62d5 keepalived with TTL(1000)\n"
+    );
+    assert_eq!(
+        json(&kept),
+        "{\"cluster_id\":324952591200643719,\"member_id\":3319814642761637952,\"revision\":25,\
+         \"raft_term\":2,\"ID\":2324035694011310805,\"TTL\":1000}\n"
+    );
     let list = LeaseList(LeaseLeasesResponse {
         header: header(9),
         leases: vec![LeaseStatus { id }],

@@ -1,7 +1,8 @@
 //! Leases.
 
 use cairn_proto::etcdserverpb::{
-    LeaseGrantResponse, LeaseLeasesResponse, LeaseTimeToLiveResponse, ResponseHeader,
+    LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseTimeToLiveResponse,
+    ResponseHeader,
 };
 use prost::Message as _;
 
@@ -42,6 +43,32 @@ impl Show for Granted {
             .always("ID", &Json::raw(self.0.id))
             .always("TTL", &Json::raw(self.0.ttl))
             .always("Error", &Json::string(&self.0.error))
+            .end()
+    }
+
+    fn protobuf(&self) -> Option<Vec<u8>> {
+        header_message(self.0.header.as_ref())
+    }
+}
+
+pub(crate) struct KeptAlive(pub(crate) LeaseKeepAliveResponse);
+
+impl Show for KeptAlive {
+    fn simple(&self, _style: Style, text: &mut Text) {
+        let LeaseKeepAliveResponse { id, ttl, .. } = self.0;
+        text.line(format_args!("lease {id:016x} keepalived with TTL({ttl})"));
+    }
+
+    fn fields(&self, style: Style) -> Option<Text> {
+        let header = self.0.header.as_ref();
+        Some(lease_fields(header, self.0.id, self.0.ttl, style))
+    }
+
+    fn json(&self, _style: Style) -> Json {
+        Object::default()
+            .embed(&header_object(self.0.header.as_ref()))
+            .always("ID", &Json::raw(self.0.id))
+            .always("TTL", &Json::raw(self.0.ttl))
             .end()
     }
 

@@ -62,7 +62,11 @@ fn lines_that_make_no_sense_end_with_etcdctl_s_codes_and_words() {
         ),
         ("-w yaml get a", 4, "unsupported output format"),
         ("get a --consistency=x", 4, "unknown consistency flag \"x\""),
-        ("lock", 1, "unknown command \"lock\" for \"cairnctl\""),
+        (
+            "lock",
+            128,
+            "lock takes a lock name argument and an optional command to execute",
+        ),
         (
             "snapshot save",
             128,
@@ -106,6 +110,11 @@ fn variables_stand_in_for_flags_and_not_beside_them() {
     assert!(stderr(&output).contains("ETCDCTL_ENDPOINTS and --endpoints are both set"));
     let output = with("ETCDCTL_COMMAND_TIMEOUT", "x", "get a");
     assert!(stderr(&output).contains("invalid value \"x\" for ETCDCTL_COMMAND_TIMEOUT"));
+    for variable in ["ETCDCTL_NONSENSE", "ETCDCTL_PREFIX"] {
+        let line = "get a --endpoints=127.0.0.1:1 --command-timeout=10ms";
+        let warning = format!("Warning: {variable} is set and is no setting\n");
+        assert!(stderr(&with(variable, "x", line)).starts_with(&warning));
+    }
 }
 
 #[test]
@@ -183,6 +192,33 @@ fn transactions_are_read_before_anybody_is_called() {
         "Error: malformed comparison: foo(\"a\") > \"0\" (unknown target foo)\n"
     );
     assert_eq!(output.status.code(), Some(3));
+}
+
+/// What a shell is told could stand in the place of the last word.
+fn completed(line: &str, endpoints: &str) -> Output {
+    let words: Vec<&str> = line.split(' ').collect();
+    Command::new(CAIRNCTL)
+        .env_clear()
+        .env("CAIRNCTL_COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string())
+        .env("_CLAP_IFS", "\n")
+        .env("ETCDCTL_ENDPOINTS", endpoints)
+        .arg("--")
+        .args(words)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn shells_are_told_what_could_stand_next() {
+    let told = |line| String::from_utf8_lossy(&completed(line, "127.0.0.1:1").stdout).into_owned();
+    assert!(told("cairnctl le").contains("lease"));
+    assert!(told("cairnctl get --count").contains("--count-only"));
+    assert!(told("cairnctl get --order=").contains("DESCEND"));
+    // Without a server there are no keys, and no complaint in the middle of a line.
+    let output = completed("cairnctl get ke", "127.0.0.1:1");
+    assert_eq!(stderr(&output), "");
+    assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(super) const LOCKS: &[Call] = &[
 pub(super) const ALARMS: &[Call] = &[
     exact("put k v"),
     exact("RAISE 2"),
-    exact("alarm list"),
+    exact("alarm list").printed_since(7),
     exact("put k w"),
     exact("get k"),
     exact("get k --consistency=s"),
@@ -55,13 +55,13 @@ pub(super) const ALARMS: &[Call] = &[
     exact("lease grant 600"),
     exact("lock name echo locked"),
     exact("compaction 1"),
-    shape("member list -w table"),
+    shape("member list -w table").printed_since(7),
     exact("user list"),
-    words("endpoint health --cluster"),
+    words("endpoint health --cluster").printed_since(7),
     // 3.4 writes a blank behind each alarm.
-    shape("endpoint status -w json").since(7),
-    exact("alarm disarm"),
-    exact("alarm list"),
+    shape("endpoint status -w json").since(7).printed_since(7),
+    exact("alarm disarm").printed_since(7),
+    exact("alarm list").printed_since(7),
     exact("put k w"),
     exact("get k"),
 ];
@@ -69,16 +69,16 @@ pub(super) const ALARMS: &[Call] = &[
 /// Members who come and go, the leader and alarms: last, when members have known each other long
 /// enough to let etcd change who they are.
 pub(super) const MEMBERSHIP: &[Call] = &[
-    exact("alarm list"),
-    exact("alarm disarm"),
+    exact("alarm list").printed_since(7),
+    exact("alarm disarm").printed_since(7),
     words("member list"),
-    words("member list -w fields"),
+    words("member list -w fields").printed_since(7),
     words("member list -w json"),
-    shape("member list -w table"),
+    shape("member list -w table").printed_since(7),
     exact("move-leader FOLLOWER"),
     exact("move-leader 4d2"),
     exact("get k"),
-    words("member add four --learner --peer-urls=http://127.0.0.1:39999"),
+    words("member add four --learner --peer-urls=http://127.0.0.1:39999").printed_since(7),
     words("member list"),
     words("member list -w json"),
     // The same URL alone would make the same id within a second, which is refused otherwise.
@@ -100,7 +100,7 @@ pub(super) const MEMBERSHIP: &[Call] = &[
     exact("put k again"),
     exact("member remove ADDED"),
     words("member list"),
-    words("endpoint health --cluster -w fields"),
+    words("endpoint health --cluster -w fields").printed_since(7),
 ];
 
 /// Users by certificate, and what they may.
@@ -114,8 +114,8 @@ pub(super) const CERTIFIED: &[Call] = &[
     exact("role grant-permission app read config"),
     exact("user grant-role alice app"),
     exact("AS:root auth enable"),
-    exact("AS:root auth status"),
-    exact("AS:alice auth status"),
+    exact("AS:root auth status").printed_since(7),
+    exact("AS:alice auth status").printed_since(7),
     exact("AS:root put config v1"),
     exact("AS:alice put app/name cairn"),
     exact("AS:alice get app/ --prefix"),
@@ -164,7 +164,7 @@ pub(super) const CERTIFIED: &[Call] = &[
     exact("AS:alice alarm list"),
     exact("AS:alice alarm disarm"),
     exact("AS:alice compaction 2").since(7),
-    exact("AS:alice defrag").since(7),
+    exact("AS:alice defrag").since(7).printed_since(7),
     exact("AS:alice move-leader 4d2").since(7),
     exact("AS:alice member add four --peer-urls=http://127.0.0.1:39999"),
     exact("AS:alice auth disable"),

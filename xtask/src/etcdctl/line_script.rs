@@ -1,16 +1,16 @@
 //! Command lines that make no sense, and what is said of them: no server is asked, or it refuses.
 
-use super::script::{Call, exact, with_stdin};
+use super::script::{Call, exact, shape, with_stdin};
 
 pub(super) const LINES: &[Call] = &[
     // Commands and flags that there are not.
-    exact("nonsense"),
-    exact("get --bogus a"),
-    exact("get -x a"),
+    exact("nonsense").printed_since(7),
+    exact("get --bogus a").printed_since(7),
+    exact("get -x a").printed_since(7),
     exact("get a --rev z").printed_since(5),
-    exact("get a --rev"),
+    exact("get a --rev").printed_since(7),
     exact("get a --limit=1.5").printed_since(5),
-    exact("get a --prefix=maybe"),
+    exact("get a --prefix=maybe").printed_since(7),
     exact("get a --command-timeout 5").printed_since(5),
     exact("-w yaml get a"),
     exact("version x").printed_since(7),
@@ -61,7 +61,7 @@ pub(super) const LINES: &[Call] = &[
     exact("role grant-permission a b c"),
     exact("role grant-permission a read c d --prefix"),
     exact("role revoke-permission a"),
-    exact("snapshot save"),
+    exact("snapshot save").printed_since(7),
     exact("elect"),
     exact("elect a"),
     exact("elect a b -l"),
@@ -86,15 +86,15 @@ pub(super) const LINES: &[Call] = &[
     with_stdin("txn", "ver(\"a\") > \"x\"\n\n\n\n"),
     with_stdin("txn", "\nget\n\n\n"),
     with_stdin("txn", "\nfoo bar\n\n\n"),
-    with_stdin("txn -i", "\nget k\n\n\n"),
-    with_stdin("txn", "\nput \"a\\nb\" 'c d'\nget \"a\\nb\"\n\n\n"),
-    with_stdin("watch -i", "nonsense\nwatch\n"),
-    with_stdin("watch -i", "watch --bogus x\n"),
+    with_stdin("txn -i", "\nget k\n\n\n").printed_since(7),
+    with_stdin("txn", "\nput \"a\\nb\" 'c d'\nget \"a\\nb\"\n\n\n").printed_since(7),
+    with_stdin("watch -i", "nonsense\nwatch\n").printed_since(7),
+    with_stdin("watch -i", "watch --bogus x\n").printed_since(7),
     // Nobody is there.
     exact("get a --endpoints=127.0.0.1:1 --command-timeout=500ms").printed_since(7),
     exact("endpoint health --endpoints=127.0.0.1:1 --command-timeout=500ms --dial-timeout=500ms")
         .printed_since(7),
-    exact("endpoint status --endpoints=127.0.0.1:1 --command-timeout=500ms").printed_since(7),
-    exact("endpoint hashkv --endpoints=127.0.0.1:1 --command-timeout=500ms").printed_since(7),
+    shape("endpoint status --endpoints=127.0.0.1:1 --command-timeout=500ms").printed_since(7),
+    shape("endpoint hashkv --endpoints=127.0.0.1:1 --command-timeout=500ms").printed_since(7),
     exact("snapshot save SNAPSHOT --endpoints=a,b").printed_since(5),
 ];

@@ -38,6 +38,10 @@ pub(super) fn mask(text: &str, sameness: Sameness) -> String {
         if is_usage || line.starts_with("{\"level\"") {
             continue;
         }
+        // What stands before the status may have been such lines.
+        if line.starts_with("[exit") {
+            while lines.pop_if(|last: &mut String| last.is_empty()).is_some() {}
+        }
         lines.push(match sameness {
             Sameness::Exact => mask_ids(line),
             Sameness::Shape => mask_numbers(line),
@@ -58,7 +62,8 @@ fn mask_ids(line: &str) -> String {
             let after = rest.split_off(at + before.len());
             masked.push_str(&rest);
             masked.push('#');
-            let word = after.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '.');
+            let word =
+                after.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || ".µ".contains(c));
             rest = word.to_owned();
         }
         masked.push_str(&rest);
@@ -137,6 +142,20 @@ mod tests {
         let line = "8e9e05c52164694d, started, one, http://127.0.0.1:4001, http://127.0.0.1:1";
         let masked = "# started, one, http://127.0.0.1:#, http://127.0.0.1:#";
         assert_eq!(mask(line, Sameness::Exact), masked);
+    }
+
+    #[test]
+    fn log_lines_and_usages_go_and_statuses_stay() {
+        let one = "Error: unknown flag: --x\nUsage:\n  a\n\nFlags:\n\n[exit status: 1]";
+        let other =
+            "{\"level\":\"warn\"}\nError: unknown flag: --x\nUsage:\n  b\n\n[exit status: 1]";
+        let masked = "Error: unknown flag: --x\n[exit status: 1]";
+        assert_eq!(mask(one, Sameness::Exact), masked);
+        assert_eq!(mask(other, Sameness::Exact), masked);
+        assert_eq!(
+            mask("OK\n\n[exit status: 0]", Sameness::Exact),
+            "OK\n[exit status: 0]"
+        );
     }
 
     #[test]

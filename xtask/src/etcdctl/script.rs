@@ -105,7 +105,7 @@ pub(super) const DATA: &[Call] = &[
     exact("get g a"),
     exact("get fo --prefix"),
     exact("get fo --prefix --keys-only"),
-    exact("get fo --prefix --count-only -w fields"),
+    exact("get fo --prefix --count-only -w fields").printed_since(7),
     exact("get fo --prefix --limit=1 -w json"),
     exact("get --from-key fool"),
     exact("get --prefix --order=DESCEND --sort-by=KEY f"),
@@ -125,7 +125,8 @@ pub(super) const DATA: &[Call] = &[
     with_stdin(
         "txn -w json",
         "create(\"new\") = \"0\"\n\nput new 1\n\nget new\n\n",
-    ),
+    )
+    .printed_since(7),
     with_stdin("txn", "ver(\"foo\") < \"2\"\n\n\nget foo --rev=9999\n\n"),
     with_stdin("txn", "\nput foo once\nput foo twice\n\n\n"),
     // Del.
@@ -141,7 +142,7 @@ pub(super) const DATA: &[Call] = &[
     lines("watch foo --rev=2", 12),
     lines("watch foo --rev=2 --prev-kv", 10),
     lines("watch --prefix dir/ --rev=2", 10),
-    lines("watch a z --rev=3 -w json", 3),
+    lines("watch a z --rev=3 -w json", 3).printed_since(7),
     // Compaction.
     exact("compaction 4"),
     exact("get foo --rev=4"),
@@ -151,20 +152,20 @@ pub(super) const DATA: &[Call] = &[
     exact("compaction --physical 8"),
     exact("watch foo --rev=2"),
     // Maintenance.
-    exact("endpoint hashkv -w json"),
-    exact("endpoint hashkv -w fields"),
-    shape("endpoint hashkv"),
+    exact("endpoint hashkv -w json").printed_since(7),
+    exact("endpoint hashkv -w fields").printed_since(7),
+    shape("endpoint hashkv").printed_since(7),
     exact("endpoint health"),
     shape("endpoint health -w json"),
-    shape("endpoint health -w table"),
-    shape("endpoint status"),
-    shape("endpoint status -w json"),
-    shape("endpoint status -w fields"),
-    shape("endpoint status -w table"),
-    exact("alarm list"),
-    exact("alarm disarm"),
-    exact("defrag"),
-    exact("snapshot save SNAPSHOT"),
+    shape("endpoint health -w table").printed_since(7),
+    shape("endpoint status").printed_since(7),
+    shape("endpoint status -w json").printed_since(7),
+    shape("endpoint status -w fields").printed_since(7),
+    shape("endpoint status -w table").printed_since(7),
+    exact("alarm list").printed_since(7),
+    exact("alarm disarm").printed_since(7),
+    exact("defrag").printed_since(7),
+    exact("snapshot save SNAPSHOT").printed_since(7),
     exact("get foo"),
 ];
 
@@ -187,8 +188,8 @@ pub(super) const LEASES_AND_LOCKS: &[Call] = &[
 pub(super) const MEMBER: &[Call] = &[
     exact("member list"),
     exact("member list -w json"),
-    shape("member list -w table"),
-    exact("member list -w fields"),
+    shape("member list -w table").printed_since(7),
+    exact("member list -w fields").printed_since(7),
 ];
 
 /// Users and roles, from the first to none again.
@@ -214,11 +215,11 @@ pub(super) const USERS: &[Call] = &[
     exact("user grant-role u nothing"),
     exact("user get u"),
     exact("user get u --detail"),
-    exact("auth status"),
+    exact("auth status").printed_since(7),
     exact("auth enable"),
     exact("get foo"),
     exact("put foo 1"),
-    exact("--user root:pw auth status"),
+    exact("--user root:pw auth status").printed_since(7),
     exact("--user u:u get foo"),
     exact("--user u:u put foo 1"),
     exact("--user u:u put dir/3 three"),
