@@ -582,7 +582,16 @@ async fn check(clients: &Clients, token: Option<&str>, at: usize, wrong: &mut Ve
 #[tokio::test]
 async fn every_method_on_every_kind_of_range_is_for_those_whom_etcd_lets() {
     let server = Server::start(&["--bcrypt-cost=4"]);
-    let clients = server.clients().await;
+    check_everyone(server.clients().await).await;
+}
+
+#[tokio::test]
+async fn in_json_every_method_is_for_the_same_callers() {
+    let server = Server::start(&["--bcrypt-cost=4"]);
+    check_everyone(server.clients_in_json().await).await;
+}
+
+async fn check_everyone(clients: Clients) {
     let mut wrong = Vec::new();
     elect(&clients, None).await;
     check(&clients, None, 0, &mut wrong).await;

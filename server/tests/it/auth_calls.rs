@@ -75,6 +75,11 @@ impl Call {
 
     /// Calls, with a token or without, and takes the first of the answers; whether there was one.
     pub(crate) async fn by(&self, clients: &Clients, token: Option<&str>) -> Result<bool, Status> {
+        if let Some(gateway) = &clients.gateway
+            && let Some(answered) = gateway.call(&self.path, &self.message, token)
+        {
+            return answered;
+        }
         let mut grpc = tonic::client::Grpc::new(clients.channel.clone());
         grpc.ready().await.unwrap();
         let path = http::uri::PathAndQuery::try_from(self.path.as_str()).unwrap();
@@ -106,6 +111,18 @@ pub(crate) async fn watch(
     let request = WatchRequest {
         request_union: Some(RequestUnion::CreateRequest(create)),
     };
+    if let Some(gateway) = &clients.gateway {
+        let path = "/etcdserverpb.Watch/Watch";
+        let answer = gateway
+            .answer(path, &request.encode_to_vec(), token)
+            .unwrap();
+        let answer = &answer["result"];
+        assert_eq!(answer["created"], true);
+        return match answer["cancel_reason"].as_str() {
+            Some(reason) => Err(reason.to_owned()),
+            None => Ok(()),
+        };
+    }
     requests.send(request).await.unwrap();
     let call = with_token(ReceiverStream::new(receiver), token);
     let mut answers = clients

@@ -55,12 +55,21 @@ fn other_methods_and_paths_are_answered_as_etcd_answers_them() {
         assert_eq!(answer.status, 501);
         assert_eq!(answer.json(), error(12, "Method Not Allowed"), "{method}");
     }
-    for (path, to) in [("/v3", "/v3/"), ("/v3//kv/range", "/v3/kv/range")] {
+    for (path, to) in [
+        ("/v3", "/v3/"),
+        ("/v3//kv/range", "/v3/kv/range"),
+        ("/v3/../version", "/version"),
+    ] {
         let answer = request(server.address(), "POST", path, &[], b"{}");
         assert_eq!((answer.status, answer.header("location")), (307, Some(to)));
     }
-    let (status, _) = post(server.address(), "/v3beta/kv/range", r#"{"key":"YQ=="}"#);
-    assert_eq!(status, 200);
+    for path in ["/v3beta/kv/range", "/v3/kv/%72ange"] {
+        assert_eq!(
+            post(server.address(), path, r#"{"key":"YQ=="}"#).0,
+            200,
+            "{path}"
+        );
+    }
     let (status, text) = post(server.address(), "/v3alpha/kv/range", "{}");
     assert_eq!((status, text), (404, "404 page not found\n".into()));
 }

@@ -15,6 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::http_client::Gateway;
+
 /// How long anything may take on a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -47,6 +49,8 @@ pub(crate) struct Clients {
     pub(crate) watch: WatchClient<Channel>,
     pub(crate) maintenance: MaintenanceClient<Channel>,
     pub(crate) cluster: ClusterClient<Channel>,
+    /// Where calls of no particular method go, if not over the channel.
+    pub(crate) gateway: Option<Gateway>,
 }
 
 type Log = Arc<Mutex<String>>;
@@ -176,6 +180,15 @@ impl Server {
             maintenance: MaintenanceClient::new(channel.clone()),
             cluster: ClusterClient::new(channel.clone()),
             channel,
+            gateway: None,
+        }
+    }
+
+    /// The same, whose calls of no particular method go through the JSON gateway.
+    pub(crate) async fn clients_in_json(&self) -> Clients {
+        Clients {
+            gateway: Some(Gateway::of(self.address)),
+            ..self.clients().await
         }
     }
 

@@ -1,9 +1,12 @@
 //! A client that speaks HTTP/1.1 over a plain socket, and says what it gets as it comes.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::Value;
+use tonic::{Code, Status};
 
 use crate::harness::PATIENCE;
 
@@ -122,5 +125,66 @@ impl Answer {
     pub(crate) fn leave(self) {
         // The server may have gone first.
         let _ = self.reader.get_ref().shutdown(Shutdown::Both);
+    }
+}
+
+/// Calls of gRPC's methods by their paths in JSON, as the server's own document names them.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    address: SocketAddr,
+    pool: DescriptorPool,
+    /// By the path in gRPC.
+    paths: BTreeMap<String, String>,
+}
+
+impl Gateway {
+    pub(crate) fn of(address: SocketAddr) -> Self {
+        let document = request(address, "GET", "/openapi.json", &[], b"").json();
+        let paths = document["paths"].as_object().unwrap().iter();
+        let paths = paths.map(|(path, operations)| {
+            let description = operations["post"]["description"].as_str().unwrap();
+            (description.replace("gRPC: ", ""), path.clone())
+        });
+        Self {
+            address,
+            pool: DescriptorPool::decode(cairn_proto::DESCRIPTORS).unwrap(),
+            paths: paths.collect(),
+        }
+    }
+
+    /// The first thing that a call is told; none if it has no path in JSON, null if it is told nothing.
+    pub(crate) fn answer(&self, grpc: &str, message: &[u8], token: Option<&str>) -> Option<Value> {
+        let path = self.paths.get(grpc)?;
+        let (service, method) = grpc.trim_start_matches('/').split_once('/').unwrap();
+        let service = self.pool.get_service_by_name(service).unwrap();
+        let method = service.methods().find(|it| it.name() == method).unwrap();
+        let message = DynamicMessage::decode(method.input(), message).unwrap();
+        let body = serde_json::to_string(&message).unwrap();
+        let headers: Vec<_> = token.map(|it| ("Authorization", it)).into_iter().collect();
+        let mut answer = request(self.address, "POST", path, &headers, body.as_bytes());
+        let text = if answer.header("transfer-encoding") == Some("chunked") {
+            answer.chunk().unwrap_or_default()
+        } else {
+            answer.text()
+        };
+        Some(serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// A call, as gRPC's clients see it: whether there was an answer.
+    pub(crate) fn call(
+        &self,
+        grpc: &str,
+        message: &[u8],
+        token: Option<&str>,
+    ) -> Option<Result<bool, Status>> {
+        let answer = self.answer(grpc, message, token)?;
+        let error = answer.get("error").unwrap_or(&answer);
+        Some(match (error["code"].as_i64(), error["message"].as_str()) {
+            (Some(code), Some(message)) => {
+                let code = Code::from_i32(i32::try_from(code).unwrap());
+                Err(Status::new(code, message))
+            }
+            _ => Ok(!answer.is_null()),
+        })
     }
 }

@@ -29,6 +29,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method as Verb, StatusCode};
+use percent_encoding::percent_decode_str;
 use tokio::sync::oneshot;
 use tonic::{Code, Status};
 
@@ -137,10 +138,11 @@ async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
         );
     }
     let path = request.uri().path();
-    if path.contains("//") {
-        return moved(&path.replace("//", "/"));
+    if let Some(clean) = cleaned(path) {
+        return moved(&clean);
     }
-    let Some(method) = gateway.method(path) else {
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    let Some(method) = gateway.method(&path) else {
         return reply::error(&Status::new(Code::NotFound, "Not Found"));
     };
     let (head, body) = request.into_parts();
@@ -183,6 +185,23 @@ fn show(head: &Parts) -> Show {
     } else {
         Show::Base64
     }
+}
+
+/// The path that another one means: without empty segments, dots and double dots.
+fn cleaned(path: &str) -> Option<String> {
+    let mut segments = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            name => segments.push(name),
+        }
+    }
+    let end = if path.ends_with('/') { "/" } else { "" };
+    let clean = format!("/{}{end}", segments.join("/"));
+    (clean != path).then_some(clean)
 }
 
 fn moved(path: &str) -> Response {
