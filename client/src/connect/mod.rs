@@ -1,6 +1,8 @@
 //! Whom to connect to, and how: the options of a client, its endpoints, its certificates.
 
 mod connector;
+#[cfg(feature = "srv")]
+mod discovery;
 mod endpoint;
 mod options;
 mod tls;
