@@ -19,6 +19,8 @@ use crate::client::{Client, StreamPlace};
 use crate::error::Error;
 use crate::transport::{CallFailure, Replies, Requests};
 
+/// How long to wait before members are tried again, when none took the stream.
+const PAUSE: Duration = Duration::from_millis(100);
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
 
 /// The streams of a client: one for calls to any endpoint, and one for each that was named.
@@ -177,6 +179,7 @@ impl Driver {
                 }
                 Err(Error::Unavailable { reason }) => {
                     tracing::warn!(reason, "watches wait for a member");
+                    sleep(PAUSE).await;
                 }
                 Err(error) => self.core.fail_all(&error, &mut self.queues),
             }
