@@ -97,6 +97,9 @@ pub enum CommitError {
         #[source]
         source: io::Error,
     },
+    /// What was to be copied is damaged.
+    #[error(transparent)]
+    Damaged(#[from] DamagedRow),
     /// The memory map cannot grow with the database.
     #[error("cannot grow the memory map to {bytes} bytes")]
     Grow {

@@ -25,6 +25,7 @@ mod memory;
 mod merge;
 mod read_tx;
 mod receiver;
+mod row;
 mod rows_checksum;
 mod sender;
 mod signal;
@@ -46,7 +47,10 @@ pub use error::{
     SnapshotError, TransferError, Uncommitted,
 };
 pub use installing::Installing;
-pub use lmdb::{LmdbEngine, LmdbOptions, SnapshotFile};
+pub use lmdb::{
+    CheckError, CheckReport, Damage, DamageHook, LmdbEngine, LmdbOptions, SnapshotFile, check,
+    tell_memory_signals,
+};
 pub use memory::MemoryEngine;
 pub use read_tx::ReadTx;
 pub use receiver::SnapshotReceiver;

@@ -13,9 +13,11 @@
 //! Locks are taken in the order `defragmenting`, `committed`, `received`; nobody waits for the first
 //! but another defragmentation.
 
+mod check;
 mod copy;
 mod defragment;
 mod env;
+mod memory_signals;
 mod received;
 mod snapshot_file;
 
@@ -30,6 +32,7 @@ use parking_lot::Mutex;
 
 use crate::applied::Applied;
 use crate::buffer::Buffer;
+use crate::damaged_row::DamagedRow;
 use crate::engine::{Engine, EngineSize, EngineSnapshot, Incoming, SnapshotReader};
 use crate::error::{
     CommitError, DefragmentError, InstallError, OpenError, ReadError, ReceiveError, SnapshotError,
@@ -38,6 +41,8 @@ use crate::lmdb::defragment::Changes;
 use crate::lmdb::env::Env;
 use crate::lmdb::received::Received;
 
+pub use check::{CheckError, CheckReport, Damage, check};
+pub use memory_signals::tell_memory_signals;
 pub use snapshot_file::SnapshotFile;
 
 /// The name of the database file.
@@ -54,6 +59,23 @@ const DEFRAGMENT_PIECE_BYTES: usize = 8 * 1024 * 1024;
 /// changes may write as much.
 const FULL_BYTES: u64 = 1 << 20;
 
+/// Told of a damaged row by whoever finds it, before the error is returned.
+#[derive(Clone)]
+pub struct DamageHook(Arc<dyn Fn(&DamagedRow) + Send + Sync>);
+
+impl DamageHook {
+    /// A hook that calls `tell`.
+    pub fn new(tell: impl Fn(&DamagedRow) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+}
+
+impl std::fmt::Debug for DamageHook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DamageHook").finish_non_exhaustive()
+    }
+}
+
 /// How an LMDB file is opened.
 #[derive(Clone, Debug)]
 pub struct LmdbOptions {
@@ -63,6 +85,8 @@ pub struct LmdbOptions {
     pub readers_max: u32,
     /// How much a defragmentation copies between two looks at what was written meanwhile.
     pub defragment_piece_bytes: usize,
+    /// Told of damage, so that the process can be stopped.
+    pub on_damage: Option<DamageHook>,
 }
 
 impl Default for LmdbOptions {
@@ -71,6 +95,7 @@ impl Default for LmdbOptions {
             map_bytes: MAP_BYTES,
             readers_max: 4096,
             defragment_piece_bytes: DEFRAGMENT_PIECE_BYTES,
+            on_damage: None,
         }
     }
 }

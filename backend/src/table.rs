@@ -1,6 +1,7 @@
 //! The tables of the store, and a map from table to anything.
 
 use std::ops::{Index, IndexMut};
+use std::sync::LazyLock;
 
 use crate::applied;
 
@@ -43,6 +44,14 @@ const MEMBER_LOCAL_META: [&[u8]; 4] = [
 /// what is in it; here, that it names the applied index and so is a member's own.
 pub const STATE_CHECKSUM_KEY: &[u8] = b"stateChecksum";
 
+/// See [`Table::checksum_seed`].
+static SEEDS: LazyLock<PerTable<u32>> = LazyLock::new(|| {
+    PerTable(Table::ALL.map(|table| {
+        let name = crc32c::crc32c(table.name().as_bytes());
+        crc32c::crc32c_append(name, &[0])
+    }))
+});
+
 impl Table {
     /// How many tables there are.
     pub const COUNT: usize = 10;
@@ -83,6 +92,12 @@ impl Table {
     #[must_use]
     pub fn is_member_local(self, key: &[u8]) -> bool {
         self == Self::Meta && MEMBER_LOCAL_META.contains(&key)
+    }
+
+    /// What the checksums of the table's rows continue from: that of its name and a zero byte.
+    pub(crate) fn checksum_seed(self) -> u32 {
+        let seeds: &PerTable<u32> = &SEEDS;
+        seeds[self]
     }
 
     /// Adds the table's name to a running hash.

@@ -18,13 +18,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heed::Error;
 
 use crate::buffer::Buffer;
 use crate::engine::Order;
 use crate::error::DefragmentError;
 use crate::lmdb::LmdbEngine;
-use crate::lmdb::env::{Env, LmdbSnapshot, WriteTxn};
+use crate::lmdb::env::{Env, LmdbSnapshot, RowError, WriteTxn};
 use crate::table::Table;
 
 /// In the names of files that are being made.
@@ -268,7 +267,7 @@ impl Progress {
         snapshot: &LmdbSnapshot,
         txn: &mut WriteTxn<'_>,
         bytes_max: usize,
-    ) -> Result<(), Error> {
+    ) -> Result<(), RowError> {
         let mut bytes = 0;
         while let Some(&table) = COPY_ORDER.get(self.tables) {
             let after = match &self.last {

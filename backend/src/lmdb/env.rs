@@ -24,9 +24,11 @@ use parking_lot::lock_api::ArcRwLockReadGuard;
 use parking_lot::{RawRwLock, RwLock};
 
 use crate::buffer::Buffer;
+use crate::damaged_row::DamagedRow;
 use crate::engine::EngineSize;
 use crate::error::{CommitError, OpenError, ReadError};
-use crate::lmdb::{Directory, LmdbOptions};
+use crate::lmdb::{DamageHook, Directory, LmdbOptions};
+use crate::row;
 use crate::table::{PerTable, Table};
 
 use lock_file::LockFile;
@@ -41,7 +43,10 @@ const MAP_BYTES_STEP: usize = 64 * 1024;
 /// How many tables an environment has room for; LMDB wants the number before it is opened.
 pub(super) const TABLES_MAX: u32 = 32;
 
-const _: () = assert!(Table::COUNT <= TABLES_MAX as usize, "every table has room");
+/// The name of an empty table that says that every row has a checksum.
+pub(super) const CHECKSUMS_MARK: &str = "checksums";
+
+const _: () = assert!(Table::COUNT < TABLES_MAX as usize, "every table has room");
 
 /// How long a new reader lets a growing map go first. After that it goes ahead, because the
 /// growth may be waiting for a transaction of the reader's own thread.
@@ -57,6 +62,9 @@ type Gate = ArcRwLockReadGuard<RawRwLock, ()>;
 pub(super) struct Env {
     heed: heed::Env<WithoutTls>,
     tables: Tables,
+    /// Whether rows have checksums: all files have, but those of before there were any.
+    is_checked: bool,
+    on_damage: Option<DamageHook>,
     gate: Arc<RwLock<()>>,
     /// The map could neither be grown nor put back: LMDB must not be touched again.
     map_lost: AtomicBool,
@@ -75,13 +83,15 @@ impl Env {
         let heed = reserve(options, path)?;
         lock_file.unlink()?;
         check_length(&heed, path)?;
-        let tables = open_tables(&heed).map_err(|source| OpenError::Lmdb {
+        let (tables, is_checked) = open_tables(&heed).map_err(|source| OpenError::Lmdb {
             path: path.to_owned(),
             source,
         })?;
         Ok(Self {
             heed,
             tables,
+            is_checked,
+            on_damage: options.on_damage.clone(),
             gate: Arc::default(),
             map_lost: AtomicBool::new(false),
             _directory: Arc::clone(directory),
@@ -107,7 +117,7 @@ impl Env {
     /// `change` runs again.
     pub(super) fn write(
         &self,
-        mut change: impl FnMut(&mut WriteTxn<'_>) -> Result<(), Error>,
+        mut change: impl FnMut(&mut WriteTxn<'_>) -> Result<(), RowError>,
     ) -> Result<(), CommitError> {
         loop {
             let gate = self.enter();
@@ -117,14 +127,36 @@ impl Env {
             let mut txn = WriteTxn {
                 txn: self.heed.write_txn().map_err(|error| self.failed(error))?,
                 tables: &self.tables,
+                sealed: self.is_checked.then(Vec::new),
             };
-            let done = change(&mut txn).and_then(|()| txn.txn.commit());
+            let done = change(&mut txn).and_then(|()| Ok(txn.txn.commit()?));
             drop(gate);
             match done {
-                Err(Error::Mdb(MdbError::MapFull)) => self.grow()?,
-                done => return done.map_err(|error| self.failed(error)),
+                Ok(()) => return Ok(()),
+                Err(RowError::Lmdb(Error::Mdb(MdbError::MapFull))) => self.grow()?,
+                Err(RowError::Lmdb(error)) => return Err(self.failed(error)),
+                Err(RowError::Damaged(damaged)) => return Err(damaged.into()),
             }
         }
+    }
+
+    /// The value of a stored row.
+    pub(super) fn value<'a>(
+        &self,
+        table: Table,
+        key: &[u8],
+        stored: &'a [u8],
+    ) -> Result<&'a [u8], DamagedRow> {
+        if !self.is_checked {
+            return Ok(stored);
+        }
+        row::open(table, key, stored).ok_or_else(|| {
+            let damaged = row::damaged(self.heed.path(), table, key);
+            if let Some(DamageHook(tell)) = &self.on_damage {
+                tell(&damaged);
+            }
+            damaged
+        })
     }
 
     /// A failure to write, with the file's path.
@@ -229,12 +261,42 @@ impl std::fmt::Debug for Env {
 pub(super) struct WriteTxn<'env> {
     txn: RwTxn<'env>,
     tables: &'env Tables,
+    /// A value with its checksum, put together; none where rows have none.
+    sealed: Option<Vec<u8>>,
+}
+
+/// Why rows cannot be written, or copied.
+#[derive(Debug)]
+pub(super) enum RowError {
+    Lmdb(Error),
+    Damaged(DamagedRow),
+}
+
+impl From<Error> for RowError {
+    fn from(error: Error) -> Self {
+        Self::Lmdb(error)
+    }
+}
+
+impl From<DamagedRow> for RowError {
+    fn from(damaged: DamagedRow) -> Self {
+        Self::Damaged(damaged)
+    }
+}
+
+impl From<RowError> for ReadError {
+    fn from(error: RowError) -> Self {
+        match error {
+            RowError::Lmdb(error) => Self::Lmdb(error),
+            RowError::Damaged(damaged) => Self::Damaged(damaged),
+        }
+    }
 }
 
 impl WriteTxn<'_> {
     /// Writes a batch; revisions that come after all stored ones are appended, which is faster
     /// and fills pages.
-    pub(super) fn apply(&mut self, batch: &Buffer) -> Result<(), Error> {
+    pub(super) fn apply(&mut self, batch: &Buffer) -> Result<(), RowError> {
         for table in Table::ALL {
             let mut appends = true;
             for (key, value) in batch.iter(table) {
@@ -257,8 +319,7 @@ impl WriteTxn<'_> {
 
     /// Writes a value behind all others; answers whether the key comes after all others.
     pub(super) fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<bool, Error> {
-        let table = self.tables[table];
-        match table.put_with_flags(&mut self.txn, PutFlags::APPEND, key, value) {
+        match self.put_with_flags(PutFlags::APPEND, table, key, value) {
             Ok(()) => Ok(true),
             Err(Error::Mdb(MdbError::KeyExist)) => Ok(false),
             Err(error) => Err(error),
@@ -267,7 +328,24 @@ impl WriteTxn<'_> {
 
     /// Writes a value.
     pub(super) fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        self.tables[table].put(&mut self.txn, key, value)
+        self.put_with_flags(PutFlags::empty(), table, key, value)
+    }
+
+    fn put_with_flags(
+        &mut self,
+        flags: PutFlags,
+        table: Table,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), Error> {
+        let stored = match &mut self.sealed {
+            None => value,
+            Some(sealed) => {
+                row::seal(table, key, value, sealed);
+                sealed
+            }
+        };
+        self.tables[table].put_with_flags(&mut self.txn, flags, key, stored)
     }
 
     /// Deletes a key; answers whether it was there.
@@ -340,15 +418,23 @@ pub(super) fn map_bytes_for(size_bytes: u64) -> usize {
         .next_multiple_of(MAP_BYTES_STEP)
 }
 
-fn open_tables(heed: &heed::Env<WithoutTls>) -> Result<Tables, Error> {
+/// Opens or makes the tables; with them, whether rows have checksums. A new file says that they do.
+fn open_tables(heed: &heed::Env<WithoutTls>) -> Result<(Tables, bool), Error> {
+    let is_new = heed.unnamed_database_stat().entries == 0;
     let made = heed.create_databases_and_commit(heed.write_txn()?, |opener, txn| {
         let tables = PerTable::try_from_fn(|table| {
             opener.create_database::<Bytes, Bytes>(txn, Some(table.name()))
         })?;
-        Ok::<_, Error>(CommitOrAbort::<_, std::convert::Infallible>::Commit(tables))
+        let mark = if is_new {
+            Some(opener.create_database::<Bytes, Bytes>(txn, Some(CHECKSUMS_MARK))?)
+        } else {
+            opener.open_database::<Bytes, Bytes>(txn, Some(CHECKSUMS_MARK))?
+        };
+        let opened = (tables, mark);
+        Ok::<_, Error>(CommitOrAbort::<_, std::convert::Infallible>::Commit(opened))
     })?;
     match made {
-        CommitOrAbort::Commit(tables) => Ok(tables),
+        CommitOrAbort::Commit((tables, mark)) => Ok((tables, mark.is_some())),
         CommitOrAbort::Abort(never) => match never {},
     }
 }

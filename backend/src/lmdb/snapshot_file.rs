@@ -9,6 +9,7 @@ use heed::{CommitOrAbort, Database, EnvFlags, EnvOpenOptions, Error, WithoutTls}
 use crate::engine::{KeyBounds, Visit};
 use crate::error::{OpenError, ReadError};
 use crate::lmdb::env;
+use crate::row;
 use crate::table::{PerTable, Table};
 
 /// A file that holds what [`crate::Backend::snapshot`] gave.
@@ -17,6 +18,7 @@ use crate::table::{PerTable, Table};
 pub struct SnapshotFile {
     heed: heed::Env<WithoutTls>,
     tables: PerTable<Database<'static, Bytes, Bytes>>,
+    is_checked: bool,
 }
 
 impl SnapshotFile {
@@ -54,11 +56,13 @@ impl SnapshotFile {
                 let tables = PerTable::try_from_fn(|table| {
                     opener.open_database::<Bytes, Bytes>(txn, Some(table.name()))
                 })?;
-                Ok::<_, Error>(CommitOrAbort::<_, std::convert::Infallible>::Commit(tables))
+                let mark = opener.open_database::<Bytes, Bytes>(txn, Some(env::CHECKSUMS_MARK))?;
+                let opened = (tables, mark);
+                Ok::<_, Error>(CommitOrAbort::<_, std::convert::Infallible>::Commit(opened))
             })
             .map_err(lmdb_error)?;
-        let opened = match opened {
-            CommitOrAbort::Commit(tables) => tables,
+        let (opened, mark) = match opened {
+            CommitOrAbort::Commit(opened) => opened,
             CommitOrAbort::Abort(never) => match never {},
         };
         let tables = PerTable::try_from_fn(|table| {
@@ -67,7 +71,11 @@ impl SnapshotFile {
                 table: table.name(),
             })
         })?;
-        Ok(Self { heed, tables })
+        Ok(Self {
+            heed,
+            tables,
+            is_checked: mark.is_some(),
+        })
     }
 
     /// Reads every entry, and gives what [`crate::Backend::hash`] gave when the copy was taken.
@@ -104,7 +112,13 @@ impl SnapshotFile {
     ) -> Result<(), ReadError> {
         let txn = self.heed.read_txn()?;
         for entry in self.tables[table].range(&txn, &bounds)? {
-            let (key, value) = entry?;
+            let (key, stored) = entry?;
+            let value = if self.is_checked {
+                row::open(table, key, stored)
+                    .ok_or_else(|| row::damaged(self.heed.path(), table, key))?
+            } else {
+                stored
+            };
             if visit(key, value).is_break() {
                 break;
             }

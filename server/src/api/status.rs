@@ -7,6 +7,7 @@ use cairn_auth::AuthError;
 use cairn_mvcc::ReadError;
 use tonic::{Code, Status};
 
+use crate::logging::Chain;
 use crate::member::error::{
     ApplyError, DowngradeError, Error, MaintenanceError, NOT_LEADER_TEXT, ProposeError,
     ReconfigurationError,
@@ -245,7 +246,7 @@ impl From<Error> for Status {
                 | ReadError::MalformedKv(_)
                 | ReadError::InvalidKey(_)
                 | ReadError::Backend(_)),
-            ) => return Self::new(Code::Unknown, error.to_string()),
+            ) => return Self::new(Code::Unknown, Chain(error).to_string()),
             Error::Maintenance(MaintenanceError::LeaderTransferTimeout) => (
                 Code::Unavailable,
                 "etcdserver: request timed out, leader transfer took too long",

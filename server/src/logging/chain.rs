@@ -29,6 +29,16 @@ impl fmt::Display for Chain<'_> {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use cairn_backend::{
+        CheckError, CommitError, DefragmentError, InstallError, OpenError, Poisoned, ReceiveError,
+        SnapshotError, Uncommitted,
+    };
+    use cairn_consensus::NodeError;
+    use cairn_consensus::wal::WalError;
+    use cairn_mvcc::WriteError;
 
     use super::*;
 
@@ -69,5 +79,116 @@ mod tests {
             Chain(&told).to_string(),
             "cannot start: No space left on device (os error 28)"
         );
+    }
+
+    fn path() -> PathBuf {
+        PathBuf::from("/data/db")
+    }
+
+    fn full() -> io::Error {
+        io::Error::from_raw_os_error(28)
+    }
+
+    fn open() -> OpenError {
+        OpenError::Io {
+            path: path(),
+            source: full(),
+        }
+    }
+
+    fn commit() -> CommitError {
+        CommitError::Lmdb {
+            path: path(),
+            source: full().into(),
+        }
+    }
+
+    fn swap() -> CommitError {
+        CommitError::Swap {
+            path: path(),
+            source: full(),
+        }
+    }
+
+    fn poisoned() -> Poisoned {
+        Poisoned {
+            cause: Arc::new(commit()),
+        }
+    }
+
+    fn waiting() -> Uncommitted {
+        Uncommitted::NoSpace {
+            cause: Arc::new(CommitError::NoSpace {
+                path: path(),
+                available_bytes: 7,
+                source: full(),
+            }),
+        }
+    }
+
+    fn wal() -> WalError {
+        WalError::Io {
+            action: "sync",
+            file: "/data/db".to_owned(),
+            source: full(),
+        }
+    }
+
+    fn errors_of_files() -> Vec<Box<dyn Error>> {
+        vec![
+            Box::new(open()),
+            Box::new(OpenError::Lmdb {
+                path: path(),
+                source: full().into(),
+            }),
+            Box::new(SnapshotError::Io {
+                path: path(),
+                source: full(),
+            }),
+            Box::new(InstallError::Rename {
+                path: path(),
+                source: full(),
+            }),
+            Box::new(DefragmentError::Rename {
+                path: path(),
+                source: full(),
+            }),
+            Box::new(CheckError::Io {
+                path: path(),
+                source: full(),
+            }),
+            Box::new(commit()),
+            Box::new(swap()),
+            Box::new(wal()),
+        ]
+    }
+
+    fn errors_of_others() -> Vec<Box<dyn Error>> {
+        vec![
+            Box::new(poisoned()),
+            Box::new(waiting()),
+            Box::new(SnapshotError::Uncommitted(waiting())),
+            Box::new(ReceiveError::Open(open())),
+            Box::new(ReceiveError::Write(commit())),
+            Box::new(InstallError::Poisoned(poisoned())),
+            Box::new(InstallError::Open(open())),
+            Box::new(InstallError::Swap(swap())),
+            Box::new(DefragmentError::Poisoned(poisoned())),
+            Box::new(DefragmentError::Open(open())),
+            Box::new(DefragmentError::Write(commit())),
+            Box::new(DefragmentError::Swap(swap())),
+            Box::new(WriteError::Poisoned(poisoned())),
+            Box::new(NodeError::Wal(wal())),
+        ]
+    }
+
+    #[test]
+    fn storage_errors_show_the_file_and_what_the_system_said() {
+        for error in errors_of_files().into_iter().chain(errors_of_others()) {
+            let shown = Chain(&*error).to_string();
+            assert!(shown.contains("/data/db"), "{shown}");
+            let said = "No space left on device (os error 28)";
+            assert!(shown.contains(said), "{shown}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use super::housekeeping::Housekeeping;
 use super::lease_keeper::LeaseKeeping;
 use super::progress::Progress;
 use super::reply::{Reply, ReplyDesks};
+use crate::logging::Chain;
 use crate::member::Transport;
 use crate::member::auth::Auth;
 use crate::member::error::{Error, ProposeError};
@@ -152,6 +153,7 @@ impl ApplyThread {
         let place = prepared.applied();
         drop(prepared);
         if let Err(error) = self.store.backend().discard_received(place) {
+            let error = Chain(&error);
             tracing::warn!(%error, "cannot delete a database that was received");
         }
     }

@@ -386,7 +386,7 @@ impl ConsensusThread {
         });
         match point {
             Ok(point) => self.consensus.offer_snapshot(&point),
-            Err(error) => tracing::warn!(%error, "cannot offer a snapshot"),
+            Err(error) => tracing::warn!(error = %Chain(&error), "cannot offer a snapshot"),
         }
     }
 

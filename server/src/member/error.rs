@@ -3,6 +3,7 @@
 use cairn_auth::AuthError;
 use cairn_mvcc::ReadError;
 
+use crate::logging::Chain;
 use crate::member::auth::CredentialError;
 use cairn_replica::apply::{Failure, FatalError};
 use cairn_replica::consensus::NotTaken;
@@ -146,7 +147,7 @@ impl From<Failure> for Error {
             Failure::Refused(error) => Self::Apply(error),
             Failure::Fatal(FatalError::Read(error)) => Self::Read(error),
             Failure::Fatal(error @ (FatalError::Write(_) | FatalError::Unreadable { .. })) => {
-                Self::Maintenance(MaintenanceError::Storage(error.to_string()))
+                Self::Maintenance(MaintenanceError::Storage(Chain(&error).to_string()))
             }
         }
     }

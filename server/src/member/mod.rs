@@ -61,6 +61,7 @@ pub(crate) use refusals::Refusals;
 pub(crate) use reply::{Reply, ReplyDesks};
 pub(crate) use transport::{NotConnected, PeerClient, Transport};
 
+use crate::logging::Chain;
 use crate::member::auth::{Auth, Caller, Permit};
 use crate::member::error::{Error, MaintenanceError, ProposeError};
 use crate::member::watching::WatchHandle;
@@ -403,7 +404,7 @@ impl Member {
         let committed = tokio::task::spawn_blocking(move || backend.force_commit()).await;
         committed
             .map_err(|_| ProposeError::Stopped)?
-            .map_err(|error| MaintenanceError::Storage(error.to_string()))?;
+            .map_err(|error| MaintenanceError::Storage(Chain(&error).to_string()))?;
         Ok(())
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use cairn_backend::{
-    Backend, BackendOptions, CommitError, CommitHook, Committer, DefragmentError, LmdbEngine,
-    LmdbOptions,
+    Backend, BackendOptions, CommitError, CommitHook, Committer, DamageHook, DefragmentError,
+    LmdbEngine, LmdbOptions, tell_memory_signals,
 };
 use cairn_consensus::disk::{Disk, RealDisk};
 use cairn_consensus::wal::{LogTail, TailKind};
@@ -44,7 +44,8 @@ impl Data {
         metrics: &Arc<Metrics>,
         network: &Network,
     ) -> Result<(Self, Committer), StartError> {
-        let engine = LmdbEngine::open(&places.database, LmdbOptions::default())?;
+        tell_memory_signals(&places.database.join("db"))?;
+        let engine = LmdbEngine::open(&places.database, lmdb_options())?;
         let options = BackendOptions {
             batch_ops_max: settings.backend.batch_ops_max,
             on_commit: Some(time_commits(metrics)),
@@ -115,6 +116,14 @@ fn defragment_if_worth_it(backend: &Backend, freed_bytes_min: u64) -> Result<(),
         backend.defragment()?;
     }
     Ok(())
+}
+
+/// Whoever reads a damaged row ends the process: what is served must not be made up from the rest.
+fn lmdb_options() -> LmdbOptions {
+    LmdbOptions {
+        on_damage: Some(DamageHook::new(|damaged| fatal::stop("database", damaged))),
+        ..LmdbOptions::default()
+    }
 }
 
 /// Says that what is applied cannot be written to the database for want of space, or can again.

@@ -4,6 +4,8 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use cairn_proto::etcdserverpb::SnapshotRequest;
+
 use crate::harness::{Place, Server};
 use crate::requests::*;
 
@@ -100,4 +102,39 @@ async fn damage_to_the_very_last_write_is_cut_and_told() {
             .unwrap()
             .ends_with("0000000000000001.wal")
     );
+}
+
+#[tokio::test]
+async fn a_damaged_row_of_the_database_refuses_the_start_with_table_and_key() {
+    let server = Server::start(&["--backend-batch-interval=1ms"]);
+    let mut kv = server.clients().await.kv;
+    kv.put(put("before", "")).await.unwrap();
+    kv.put(put("harmed", "a value to be found")).await.unwrap();
+    let mut maintenance = server.clients().await.maintenance;
+    // What is buffered is committed for a copy.
+    drop(maintenance.snapshot(SnapshotRequest {}).await.unwrap());
+    let place = server.kill();
+    let database = place.data_dir().join("member/snap/db");
+    let bytes = std::fs::read(&database).unwrap();
+    let words = b"a value to be found";
+    let places = bytes.windows(words.len()).enumerate();
+    let places: Vec<_> = places
+        .filter(|(_, it)| it == words)
+        .map(|it| it.0)
+        .collect();
+    assert!(!places.is_empty());
+    for offset in places {
+        overwrite(&database, offset, b"another value, same");
+    }
+    let refusal = place.refusal();
+    assert_eq!(refusal.status.code(), Some(1));
+    let line = refusal.log.lines().last().unwrap();
+    for part in [
+        database.to_str().unwrap(),
+        "table key",
+        "the checksum is wrong",
+        "add it again",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
 }

@@ -11,7 +11,7 @@ use heed::{Error, RoRange, RoRevRange, RoTxn, WithoutTls};
 
 use rustix::mm::Advice;
 
-use super::{Env, Gate};
+use super::{Env, Gate, RowError};
 use crate::engine::{EngineSnapshot, EntryIter, Found, KeyBounds, Order};
 use crate::error::ReadError;
 use crate::table::Table;
@@ -43,12 +43,18 @@ pub(in crate::lmdb) struct LmdbSnapshot {
 
 impl LmdbSnapshot {
     /// The value of a key.
-    pub(in crate::lmdb) fn find(&self, table: Table, key: &[u8]) -> Result<Option<&[u8]>, Error> {
+    pub(in crate::lmdb) fn find(
+        &self,
+        table: Table,
+        key: &[u8],
+    ) -> Result<Option<&[u8]>, RowError> {
         // LMDB refuses the empty key, which no table has.
         if key.is_empty() {
             return Ok(None);
         }
-        self.env.tables[table].get(&self.txn, key)
+        let stored = self.env.tables[table].get(&self.txn, key)?;
+        let value = stored.map(|stored| self.env.value(table, key, stored));
+        Ok(value.transpose()?)
     }
 
     /// The entries within bounds.
@@ -61,17 +67,29 @@ impl LmdbSnapshot {
         // As above: there is nothing at the empty key, so a bound there is none below, all above.
         let bounds = match (low, high) {
             (_, Bound::Included([]) | Bound::Excluded([])) => {
-                return Ok(Entries::new(Range::None, &self.held));
+                return Ok(self.entries_of(table, Range::None));
             }
             (Bound::Included([]) | Bound::Excluded([]), high) => (Bound::Unbounded, high),
             bounds => bounds,
         };
-        let table = self.env.tables[table];
+        let stored = self.env.tables[table];
         let range = match order {
-            Order::Ascending => Range::Ascending(table.range(&self.txn, &bounds)?),
-            Order::Descending => Range::Descending(table.rev_range(&self.txn, &bounds)?),
+            Order::Ascending => Range::Ascending(stored.range(&self.txn, &bounds)?),
+            Order::Descending => Range::Descending(stored.rev_range(&self.txn, &bounds)?),
         };
-        Ok(Entries::new(range, &self.held))
+        Ok(self.entries_of(table, range))
+    }
+
+    fn entries_of<'a>(&'a self, table: Table, range: Range<'a>) -> Entries<'a> {
+        Entries {
+            rows: Rows {
+                range,
+                held: Held::default(),
+                of_snapshot: &self.held,
+            },
+            env: &self.env,
+            table,
+        }
     }
 }
 
@@ -88,8 +106,8 @@ impl EngineSnapshot for LmdbSnapshot {
     ) -> Result<(), ReadError> {
         let mut walk = Walk::new(self.env.tables[table], &self.txn);
         for (place, key) in keys.iter().enumerate() {
-            if let Some(value) = walk.find(key)? {
-                found(place, value);
+            if let Some(stored) = walk.find(key)? {
+                found(place, self.env.value(table, key, stored)?);
             }
         }
         Ok(())
@@ -109,6 +127,13 @@ impl EngineSnapshot for LmdbSnapshot {
 
 /// Entries of a table. A long scan holds few pages in memory at a time.
 pub(in crate::lmdb) struct Entries<'a> {
+    rows: Rows<'a>,
+    env: &'a Env,
+    table: Table,
+}
+
+/// Entries as they are stored.
+struct Rows<'a> {
     range: Range<'a>,
     held: Held,
     /// Where what is held is noted at the end.
@@ -121,17 +146,7 @@ enum Range<'a> {
     Descending(RoRevRange<'a, Bytes, Bytes>),
 }
 
-impl<'a> Entries<'a> {
-    fn new(range: Range<'a>, of_snapshot: &'a Cell<Held>) -> Self {
-        Self {
-            range,
-            held: Held::default(),
-            of_snapshot,
-        }
-    }
-}
-
-impl Drop for Entries<'_> {
+impl Drop for Rows<'_> {
     fn drop(&mut self) {
         let mut held = self.of_snapshot.take();
         held.join(&self.held);
@@ -140,18 +155,21 @@ impl Drop for Entries<'_> {
 }
 
 impl<'a> Iterator for Entries<'a> {
-    type Item = Result<(&'a [u8], &'a [u8]), Error>;
+    type Item = Result<(&'a [u8], &'a [u8]), RowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let entry = match &mut self.range {
+        let entry = match &mut self.rows.range {
             Range::None => None,
             Range::Ascending(range) => range.next(),
             Range::Descending(range) => range.next(),
         };
-        if let Some(Ok((_, value))) = entry {
-            self.held.note(value);
-        }
-        entry
+        let (key, stored) = match entry? {
+            Ok(entry) => entry,
+            Err(error) => return Some(Err(error.into())),
+        };
+        self.rows.held.note(stored);
+        let value = self.env.value(self.table, key, stored);
+        Some(value.map(|value| (key, value)).map_err(RowError::from))
     }
 }
 
@@ -217,10 +235,16 @@ mod tests {
         let of_snapshot = Cell::default();
         let held_after = |scans: usize| {
             for _ in 0..scans {
-                let mut entries = Entries::new(Range::None, &of_snapshot);
                 // Nothing is noted to be released, so that no memory is: the bytes alone count.
-                entries.held.bytes = value.len();
-                entries.held.ends = Some((0, 0));
+                let held = Held {
+                    bytes: value.len(),
+                    ends: Some((0, 0)),
+                };
+                drop(Rows {
+                    range: Range::None,
+                    held,
+                    of_snapshot: &of_snapshot,
+                });
             }
             let held = of_snapshot.take();
             let bytes = held.bytes;

@@ -21,6 +21,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use crate::logging::Chain;
 use crate::member::auth::Caller;
 use crate::member::error::{Error, MaintenanceError};
 use crate::member::{Member, Role};
@@ -273,8 +274,8 @@ fn message(remaining_bytes: u64, blob: Bytes) -> SnapshotResponse {
     }
 }
 
-fn storage(error: &dyn std::fmt::Display) -> Error {
-    MaintenanceError::Storage(error.to_string()).into()
+fn storage(error: &(dyn std::error::Error + 'static)) -> Error {
+    MaintenanceError::Storage(Chain(error).to_string()).into()
 }
 
 fn to_wire_size(bytes: u64) -> i64 {

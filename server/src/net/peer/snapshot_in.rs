@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 
+use crate::logging::Chain;
 use crate::member::inbox::InboxSender;
 
 /// Chunks that have come and are not yet written.
@@ -72,7 +73,7 @@ impl SnapshotIn {
     fn is_as_far_as(&self, announced: Applied) -> Result<bool, Status> {
         let view = self.store.backend().read();
         let ours = view.and_then(|view| Applied::read(&view));
-        let ours = ours.map_err(|error| Status::internal(error.to_string()))?;
+        let ours = ours.map_err(|error| Status::internal(Chain(&error).to_string()))?;
         Ok(announced == ours || announced.index < ours.index)
     }
 
@@ -107,7 +108,7 @@ impl SnapshotIn {
             // What has come whole is good, however the sender ended.
             (Ok(written), _) => Ok(written),
             (Err(_), Err(status)) => Err(status),
-            (Err(error), Ok(())) => Err(Status::data_loss(error.to_string())),
+            (Err(error), Ok(())) => Err(Status::data_loss(Chain(&error).to_string())),
         }
     }
 }

@@ -21,6 +21,7 @@ use tonic::Status;
 use super::caller::Caller;
 use super::connection::ConnectionError;
 use super::peers::{PeerClient, PeersParts};
+use crate::logging::Chain;
 use crate::settings::Url;
 
 /// Chunks that are read and not yet taken; each about 1 MiB.
@@ -78,6 +79,7 @@ impl SnapshotOut {
                 transfer.succeeded();
             }
             Err(error) => {
+                let error = Chain(error);
                 tracing::warn!(to = %to, %error, "failed to send database snapshot");
             }
         }
