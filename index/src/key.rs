@@ -34,7 +34,7 @@ impl Key {
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             // `len` is at most `INLINE_BYTES_MAX`, by construction.
-            Form::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Form::Inline { len, bytes } => bytes.split_at(usize::from(*len)).0,
             Form::Shared(bytes) => bytes,
         }
     }

@@ -320,11 +320,12 @@ impl PackedVersion {
     }
 
     fn unpack(self) -> KeyVersion {
+        #[expect(clippy::expect_used, reason = "packed from a version")]
+        let version = Version::new(self.version.into()).expect("a version");
         KeyVersion {
             modified: FullRevision::new(self.main, SubRevision::new(self.sub.into())),
             created: self.created,
-            // Packed from a version, so there is one.
-            version: Version::new(self.version.into()).unwrap_or(Version::FIRST),
+            version,
         }
     }
 }

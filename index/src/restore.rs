@@ -103,7 +103,7 @@ impl Batch {
     /// Takes all records out, as leaves in the order of keys.
     fn sort(&mut self) -> Vec<Leaf> {
         let Self { bytes, records } = self;
-        let key = |record: &Record| bytes.get(record.start..record.end).unwrap_or_default();
+        let key = |record: &Record| bytes.split_at(record.end).0.split_at(record.start).1;
         records.sort_by(|a, b| key(a).cmp(key(b)));
         let of_keys = records.chunk_by(|a, b| key(a) == key(b));
         let mut changes = Vec::new();
@@ -137,7 +137,9 @@ impl Iterator for Merge {
         {
             let (_, more) = Run::take(run);
             let mut changes: Vec<KeyChange> = index.changes().chain(more.changes()).collect();
-            index = KeyIndex::from_unsorted(&mut changes).unwrap_or(more);
+            #[expect(clippy::expect_used, reason = "two keys have changes")]
+            let all = KeyIndex::from_unsorted(&mut changes).expect("there are changes");
+            index = all;
         }
         Some((key, index))
     }

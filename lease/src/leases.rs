@@ -67,7 +67,10 @@ impl Leases {
         })?;
         for (lease, key) in attached {
             if !leases.contains(lease) {
-                let reason = format!("there is none, and key {key:?} carries it");
+                let reason = format!(
+                    "there is none, and key \"{}\" carries it",
+                    key.escape_ascii()
+                );
                 return Err(DamagedRow::new(Table::Lease, &record::key(lease), reason).into());
             }
             leases.attachments.attach(&key, lease);

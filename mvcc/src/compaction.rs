@@ -25,6 +25,8 @@ const KEYS_PER_DELETION: usize = 16;
 pub(crate) struct Compaction {
     finished: Option<CompactionPoint>,
     running: Option<Running>,
+    /// One that had begun when the store was read back: how far it had come is not known.
+    interrupted: Option<CompactionPoint>,
 }
 
 #[derive(Debug)]
@@ -155,11 +157,24 @@ impl Store {
 }
 
 impl Compaction {
-    pub(crate) const fn finished_at(point: Option<CompactionPoint>) -> Self {
+    /// The compaction of a store that was read back: compacted and finished so far.
+    pub(crate) fn read_back(
+        compacted: Option<CompactionPoint>,
+        finished: Option<CompactionPoint>,
+    ) -> Self {
         Self {
-            finished: point,
+            finished,
             running: None,
+            interrupted: compacted.filter(|_| compacted > finished),
         }
+    }
+
+    /// The last compaction, if the one at `point` has deleted nothing yet.
+    pub(crate) fn before(&self, point: CompactionPoint) -> Option<Option<CompactionPoint>> {
+        let is_untouched = self.running.is_none()
+            && self.finished < Some(point)
+            && self.interrupted != Some(point);
+        is_untouched.then_some(self.finished)
     }
 }
 

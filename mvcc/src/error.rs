@@ -110,7 +110,7 @@ pub enum InstallError {
         ours: Revision,
     },
     /// It is of another history: a later place in the log cannot be compacted less far.
-    #[error("the received database is compacted at {received:?}, ours at {ours:?}")]
+    #[error("the received database is compacted at {}, ours at {}", shown(*received), shown(*ours))]
     ForgetsCompaction {
         /// How far it is compacted.
         received: Option<CompactionPoint>,
@@ -120,6 +120,10 @@ pub enum InstallError {
     /// The backend refuses it.
     #[error(transparent)]
     Backend(#[from] cairn_backend::InstallError),
+}
+
+fn shown(point: Option<CompactionPoint>) -> String {
+    point.map_or_else(|| "no revision".to_owned(), |point| point.to_string())
 }
 
 /// Why a database was not received. The store is as before, and nothing is left of it.

@@ -5,6 +5,7 @@
 //! depends neither on how far physical deletion has come nor on restarts, nor on whether a member has
 //! applied the changes or installed them.
 
+use std::collections::VecDeque;
 use std::ops::{Bound, ControlFlow};
 
 use cairn_backend::{ReadTx, Table};
@@ -33,6 +34,12 @@ pub struct HashKv {
     /// The current revision of the store.
     pub current: Revision,
 }
+
+/// Hashes that are remembered; etcd's number.
+const REMEMBERED_MAX: usize = 10;
+
+/// The hashes of compacted revisions, as they were before, oldest first.
+pub(crate) type CompactionHashes = VecDeque<HashKv>;
 
 /// Which changes a hash covers.
 struct Cover {
@@ -68,6 +75,62 @@ impl Store {
                 });
             }
         }
+    }
+
+    /// Hashes the revision that a compaction is about to reach, as it is before anything is deleted: with
+    /// history compacted as far as before. It is [remembered](Self::remembered_hash) until the store is
+    /// closed, as members compare what they held before a compaction. `None` if there is no such
+    /// compaction, or it has begun.
+    ///
+    /// To be called by whoever calls [`compaction_step`](Self::compaction_step), before the first.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if storage fails.
+    pub fn remember_hash(&self) -> Result<Option<HashKv>, ReadError> {
+        let Some(point) = self.compaction_point() else {
+            return Ok(None);
+        };
+        let before = self.compaction().lock().before(point);
+        let (Some(compacted), Some(revision)) = (before, point.revision()) else {
+            return Ok(None);
+        };
+        let (current, index) = {
+            let state = self.state().read();
+            (state.current, state.index.clone())
+        };
+        let cover = Cover::new(revision, compacted, &IndexView::Tree(index));
+        let Some(hash) = self.hash_covered(&cover, Some(point))? else {
+            return Ok(None);
+        };
+        let hash = HashKv {
+            hash,
+            revision,
+            compacted,
+            current,
+        };
+        let mut hashes = self.hashes().lock();
+        hashes.push_back(hash);
+        if hashes.len() > REMEMBERED_MAX {
+            hashes.pop_front();
+        }
+        Ok(Some(hash))
+    }
+
+    /// The hash of a compacted revision as it was before the compaction, if that is remembered.
+    #[must_use]
+    pub fn remembered_hash(&self, revision: Revision) -> Option<HashKv> {
+        let hashes = self.hashes().lock();
+        let found = hashes.iter().find(|hash| hash.revision == revision)?;
+        Some(HashKv {
+            current: self.current(),
+            ..*found
+        })
+    }
+
+    /// The history is another one now.
+    pub(crate) fn forget_hashes(&self) {
+        self.hashes().lock().clear();
     }
 
     /// The hash, or `None` if a compaction came in between and took what was to be hashed. An

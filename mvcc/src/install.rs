@@ -95,7 +95,8 @@ impl Store {
         installing.end();
         let old = state.replace(current, compacted, index, live);
         drop(state);
-        *compaction = Compaction::finished_at(finished);
+        *compaction = Compaction::read_back(compacted, finished);
+        self.forget_hashes();
         drop(compaction);
         drop(old);
         Ok(Installed {

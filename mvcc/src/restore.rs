@@ -79,7 +79,7 @@ impl Restored {
         let state = State::new(current, compacted, index, live);
         Ok(Self {
             leases,
-            store: Store::new(backend, state, Compaction::finished_at(finished)),
+            store: Store::new(backend, state, Compaction::read_back(compacted, finished)),
         })
     }
 }

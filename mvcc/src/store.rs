@@ -11,6 +11,7 @@ use crate::bucket_key::BucketKey;
 use crate::compaction::Compaction;
 use crate::compaction_point::CompactionPoint;
 use crate::error::{ReadError, RestoreError};
+use crate::hash_kv::CompactionHashes;
 use crate::index_view::IndexView;
 use crate::live_checksum::LiveChecksum;
 use crate::range::{self, RangeSummary};
@@ -36,6 +37,8 @@ struct Shared {
     state: RwLock<State>,
     compaction: Mutex<Compaction>,
     writers_turn: Mutex<()>,
+    /// Hashes of compacted revisions, as they were before they were compacted.
+    hashes: Mutex<CompactionHashes>,
 }
 
 /// What changes with every write, and as a whole when another member's database is installed.
@@ -81,6 +84,7 @@ impl Store {
                 state: RwLock::new(state),
                 compaction: Mutex::new(compaction),
                 writers_turn: Mutex::new(()),
+                hashes: Mutex::default(),
             }),
         }
     }
@@ -233,6 +237,10 @@ impl Store {
 
     pub(crate) fn state(&self) -> &RwLock<State> {
         &self.shared.state
+    }
+
+    pub(crate) fn hashes(&self) -> &Mutex<CompactionHashes> {
+        &self.shared.hashes
     }
 
     pub(crate) fn compaction(&self) -> &Mutex<Compaction> {

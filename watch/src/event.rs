@@ -62,7 +62,8 @@ impl<'a> EventPool<'a> {
         }
         let places: Vec<usize> = places.collect();
         form.encode(self.changes, &places, prev_kv, history)?;
-        let events = places.iter().filter_map(|&place| form.encoded.get(place));
+        #[expect(clippy::indexing_slicing, reason = "a place is that of a change")]
+        let events = places.iter().map(|&place| &form.encoded[place]);
         let list: EventList = events.flatten().cloned().collect();
         form.last = Some((places, list.clone()));
         Ok(list)
@@ -81,7 +82,8 @@ impl Form {
     ) -> Result<(), H::Error> {
         let missing = |place: &&usize| matches!(self.encoded.get(**place), Some(None));
         let places: Vec<usize> = places.iter().filter(missing).copied().collect();
-        let wanted: Vec<&Change> = places.iter().filter_map(|&at| changes.get(at)).collect();
+        #[expect(clippy::indexing_slicing, reason = "a place is that of a change")]
+        let wanted: Vec<&Change> = places.iter().map(|&at| &changes[at]).collect();
         let replaced: Vec<&Change> = match prev_kv {
             PrevKv::Include => wanted.iter().copied().filter(|it| !it.created).collect(),
             PrevKv::Omit => Vec::new(),

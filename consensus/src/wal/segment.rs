@@ -99,7 +99,7 @@ impl SegmentHeader {
             return Err(BadSegmentHeader::Magic);
         }
         let crc = u32_at(bytes, 60);
-        if crc32c::crc32c(bytes.get(..60).unwrap_or_default()) != crc {
+        if crc32c::crc32c(bytes.split_at(60).0) != crc {
             return Err(BadSegmentHeader::Checksum);
         }
         let alignment = u32_at(bytes, 12);

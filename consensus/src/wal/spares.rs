@@ -188,7 +188,7 @@ impl Spares {
         while budget > 0 && filling.filled < self.options.segment_bytes {
             let left = self.options.segment_bytes - filling.filled;
             let piece = ZEROS.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let zeros = ZEROS.get(..piece).unwrap_or(&ZEROS);
+            let (zeros, _) = ZEROS.split_at(piece);
             file.write_at(zeros, filling.filled)
                 .map_err(|source| io_error("zero-fill", disk, name, source))?;
             filling.filled += piece as u64;

@@ -36,6 +36,11 @@ impl MemberProbe {
             ..RangeRequest::default()
         })
         .map_err(Error::from)?;
+        if !self.member.serving.is_open() {
+            return Err(Status::unavailable(
+                "the member has no data yet: it is joining its cluster",
+            ));
+        }
         if consistency == Consistency::Linearizable {
             self.member.linearizable().await?;
         }

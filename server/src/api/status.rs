@@ -256,6 +256,10 @@ impl From<Error> for Status {
                 "etcdserver: bad leader transferee",
             ),
             Error::Maintenance(MaintenanceError::NotLeader) => NOT_LEADER,
+            Error::NotForLearner => (
+                Code::FailedPrecondition,
+                "etcdserver: rpc not supported for learner",
+            ),
             Error::Reconfiguration(error) => error.wire(),
             Error::Downgrade(error) => error.wire(),
             Error::Maintenance(MaintenanceError::Storage(error)) => {

@@ -20,6 +20,7 @@ use crate::member::auth::Auth;
 use crate::member::error::{Error, ProposeError};
 use crate::member::watching::WatchHandle;
 use crate::metrics::ApplyMetrics;
+use crate::settings::Quota;
 use cairn_consensus::MemberId;
 use cairn_replica::apply::{Applier, FatalError};
 use cairn_replica::request_ids::RequestId;
@@ -78,8 +79,10 @@ pub(crate) struct ApplyThread {
     pub peers: Arc<dyn Transport>,
     /// Whom to tell that expiries came through.
     pub leases: LeaseKeeping,
-    /// Whom to tell of compactions and the log's length.
+    /// Whom to tell of compactions, the log's length and a full database.
     pub housekeeping: Housekeeping,
+    /// The limit of the database.
+    pub quota: Quota,
 }
 
 /// Waiting requests at which those whose clients have given up are looked for.
@@ -195,6 +198,10 @@ impl ApplyThread {
         }
         self.desks.send();
         if !applied.changes.is_empty() {
+            // Writes that were under way may pass a limit that no door has seen passed.
+            if !self.quota.has_room(self.store.backend().size_in_use(), 0) {
+                self.housekeeping.no_space();
+            }
             self.watches.publish(applied.changes);
         }
         if applied.leases.settled {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cairn_consensus::MemberId;
 use cairn_index::Revision;
-use cairn_mvcc::{CompactionPoint, ReadAt};
+use cairn_mvcc::{CompactionPoint, HashKv, ReadAt};
 use cairn_proto::etcdserverpb::alarm_request::AlarmAction;
 use cairn_proto::etcdserverpb::{AlarmRequest, HashKvRequest, HashKvResponse};
 use cairn_replica::alarms::Alarm;
@@ -216,12 +216,26 @@ impl Member {
         });
         let hash = hashed.await;
         let hash = hash.map_err(|error| MaintenanceError::Storage(error.to_string()))??;
-        Ok(HashKvResponse {
+        Ok(self.hash_answer(&hash))
+    }
+
+    /// The hash of a compacted revision as it was before the compaction, for a client: what etcd answers
+    /// until it is started again. Other members are told what can be compared after a restart too.
+    pub(crate) fn remembered_hash(&self, at: ReadAt) -> Option<HashKvResponse> {
+        let ReadAt::Revision(revision) = at else {
+            return None;
+        };
+        let hash = self.store.remembered_hash(revision)?;
+        Some(self.hash_answer(&hash))
+    }
+
+    fn hash_answer(&self, hash: &HashKv) -> HashKvResponse {
+        HashKvResponse {
             header: Some(self.header(Some(hash.current))),
             hash: hash.hash,
             compact_revision: hash.compacted.map_or(-1, CompactionPoint::to_wire),
             hash_revision: hash.revision.to_wire(),
-        })
+        }
     }
 
     async fn own_hash(&self, at: ReadAt) -> Result<DataHash, Error> {

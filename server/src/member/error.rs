@@ -40,6 +40,9 @@ pub enum Error {
     /// At the leader that it was taken to, which said why.
     #[error("{0}")]
     Leader(tonic::Status),
+    /// Because this member is a learner, and clients are to ask others.
+    #[error("the member is a learner")]
+    NotForLearner,
     /// In the member's own upkeep.
     #[error(transparent)]
     Maintenance(#[from] MaintenanceError),

@@ -150,6 +150,8 @@ pub(crate) struct Tasks {
     pub quota: Quota,
     /// The room on disk.
     pub space: Arc<DiskSpace>,
+    /// How long space must have been back until its alarm ends by itself.
+    pub alarm_clear_delay: Duration,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// How gently to compact, and when without being asked.
@@ -190,6 +192,7 @@ impl Housekeeper {
         let mut schedule = self.tasks.compaction.auto.map(Schedule::new);
         let mut next_sample = Duration::ZERO;
         let mut deletion: Option<Deletion> = None;
+        let mut space_since = None;
         loop {
             if self.notes.compact.swap(false, Ordering::AcqRel) && deletion.is_none() {
                 deletion = Some(Deletion::begin());
@@ -203,7 +206,7 @@ impl Housekeeper {
             if self.notes.shorten_log.swap(false, Ordering::AcqRel) {
                 self.shorten_log()?;
             }
-            self.watch_space();
+            self.watch_space(&mut space_since);
             self.alarm_contradicted();
             if let Some(schedule) = &mut schedule
                 && started.elapsed() >= next_sample
@@ -231,6 +234,14 @@ impl Housekeeper {
             // Pages freed now could not be used again, and the file would grow: look again later.
             deletion.rest_for(LOOK_INTERVAL);
             return Ok(true);
+        }
+        if let Some(hash) = tasks.store.remember_hash()? {
+            tracing::info!(
+                hash = hash.hash,
+                revision = hash.revision.to_wire(),
+                compact_revision = hash.compacted.map_or(-1, CompactionPoint::to_wire),
+                "storing new hash"
+            );
         }
         let step_begun = Instant::now();
         let progress = tasks
@@ -303,9 +314,10 @@ impl Housekeeper {
         }
     }
 
-    /// Raises the space alarm when a request was refused or a disk is about to be full, and ends it
-    /// when space is back.
-    fn watch_space(&self) {
+    /// Raises the space alarm when a request was refused, those under way have passed the limit, or a disk
+    /// is about to be full; and ends it when space has been back for a while: whoever is called because
+    /// of it finds it still on.
+    fn watch_space(&self, space_since: &mut Option<Instant>) {
         let tasks = &self.tasks;
         self.look_at_disks();
         let disk_is_full = tasks.space.is_low() || tasks.store.backend().no_space().is_some();
@@ -317,12 +329,15 @@ impl Housekeeper {
         let refused = self.notes.no_space.swap(false, Ordering::AcqRel);
         let within_quota = tasks.quota.has_recovered(used);
         if raised && within_quota && !disk_is_full {
-            tracing::info!(used_bytes = used, "space is back: ending the alarm");
-            self.propose_alarm(AlarmAction::Deactivate, Alarm::NoSpace, tasks.member);
-        } else if !raised && disk_is_full {
+            self.end_alarm(used, space_since);
+            return;
+        }
+        *space_since = None;
+        let is_over = refused || !tasks.quota.has_room(used, 0);
+        if !raised && disk_is_full {
             tracing::warn!("a disk is full or nearly so: raising an alarm");
             self.propose_alarm(AlarmAction::Activate, Alarm::NoSpace, tasks.member);
-        } else if !raised && refused && !within_quota {
+        } else if !raised && is_over && !within_quota {
             tracing::warn!(
                 used_bytes = used,
                 "the database is over its quota: raising an alarm"
@@ -347,6 +362,23 @@ impl Housekeeper {
                 %error,
                 "cannot learn how much room there is"
             ),
+        }
+    }
+
+    /// Ends the space alarm, if there has been space for long enough.
+    fn end_alarm(&self, used: u64, space_since: &mut Option<Instant>) {
+        let delay = self.tasks.alarm_clear_delay;
+        let since = *space_since.get_or_insert_with(|| {
+            tracing::info!(
+                used_bytes = used,
+                ?delay,
+                "space is back: the alarm will end"
+            );
+            Instant::now()
+        });
+        if since.elapsed() >= delay {
+            tracing::info!(used_bytes = used, "ending the space alarm");
+            self.propose_alarm(AlarmAction::Deactivate, Alarm::NoSpace, self.tasks.member);
         }
     }
 

@@ -94,7 +94,7 @@ impl Member {
         };
         // One question to the group for all of them.
         let confirmed = match terms {
-            Some(term) => self.still_leads(term).await?,
+            Some(term) => self.name_missing_leader(Ok(self.still_leads(term).await))?,
             None => false,
         };
         let mut answers = Vec::with_capacity(ids.len());
@@ -128,7 +128,24 @@ impl Member {
 
     async fn renew_lease(&self, id: i64) -> Result<Option<i64>, Error> {
         let renewed = tokio::time::timeout(self.limits.request_timeout, self.try_renewing(id));
-        renewed.await.map_err(|_| ProposeError::Timeout)?
+        self.name_missing_leader(renewed.await)
+    }
+
+    /// What only a leader can answer was not answered: for want of one, if there is none.
+    fn name_missing_leader<T>(
+        &self,
+        answered: Result<Result<T, Error>, tokio::time::error::Elapsed>,
+    ) -> Result<T, Error> {
+        match answered {
+            Ok(Err(Error::Propose(ProposeError::Timeout))) | Err(_) => {
+                Err(match self.progress.leader() {
+                    None => ProposeError::NoLeader,
+                    Some(_) => ProposeError::Timeout,
+                }
+                .into())
+            }
+            Ok(answered) => answered,
+        }
     }
 
     async fn try_renewing(&self, wire_id: i64) -> Result<Option<i64>, Error> {
@@ -219,7 +236,7 @@ impl Member {
             }
         };
         let answered = tokio::time::timeout(self.limits.request_timeout, answered).await;
-        let answer = answered.map_err(|_| ProposeError::Timeout)??;
+        let answer = self.name_missing_leader(answered)?;
         if request.keys {
             self.confirm(permit)?;
         }
@@ -255,7 +272,7 @@ impl Member {
         Some(LeaseTimeToLiveResponse {
             header,
             id: request.id,
-            ttl: i64::try_from(remaining.left.as_secs()).unwrap_or(i64::MAX),
+            ttl: whole_seconds(remaining.left),
             granted_ttl: remaining.granted.to_wire(),
             keys: keys.map(|key| Bytes::copy_from_slice(key)).collect(),
         })
@@ -373,5 +390,29 @@ impl Member {
             Ok(())
         })
         .await
+    }
+}
+
+/// The whole seconds that are left. Of a time that has just begun some is gone already, though not a
+/// millisecond, by which it is measured.
+fn whole_seconds(left: Duration) -> i64 {
+    let left = left.saturating_sub(Duration::from_nanos(1));
+    i64::try_from(left.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// etcd 3.7 measures in nanoseconds and cuts off: of 90 seconds granted it says 89.
+    #[test]
+    fn a_lease_that_was_just_renewed_has_less_than_its_time_left() {
+        for (millis, secs) in [(90_000, 89), (89_001, 89), (89_000, 88), (1, 0), (0, 0)] {
+            assert_eq!(
+                whole_seconds(Duration::from_millis(millis)),
+                secs,
+                "{millis}"
+            );
+        }
     }
 }

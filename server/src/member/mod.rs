@@ -27,6 +27,7 @@ mod progress;
 mod reconfiguration;
 mod refusals;
 mod reply;
+mod serving;
 mod transport;
 mod version_monitor;
 pub(crate) mod watching;
@@ -59,6 +60,7 @@ pub(crate) use progress::{Progress, Role};
 pub(crate) use reconfiguration::Reconfiguration;
 pub(crate) use refusals::Refusals;
 pub(crate) use reply::{Reply, ReplyDesks};
+pub(crate) use serving::Serving;
 pub(crate) use transport::{NotConnected, PeerClient, Transport};
 
 use crate::logging::Chain;
@@ -110,6 +112,8 @@ pub(crate) struct Member {
     pub consensus: Sender<ConsensusInput>,
     /// How far it is.
     pub progress: Arc<Progress>,
+    /// Whether clients are served.
+    pub serving: Serving,
     /// Numbers for requests.
     pub request_ids: Arc<RequestIds>,
     /// The alarms that are on.
@@ -157,6 +161,15 @@ impl Member {
     /// Who the members are.
     pub(crate) fn membership(&self) -> Guard<Arc<Membership>> {
         self.membership.load()
+    }
+
+    /// Whether this member follows without a vote. From a promotion on, as soon as it is applied, it
+    /// does not.
+    pub(crate) fn is_learner(&self) -> bool {
+        let membership = self.membership.load();
+        membership
+            .get(self.identity.member)
+            .is_some_and(|member| member.is_learner)
     }
 
     /// The watch dispatcher.

@@ -34,7 +34,7 @@ impl MessageFollower {
                 .min(bytes.len());
             self.message_left -= skipped as u64;
             passed.bytes += skipped as u64;
-            bytes = bytes.get(skipped..).unwrap_or_default();
+            bytes = bytes.split_at(skipped).1;
             let Some((next, rest)) = bytes.split_first() else {
                 return passed;
             };

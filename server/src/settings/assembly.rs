@@ -52,7 +52,7 @@ pub(super) fn assemble(
     check_choices(given)?;
     let feature_gates = FeatureGates::parse(&given.feature_gates, &mut notices)?;
     let raft = raft_settings(given, &feature_gates)?;
-    let bootstrap = Bootstrap::new(given)?;
+    let bootstrap = Bootstrap::new(given, named)?;
     later::check_unsupported(given, &mut notices)?;
     add_advice(given, &listen, &mut notices);
     let data_dir = match given.data_dir.as_str() {
@@ -266,6 +266,7 @@ fn backend_settings(given: &GivenFlags) -> Result<BackendSettings, SettingsError
                 .bootstrap_defrag_threshold_megabytes
                 .saturating_mul(MEGABYTE),
         ),
+        alarm_clear_delay: span("alarm-clear-delay", given.alarm_clear_delay)?,
     })
 }
 

@@ -4,7 +4,9 @@
 //! otherwise ignored, as etcd ignores it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml_ng::{Mapping, Value as Yaml};
 
 use super::error::SettingsError;
@@ -24,7 +26,9 @@ pub(super) fn read_config_file(
 ) -> Result<(GivenFlags, BTreeSet<&'static str>), SettingsError> {
     let mut given = GivenFlags::defaults().map_err(SettingsError::default_value)?;
     let mut named = BTreeSet::new();
-    let document: Yaml =
+    // Editors of other systems begin a file with a mark of its byte order.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let LastWins(document) =
         serde_yaml_ng::from_str(text).map_err(|source| SettingsError::FileSyntax {
             path: path.to_owned(),
             source,
@@ -47,6 +51,74 @@ pub(super) fn read_config_file(
         }
     }
     Ok((given, named))
+}
+
+/// A document in which of a key that stands twice the last one counts, as in etcd; the library by itself
+/// refuses it.
+struct LastWins(Yaml);
+
+impl<'de> Deserialize<'de> for LastWins {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(LastWinsVisitor)
+    }
+}
+
+struct LastWinsVisitor;
+
+impl<'de> Visitor<'de> for LastWinsVisitor {
+    type Value = LastWins;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a YAML value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<LastWins, E> {
+        Ok(LastWins(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<LastWins, E> {
+        Ok(LastWins(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<LastWins, E> {
+        Ok(LastWins(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<LastWins, E> {
+        Ok(LastWins(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<LastWins, E> {
+        Ok(LastWins(value.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<LastWins, E> {
+        Ok(LastWins(Yaml::Null))
+    }
+
+    fn visit_none<E>(self) -> Result<LastWins, E> {
+        Ok(LastWins(Yaml::Null))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<LastWins, D::Error> {
+        LastWins::deserialize(from)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<LastWins, A::Error> {
+        let mut all = Vec::new();
+        while let Some(LastWins(item)) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(LastWins(Yaml::Sequence(all)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<LastWins, A::Error> {
+        let mut all = Mapping::new();
+        while let Some((LastWins(key), LastWins(value))) = entries.next_entry()? {
+            all.insert(key, value);
+        }
+        Ok(LastWins(Yaml::Mapping(all)))
+    }
 }
 
 struct Reader<'a> {

@@ -22,7 +22,8 @@ pub(super) struct Bootstrap {
     state: ClusterState,
     token: String,
     /// Empty: this member alone, under its advertised addresses.
-    initial_cluster: String,
+    /// None if the user names none.
+    initial_cluster: Option<String>,
     discovery: Discovery,
 }
 
@@ -69,7 +70,12 @@ pub(crate) struct JoinedCluster {
 }
 
 impl Bootstrap {
-    pub(super) fn new(given: &GivenFlags) -> Result<Self, SettingsError> {
+    /// `named` are the flags that the user set: an empty `--initial-cluster` is one that lacks this
+    /// member, and none is one of this member alone.
+    pub(super) fn new(
+        given: &GivenFlags,
+        named: &BTreeSet<&'static str>,
+    ) -> Result<Self, SettingsError> {
         let has_discovery =
             !given.discovery_srv.is_empty() || !given.discovery_endpoints.0.is_empty();
         if has_discovery && !given.initial_cluster.is_empty() {
@@ -86,7 +92,9 @@ impl Bootstrap {
         Ok(Self {
             state: given.initial_cluster_state,
             token: given.initial_cluster_token.clone(),
-            initial_cluster: given.initial_cluster.clone(),
+            initial_cluster: named
+                .contains("initial-cluster")
+                .then(|| given.initial_cluster.clone()),
             discovery: discovery(given)?,
         })
     }
@@ -104,7 +112,7 @@ impl Bootstrap {
             Discovery::None | Discovery::Srv(_) => self.token.clone(),
         };
         Self {
-            initial_cluster,
+            initial_cluster: Some(initial_cluster),
             token,
             ..self.clone()
         }
@@ -120,10 +128,9 @@ impl Bootstrap {
                 "--name must not be empty when a cluster starts",
             ));
         }
-        let mut cluster = if self.initial_cluster.is_empty() {
-            BTreeMap::from([(name.to_owned(), advertised.to_vec())])
-        } else {
-            self.named_urls(name)?
+        let mut cluster = match &self.initial_cluster {
+            None => BTreeMap::from([(name.to_owned(), advertised.to_vec())]),
+            Some(initial_cluster) => named_urls(initial_cluster, name)?,
         };
         let own_urls = cluster.get(name).cloned().unwrap_or_default();
         match self.state {
@@ -158,47 +165,45 @@ impl Bootstrap {
             members,
         }
     }
+}
 
-    /// Everybody's addresses in `--initial-cluster`, sorted; `name` must be among them.
-    fn named_urls(&self, name: &str) -> Result<BTreeMap<String, Vec<Url>>, SettingsError> {
-        let mut texts: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for entry in self
-            .initial_cluster
-            .split(',')
-            .filter(|entry| !entry.is_empty())
-        {
-            let (member, url) = entry.split_once('=').unwrap_or(("", entry));
-            if member.is_empty() || url.is_empty() {
-                return Err(SettingsError::unfit(format!(
-                    "error setting up initial cluster: --initial-cluster has {entry:?}; \
-                     write NAME=URL"
-                )));
-            }
-            texts.entry(member.to_owned()).or_default().push(url);
-        }
-        if !texts.contains_key(name) {
+/// Everybody's addresses in `--initial-cluster`, sorted; `name` must be among them.
+fn named_urls(
+    initial_cluster: &str,
+    name: &str,
+) -> Result<BTreeMap<String, Vec<Url>>, SettingsError> {
+    let mut texts: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for entry in initial_cluster.split(',').filter(|entry| !entry.is_empty()) {
+        let (member, url) = entry.split_once('=').unwrap_or(("", entry));
+        if member.is_empty() || url.is_empty() {
             return Err(SettingsError::unfit(format!(
-                "couldn't find local name {name:?} in the initial cluster configuration; \
-                 --initial-cluster must hold {name}=<one of --initial-advertise-peer-urls>"
+                "error setting up initial cluster: --initial-cluster has {entry:?}; \
+                 write NAME=URL"
             )));
         }
-        let mut cluster = BTreeMap::new();
-        let (mut given, mut distinct) = (0_usize, BTreeSet::new());
-        for (member, texts) in texts {
-            given += texts.len();
-            let urls = parse_urls(texts.into_iter())
-                .map_err(|error| SettingsError::unfit(format!("--initial-cluster: {error}")))?;
-            distinct.extend(urls.iter().cloned());
-            cluster.insert(member, urls);
-        }
-        if distinct.len() != given {
-            return Err(SettingsError::unfit(format!(
-                "initial cluster {} has duplicate url",
-                self.initial_cluster
-            )));
-        }
-        Ok(cluster)
+        texts.entry(member.to_owned()).or_default().push(url);
     }
+    if !texts.contains_key(name) {
+        return Err(SettingsError::unfit(format!(
+            "couldn't find local name {name:?} in the initial cluster configuration; \
+             --initial-cluster must hold {name}=<one of --initial-advertise-peer-urls>"
+        )));
+    }
+    let mut cluster = BTreeMap::new();
+    let (mut given, mut distinct) = (0_usize, BTreeSet::new());
+    for (member, texts) in texts {
+        given += texts.len();
+        let urls = parse_urls(texts.into_iter())
+            .map_err(|error| SettingsError::unfit(format!("--initial-cluster: {error}")))?;
+        distinct.extend(urls.iter().cloned());
+        cluster.insert(member, urls);
+    }
+    if distinct.len() != given {
+        return Err(SettingsError::unfit(format!(
+            "initial cluster {initial_cluster} has duplicate url"
+        )));
+    }
+    Ok(cluster)
 }
 
 /// This member must advertise itself as `--initial-cluster` says.

@@ -91,6 +91,8 @@ quota_backend_bytes "quota-backend-bytes": i64 = "0", Works, Same,
     "Size of the database at which writes stop and NOSPACE is raised. 0 means 2 GiB, a negative number no limit.";
 disk_reserve_bytes "disk-reserve-bytes": u64 = "167772160", Works, Same,
     "Free bytes on the disks of database and log below which writes stop and NOSPACE is raised, so that all else goes on; at most a tenth of a disk. 0 keeps none. etcd has no such flag.";
+alarm_clear_delay "alarm-clear-delay": FlagDuration = "1m0s", Works, Same,
+    "Cairn's own: how long there must have been space again until the NOSPACE alarm ends by itself.";
 backend_bbolt_freelist_type "backend-bbolt-freelist-type": String = "", Moot, Same,
     "Cairn's storage has no such list.";
 backend_batch_interval "backend-batch-interval": FlagDuration = "0s", Works, Same,

@@ -335,6 +335,8 @@ pub(crate) struct BackendSettings {
     pub disk_reserve_bytes: u64,
     /// Bytes that a defragmentation at the start must free to be worth it; none never does one.
     pub defragment_at_start: Option<NonZeroU64>,
+    /// How long space must have been back until writes go on by themselves.
+    pub alarm_clear_delay: Duration,
 }
 
 /// Limits of a request.

@@ -7,6 +7,7 @@ mod listeners;
 mod lock_file;
 mod places;
 mod process;
+mod service_manager;
 mod wiring;
 
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use self::wiring::{Wired, wire};
 use crate::api::grpc::LeaderLoss;
 use crate::api::router::DoorParts;
 use crate::member::auth::Caller;
-use crate::member::{ConsensusInput, Member, ReplyDesks};
+use crate::member::{ConsensusInput, Member, ReplyDesks, Role};
 use crate::metrics::{GRPC_METHODS, Metrics, MetricsSource};
 use crate::net::peer::{Connector, Network, Peers, Pings};
 use crate::net::serve::Workers;
@@ -135,12 +136,32 @@ impl Server {
             self.propose_until_done(LogRequest::ClusterVersionSet(request))
                 .await?;
         }
+        self.member.serving.published();
         tracing::info!(
             member = %self.member.identity.member,
             name = settings.name,
             "published local member to cluster through raft"
         );
         Ok(())
+    }
+
+    /// How the member stands, for people.
+    pub(crate) fn standing(&self) -> String {
+        let progress = self.member.progress();
+        let term = progress.shown_term().get();
+        match (progress.leader(), progress.role()) {
+            (None, _) => "waiting for a quorum".to_owned(),
+            _ if !self.member.serving.is_open() => "catching up with the cluster".to_owned(),
+            (Some(_), Role::SoleVoter | Role::Leader) => format!("leading in term {term}"),
+            (Some(leader), Role::Follower) => format!("following {leader} in term {term}"),
+            (Some(leader), Role::Learner) => format!("learning from {leader} in term {term}"),
+        }
+    }
+
+    /// Whether all threads are there. One that fails ends the process; one that is gone by itself does
+    /// not.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.threads.iter().any(JoinHandle::is_finished)
     }
 
     /// Returns when this member has been removed from the cluster.

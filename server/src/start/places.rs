@@ -22,6 +22,7 @@ impl Places {
             .wal_dir
             .clone()
             .unwrap_or_else(|| member.join("wal"));
+        warn_of_others(&settings.data_dir);
         let told = |source| {
             let data_dir = settings.data_dir.display();
             io::Error::other(format!(
@@ -39,6 +40,31 @@ impl Places {
             None => told(source),
         })?;
         Ok(Self { database, log })
+    }
+}
+
+/// Warns of a directory that others than its owner may use, in etcd's words; it stays as it is.
+fn warn_of_others(directory: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+
+    let Ok(found) = std::fs::metadata(directory) else {
+        return;
+    };
+    let mode = found.permissions().mode() & 0o777;
+    if found.is_dir() && mode != 0o700 {
+        let shown = |mode: u32| {
+            let bits = (0..9).rev().zip("rwxrwxrwx".chars());
+            let letters = bits.map(|(bit, letter)| if mode >> bit & 1 == 1 { letter } else { '-' });
+            letters.collect::<String>()
+        };
+        let error = format!(
+            "directory \"{}\" exist, but the permission is \"d{}\". The recommended permission is \
+             \"-{}\" to prevent possible unprivileged access to the data",
+            directory.display(),
+            shown(mode),
+            shown(0o700)
+        );
+        tracing::warn!(error, "check file permission");
     }
 }
 

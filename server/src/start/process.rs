@@ -1,11 +1,16 @@
 //! The process: settings, logs, signals.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::emulate_default_handler;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::service_manager::ServiceManager;
 use super::{Server, StartError};
 use crate::logging::{Log, fatal};
 use crate::settings::{
@@ -63,7 +68,7 @@ fn serve(settings: &Settings) -> ExitCode {
     match serve_until_stopped(settings) {
         Ok(ending) => {
             fatal::flush_log();
-            ExitCode::from(ending.exit_code())
+            ending.end_process()
         }
         Err(error) => fatal::stop("start", &*error),
     }
@@ -71,6 +76,8 @@ fn serve(settings: &Settings) -> ExitCode {
 
 /// Runs a member until a signal says to stop.
 fn serve_until_stopped(settings: &Settings) -> Result<Ending, StartError> {
+    let manager = ServiceManager::of_environment();
+    manager.status("reading the member's data");
     let server = Server::start(settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -79,11 +86,16 @@ fn serve_until_stopped(settings: &Settings) -> Result<Ending, StartError> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::spawn(stay_on_hangup(signal(SignalKind::hangup())?));
+        for kind in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
+            tokio::spawn(stay_on(signal(kind)?));
+        }
         tokio::select! {
             published = server.publish(settings) => published?,
             ending = asked_to_stop(&mut terminate, &mut interrupt) => return Ok(ending),
             () = server.removed() => return Ok(Ending::Removed),
+            never = keep_told(&server, &manager) => match never {},
         }
+        manager.ready();
         let urls = settings.listen.clients.iter();
         let listeners: BTreeMap<_, _> = urls.map(|url| (url.address(), url.url())).collect();
         for url in listeners.values() {
@@ -92,11 +104,13 @@ fn serve_until_stopped(settings: &Settings) -> Result<Ending, StartError> {
         let ending = tokio::select! {
             ending = asked_to_stop(&mut terminate, &mut interrupt) => ending,
             () = server.removed() => return Ok(Ending::Removed),
+            never = keep_told(&server, &manager) => match never {},
         };
         tracing::info!(signal = ending.name(), "received signal; shutting down");
         server.hand_over().await;
         Ok::<_, StartError>(ending)
     })?;
+    manager.stopping();
     if matches!(ending, Ending::Removed) {
         let error = "the member has been permanently removed from the cluster";
         tracing::error!(error, "server error");
@@ -104,6 +118,29 @@ fn serve_until_stopped(settings: &Settings) -> Result<Ending, StartError> {
     }
     server.stop();
     Ok(ending)
+}
+
+/// Tells the service manager how the member stands, and that it is well as long as all its threads are
+/// there.
+async fn keep_told(server: &Server, manager: &ServiceManager) -> Infallible {
+    const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+    // Twice in the time that is allowed, as systemd advises.
+    let interval = manager
+        .watchdog()
+        .map_or(LOOK_INTERVAL, |time| (time / 2).min(LOOK_INTERVAL));
+    let mut told = String::new();
+    loop {
+        let status = server.standing();
+        if status != told {
+            manager.status(&status);
+            told = status;
+        }
+        if manager.watchdog().is_some() && server.is_whole() {
+            manager.alive();
+        }
+        tokio::time::sleep(interval).await;
+    }
 }
 
 async fn asked_to_stop(terminate: &mut Signal, interrupt: &mut Signal) -> Ending {
@@ -119,6 +156,11 @@ async fn stay_on_hangup(mut hangup: Signal) {
     while hangup.recv().await.is_some() {
         tracing::info!("received SIGHUP: changed TLS files are loaded with the next connection");
     }
+}
+
+/// Signals that mean nothing here must not end the process, as their default does.
+async fn stay_on(mut signal: Signal) {
+    while signal.recv().await.is_some() {}
 }
 
 /// What ended the process.
@@ -139,13 +181,18 @@ impl Ending {
         }
     }
 
-    /// The exit code that a shell gives a process that died of the signal, which is what etcd's
-    /// supervisors see.
-    const fn exit_code(self) -> u8 {
-        match self {
-            Self::Terminated => 143,
-            Self::Interrupted => 130,
-            Self::Removed => 0,
+    /// Ends the process as etcd does: by the signal itself, so that whoever waits for it sees that it
+    /// did what it was told. The first process of a container, which no signal can kill, ends with 0.
+    fn end_process(self) -> ExitCode {
+        let signal = match self {
+            Self::Terminated => SIGTERM,
+            Self::Interrupted => SIGINT,
+            Self::Removed => return ExitCode::SUCCESS,
+        };
+        if std::process::id() != 1 {
+            // Where it fails, there is nothing to do but to end without it.
+            let _ = emulate_default_handler(signal);
         }
+        ExitCode::SUCCESS
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
 
-use cairn_consensus::{CompactionPolicy, MemberId};
+use cairn_consensus::{CompactionPolicy, LogIndex, MemberId};
 use cairn_replica::apply::Applier;
 use cairn_replica::consensus::Consensus;
 use cairn_replica::request_ids::RequestIds;
@@ -21,7 +21,7 @@ use crate::member::watching::Dispatcher;
 use crate::member::{
     ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, LeaseKeeper, LeaseTasks, Limits,
     LogDesk, LogThread, Member, PeerActivity, Progress, Reconfiguration, Refusals, ReplyDesks,
-    Tasks, Transport,
+    Serving, Tasks, Transport,
 };
 use crate::metrics::{ApplyMetrics, Metrics, PeerMetrics};
 use crate::net::peer::{Network, Peers, PeersParts};
@@ -126,6 +126,7 @@ pub(super) fn wire(
         metrics: ApplyMetrics::new(Arc::clone(&member.metrics), settings.slow.apply)?,
         leases: member.leases.clone(),
         housekeeping: member.housekeeping.clone(),
+        quota: settings.backend.quota,
     };
     let threads = Threads {
         watch: ends.watch,
@@ -169,6 +170,7 @@ fn connect(
         member: identity.member,
         quota: settings.backend.quota,
         space: Arc::clone(&data.space),
+        alarm_clear_delay: settings.backend.alarm_clear_delay,
         metrics: Arc::clone(&metrics),
         compaction: settings.compaction.clone(),
     });
@@ -185,6 +187,7 @@ fn connect(
         store: store.clone(),
         consensus,
         progress,
+        serving: Serving::at_start(applier.applied() > LogIndex::ZERO),
         request_ids,
         alarms: applier.alarms(),
         auth: authentication(settings, applier)?,
@@ -199,18 +202,15 @@ fn connect(
         peers: Arc::new(peers.clone()),
         metrics,
     });
-    Ok((
-        member,
-        peers,
-        Ends {
-            watch,
-            inputs,
-            inbox,
-            lease_keeper,
-            housekeeper,
-            refusals,
-        },
-    ))
+    let ends = Ends {
+        watch,
+        inputs,
+        inbox,
+        lease_keeper,
+        housekeeper,
+        refusals,
+    };
+    Ok((member, peers, ends))
 }
 
 /// Links up with the members that the data knows, and with those that only the cluster to join does.

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cairn_proto::etcdserverpb::lease_client::LeaseClient;
 use cairn_proto::etcdserverpb::{
-    LeaseGrantRequest, LeaseTimeToLiveRequest, MemberListRequest, MemberRemoveRequest,
-    MoveLeaderRequest,
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, MemberListRequest,
+    MemberRemoveRequest, MoveLeaderRequest,
 };
 use parking_lot::Mutex;
 use rustix::process::Signal;
@@ -325,5 +325,29 @@ async fn a_caller_of_another_cluster_is_turned_away_at_the_peer_door() {
     assert_eq!(
         refusal.message(),
         "peer call without the caller's cluster, member and version"
+    );
+}
+
+/// etcd 3.7 waits for a leader for as long as a request may take, and then says that there is none.
+#[tokio::test]
+async fn a_renewal_without_a_leader_is_told_that_there_is_none() {
+    let flags = ["--heartbeat-interval=20", "--election-timeout=200"];
+    let mut cluster = Cluster::start(3, &flags);
+    cluster.leader(&[0, 1, 2]).await;
+    let clients = cluster.clients(0).await;
+    let mut leases = LeaseClient::new(clients.channel.clone());
+    let grant = LeaseGrantRequest { id: 7, ttl: 900 };
+    leases.lease_grant(grant).await.unwrap();
+    cluster.kill(1);
+    cluster.kill(2);
+    let renewal = tokio_stream::once(LeaseKeepAliveRequest { id: 7 });
+    let answer = match leases.lease_keep_alive(renewal).await {
+        Ok(answers) => answers.into_inner().message().await,
+        Err(refusal) => Err(refusal),
+    };
+    let refusal = answer.unwrap_err();
+    assert_eq!(
+        (refusal.code(), refusal.message()),
+        (tonic::Code::Unavailable, "etcdserver: no leader")
     );
 }

@@ -91,7 +91,11 @@ async fn a_commit_that_finds_no_space_while_nobody_writes_is_told_at_once_and_no
     };
     // Without a reserve, so that the disk fills as if another process had taken all at once.
     let server = disk
-        .place(&["--disk-reserve-bytes=0", "--backend-batch-interval=500ms"])
+        .place(&[
+            "--disk-reserve-bytes=0",
+            "--backend-batch-interval=500ms",
+            "--alarm-clear-delay=0s",
+        ])
         .start();
     let clients = server.clients().await;
     let mut kv = clients.kv.clone();
@@ -131,7 +135,9 @@ async fn below_the_reserve_writes_are_refused_and_all_else_goes_on() {
     let Some(disk) = SmallDisk::mount() else {
         return;
     };
-    let server = disk.place(&["--disk-reserve-bytes=700000"]).start();
+    let server = disk
+        .place(&["--disk-reserve-bytes=700000", "--alarm-clear-delay=0s"])
+        .start();
     let clients = server.clients().await;
     let mut kv = clients.kv.clone();
     kv.put(put("a", "1")).await.unwrap();

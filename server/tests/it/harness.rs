@@ -24,6 +24,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Place {
     directory: TempDir,
     flags: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 /// A running server.
@@ -60,7 +61,16 @@ impl Place {
         Self {
             directory: tempfile::tempdir().unwrap(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            variables: Vec::new(),
         }
+    }
+
+    /// The same, in an environment that has these variables too.
+    pub(crate) fn with_variables(mut self, variables: &[(&str, &str)]) -> Self {
+        let variables = variables.iter();
+        self.variables
+            .extend(variables.map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        self
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -110,6 +120,7 @@ impl Place {
             .args(["--advertise-client-urls", "http://127.0.0.1:0"])
             .args(["--listen-peer-urls", "http://127.0.0.1:0"])
             .args(&self.flags)
+            .envs(self.variables.iter().cloned())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cairn_backend::SnapshotFile;
 use cairn_proto::etcdserverpb::{
-    DefragmentRequest, HashKvRequest, HashRequest, MemberListRequest, MoveLeaderRequest,
-    SnapshotRequest, StatusRequest,
+    CompactionRequest, DefragmentRequest, HashKvRequest, HashRequest, MemberListRequest,
+    MoveLeaderRequest, SnapshotRequest, StatusRequest,
 };
 use cairn_proto::health::HealthCheckRequest;
 use cairn_proto::health::health_check_response::ServingStatus;
@@ -14,7 +14,7 @@ use cairn_proto::health::health_client::HealthClient;
 use sha2::{Digest, Sha256};
 use tonic::Code;
 
-use crate::harness::Server;
+use crate::harness::{Clients, Server};
 use crate::requests::*;
 
 #[tokio::test]
@@ -193,4 +193,34 @@ async fn a_snapshot_is_whole_and_checked_while_writes_and_a_defragmentation_go_o
     });
     scanned.unwrap();
     assert!(records >= 5000, "{records} records");
+}
+
+/// etcd 3.7 answers for a compacted revision with the hash from before the compaction, until it is
+/// started again.
+#[tokio::test]
+async fn a_compacted_revision_has_the_hash_that_it_had_before_until_a_restart() {
+    let server = Server::start(&[]);
+    let clients = server.clients().await;
+    let mut kv = clients.kv.clone();
+    for value in ["1", "2", "3"] {
+        kv.put(put("k", value)).await.unwrap();
+    }
+    let hash_at = async |clients: &Clients| {
+        let mut maintenance = clients.maintenance.clone();
+        let answer = maintenance.hash_kv(HashKvRequest { revision: 3 }).await;
+        let answer = answer.unwrap().into_inner();
+        (answer.hash, answer.compact_revision, answer.hash_revision)
+    };
+    let before = hash_at(&clients).await;
+    assert_eq!((before.1, before.2), (-1, 3));
+    let compaction = CompactionRequest {
+        revision: 3,
+        physical: true,
+    };
+    kv.compact(compaction).await.unwrap();
+    assert_eq!(hash_at(&clients).await, before);
+    let server = server.kill().start();
+    let after = hash_at(&server.clients().await).await;
+    assert_eq!((after.1, after.2), (3, 3));
+    assert_ne!(after.0, before.0);
 }

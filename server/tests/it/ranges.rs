@@ -370,6 +370,22 @@ async fn streamed_chunks_merge_into_what_a_range_answers() {
         ("old revision", many(|it| it.revision = 20)),
         ("keys only", many(|it| it.keys_only = true)),
         ("count only", many(|it| it.count_only = true)),
+        // etcd sorts each chunk by itself, and may break off after the first.
+        (
+            "by value, in no order",
+            many(|it| it.sort_target = SortTarget::Value.into()),
+        ),
+        (
+            "by creation, in no order",
+            many(|it| it.sort_target = SortTarget::Create.into()),
+        ),
+        (
+            "by change, in no order and limited",
+            many(|it| {
+                it.sort_target = SortTarget::Mod.into();
+                it.limit = 1234;
+            }),
+        ),
         ("serializable", many(|it| it.serializable = true)),
         (
             "ascending keys",

@@ -42,8 +42,17 @@ async fn no_method_of_etcd_is_unimplemented() {
         }
     }
     assert!(missing.is_empty(), "{missing:?}");
-    for path in ["/etcdserverpb.KV/Nothing", "/nothing.Nothing/Range"] {
+    for (path, text) in [
+        (
+            "/etcdserverpb.KV/Nothing",
+            "unknown method Nothing for service etcdserverpb.KV",
+        ),
+        ("/nothing.Nothing/Range", "unknown service nothing.Nothing"),
+    ] {
         let refused = Call::new(path, &()).by(&clients, None).await.unwrap_err();
-        assert_eq!(refused.code(), Code::Unimplemented, "{path}");
+        assert_eq!(
+            (refused.code(), refused.message()),
+            (Code::Unimplemented, text)
+        );
     }
 }

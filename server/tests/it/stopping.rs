@@ -1,5 +1,8 @@
-//! Ending: quickly, with the signal's exit code, and with everything acknowledged kept.
+//! Ending: quickly, by the signal itself, and with everything acknowledged kept; and what a service
+//! manager is told.
 
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -7,7 +10,7 @@ use std::time::{Duration, Instant};
 use cairn_proto::etcdserverpb::{CompactionRequest, WatchCreateRequest};
 use rustix::process::Signal;
 
-use crate::harness::{Server, until};
+use crate::harness::{PATIENCE, Place, Server, until};
 use crate::requests::*;
 use crate::watches::Watching;
 
@@ -64,7 +67,7 @@ async fn a_server_asked_to_stop_under_load_ends_soon_and_keeps_what_it_acknowled
     }
     let (status, place) = server.ended();
     assert!(asked.elapsed() < STOP_MAX, "{:?}", asked.elapsed());
-    assert_eq!(status.code(), Some(143));
+    assert_eq!(status.signal(), Some(Signal::TERM.as_raw()));
     let server = place.start();
     let mut kv = server.clients().await.kv;
     for (writer, written) in written.into_iter().enumerate() {
@@ -80,11 +83,56 @@ async fn a_server_asked_to_stop_under_load_ends_soon_and_keeps_what_it_acknowled
 }
 
 #[test]
-fn an_interrupt_ends_the_server_with_its_own_code() {
+fn an_interrupt_ends_the_server_as_a_signal() {
     let server = Server::start(&[]);
     server.signal(Signal::INT);
     let (status, _) = server.ended();
-    assert_eq!(status.code(), Some(130));
+    assert_eq!(status.signal(), Some(Signal::INT.as_raw()));
+}
+
+/// etcd ends by SIGHUP; here it is how operators ask to load certificates again.
+#[tokio::test]
+async fn signals_that_mean_nothing_here_do_not_end_the_server() {
+    let server = Server::start(&[]);
+    for signal in [Signal::USR1, Signal::USR2, Signal::HUP] {
+        server.signal(signal);
+    }
+    let mut kv = server.clients().await.kv;
+    kv.put(put("k", "v")).await.unwrap();
+}
+
+/// What systemd is told: that it serves, how it stands, that it is well, and that it stops.
+#[test]
+fn a_service_manager_is_told_from_the_start_to_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let received = || {
+        let mut bytes = [0; 200];
+        let length = manager.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..length].to_vec()).unwrap()
+    };
+    let place = Place::new(&[]).with_variables(&[
+        ("NOTIFY_SOCKET", socket.to_str().unwrap()),
+        ("WATCHDOG_USEC", "200000"),
+    ]);
+    let server = place.start();
+    let mut told = Vec::new();
+    while !(told.contains(&"READY=1".to_owned()) && told.contains(&"WATCHDOG=1".to_owned())) {
+        told.push(received());
+    }
+    assert_eq!(told[0], "STATUS=reading the member's data");
+    server.signal(Signal::TERM);
+    while told.last().unwrap() != "STOPPING=1\nSTATUS=stopping" {
+        told.push(received());
+    }
+    assert!(
+        told.iter()
+            .any(|it| it.starts_with("STATUS=leading in term ")),
+        "{told:?}"
+    );
+    assert_eq!(server.ended().0.signal(), Some(Signal::TERM.as_raw()));
 }
 
 #[test]

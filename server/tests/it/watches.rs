@@ -396,6 +396,26 @@ async fn a_progress_request_is_answered_once_when_all_watches_are_there() {
     stream.is_silent("one of the watches has not started").await;
 }
 
+/// Kubernetes lists from its cache once a progress answer has reached the revision of the latest write;
+/// one that is older than what was acknowledged makes it wait for the next.
+#[tokio::test]
+async fn progress_is_never_older_than_what_was_acknowledged_before_it_was_asked_for() {
+    let server = Server::start(&[]);
+    let clients = server.clients().await;
+    let mut kv = clients.kv.clone();
+    let mut stream = Watching::open(&clients).await;
+    stream.create(watch("watched", "")).await;
+    assert!(stream.next().await.created);
+    for number in 0..300 {
+        let written = kv.put(put("other", &number.to_string())).await.unwrap();
+        let written = written.into_inner().header.unwrap().revision;
+        stream.request_progress().await;
+        let answer = stream.next().await;
+        assert!(answer.events.is_empty());
+        assert!(answer.header.unwrap().revision >= written, "put {number}");
+    }
+}
+
 #[tokio::test]
 async fn periodic_progress_comes_to_those_who_asked_and_saw_nothing() {
     let server = Server::start(&["--watch-progress-notify-interval=1s"]);

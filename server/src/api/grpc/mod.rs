@@ -24,6 +24,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use cairn_proto::etcdserverpb::RangeRequest;
 use cairn_proto::stored::auth_server::AuthServer;
 use cairn_proto::stored::cluster_server::ClusterServer;
 use cairn_proto::stored::health::health_server::HealthServer;
@@ -38,6 +39,7 @@ use tower::Service;
 
 use crate::member::Member;
 use crate::member::auth::Caller;
+use crate::member::error::Error;
 
 pub(crate) use deadline::{exceeded as deadline_exceeded, of as deadline_of};
 pub(crate) use leader_required::LeaderLoss;
@@ -127,6 +129,11 @@ impl Services {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<tonic::codegen::StdError>,
     {
+        self.member.serving.wait().await;
+        let is_learner = self.member.is_learner();
+        if is_learner && !serves_learners(call.uri().path()) {
+            return unary::refusal(Error::NotForLearner.into());
+        }
         let bytes_max = self.request_bytes_max;
         let caller = &Caller::of_client(call.headers(), call.extensions());
         let answer = match call.uri().path() {
@@ -143,7 +150,10 @@ impl Services {
                 unary::call(delete, |delete| self.kv.delete_range(delete, caller)).await
             }
             "/etcdserverpb.KV/Range" => {
-                match unary::read_message(call.into_body(), bytes_max).await {
+                match unary::read_message::<RangeRequest, _>(call.into_body(), bytes_max).await {
+                    Ok(range) if is_learner && !range.serializable => {
+                        Err(Error::NotForLearner.into())
+                    }
                     Ok(range) => self.range.answer(range, caller).await,
                     Err(status) => Err(status),
                 }
@@ -164,11 +174,29 @@ impl Services {
     }
 
     async fn route(&self, call: Request<Body>) -> Response<Body> {
+        let path = call.uri().path().to_owned();
         match self.rest.clone().call(call).await {
-            Ok(answer) => answer,
+            Ok(answer) => unary::in_etcds_words(&path, answer),
             Err(never) => match never {},
         }
     }
+}
+
+/// Whether a learner answers a method: what etcd's answers, of ranges those that are serializable. One
+/// that there is not is told so by everybody.
+fn serves_learners(path: &str) -> bool {
+    const REFUSING: [&str; 4] = [
+        "/etcdserverpb.",
+        "/v3lockpb.",
+        "/v3electionpb.",
+        "/grpc.health.v1.",
+    ];
+    const SERVED: [&str; 3] = [
+        "/etcdserverpb.KV/Range",
+        "/etcdserverpb.Maintenance/Status",
+        "/etcdserverpb.Maintenance/Snapshot",
+    ];
+    SERVED.contains(&path) || !REFUSING.iter().any(|service| path.starts_with(service))
 }
 
 fn router(member: &Arc<Member>, kv: kv::KvService, request_bytes_max: usize) -> Router {

@@ -151,13 +151,13 @@ impl Session {
         let before = if answer.succeeded {
             None
         } else {
-            kvs(answer.responses.first()).into_iter().next()
+            kvs(answer.responses.first())?.into_iter().next()
         };
         let rev = match &before {
             Some(before) => before.create_revision,
             None => header.map_or(0, |header| header.revision),
         };
-        let front = kvs(answer.responses.get(1)).into_iter().next();
+        let front = kvs(answer.responses.get(1))?.into_iter().next();
         let place = self.place(prefix, key, rev);
         Ok(Joined {
             place,
@@ -199,7 +199,7 @@ impl Session {
             ..TxnRequest::default()
         };
         let answer = self.txn(txn).await?;
-        Ok((kvs(answer.responses.first()), answer.header))
+        Ok((kvs(answer.responses.first())?, answer.header))
     }
 
     /// Carries out a transaction. Its errors are all of code Unknown, as etcd's client inside the
@@ -283,11 +283,11 @@ impl Place {
                 ..TxnRequest::default()
             };
             let answer = session.txn(txn).await?;
-            let own = kvs(answer.responses.first()).into_iter().next();
+            let own = kvs(answer.responses.first())?.into_iter().next();
             if own.is_none_or(|own| own.create_revision != self.rev) {
                 return Ok(Waited::Lost);
             }
-            let Some(before) = kvs(answer.responses.get(1)).into_iter().next() else {
+            let Some(before) = kvs(answer.responses.get(1))?.into_iter().next() else {
                 return Ok(Waited::InFront(answer.header));
             };
             let now = answer.header.map_or(0, |header| header.revision);
@@ -406,14 +406,15 @@ const fn op(request: OpRequest) -> RequestOp {
 }
 
 /// The key-values of a range's answer.
-fn kvs(response: Option<&ResponseOp>) -> Vec<KeyValue> {
+fn kvs(response: Option<&ResponseOp>) -> Result<Vec<KeyValue>, Status> {
     let Some(OpResponse::ResponseRange(range)) = response.and_then(|it| it.response.as_ref())
     else {
-        return Vec::new();
+        return Err(super::kv::mismatch());
     };
     // At most one, so encoding it once more costs nothing to speak of.
     let decoded = etcdserverpb::RangeResponse::decode(&*range.encode_to_vec());
-    decoded.map(|range| range.kvs).unwrap_or_default()
+    let decoded = decoded.map_err(|error| Status::internal(error.to_string()))?;
+    Ok(decoded.kvs)
 }
 
 /// An error as etcd's locks and elections tell it.

@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -32,6 +33,9 @@ use cairn_replica::request::Range;
 /// Bytes of an answer that are held before the rest of it is measured and read a second time. An
 /// answer of 100,000 keys of ordinary size stays below.
 const HELD_BYTES_MAX: usize = 64 << 20;
+/// Bytes that all answers hold together, whoever reads them or does not: beyond, an answer holds its first
+/// chunk and is read a second time, as one that is too large for itself.
+const HELD_TOTAL_BYTES_MAX: usize = 256 << 20;
 /// Bytes read in one go, before other requests of the worker get their turn.
 const CHUNK_BYTES: usize = 1 << 20;
 /// Keys read in one go; keys alone are cheap in bytes, not in time.
@@ -43,13 +47,18 @@ const ONE_FRAME_BYTES_MAX: usize = 16 << 10;
 #[derive(Clone)]
 pub(super) struct RangeService {
     member: Arc<Member>,
+    /// Bytes that answers hold.
+    held_total: Arc<AtomicUsize>,
 }
 
 type Answer = Response<axum::body::Body>;
 
 impl RangeService {
-    pub(super) const fn new(member: Arc<Member>) -> Self {
-        Self { member }
+    pub(super) fn new(member: Arc<Member>) -> Self {
+        Self {
+            member,
+            held_total: Arc::default(),
+        }
     }
 
     pub(super) async fn answer(
@@ -73,7 +82,7 @@ impl RangeService {
         let permit = self.member.permit_range(&range.query.range, caller).await?;
         self.member.metrics.mvcc_range_total.inc();
         let mut scan = self.member.scan(range, &permit)?;
-        let mut held = Held::default();
+        let mut held = Held::new(Arc::clone(&self.held_total));
         loop {
             let mut kvs = EncodedKvsBuilder::with_capacity(held.next_chunk_bytes());
             let progress = scan.next_chunk(CHUNK_KEYS, &mut |kv| {
@@ -85,7 +94,7 @@ impl RangeService {
                 self.member.confirm(permit)?;
                 return Ok(self.finish(&summary, held, None));
             }
-            if held.bytes >= HELD_BYTES_MAX {
+            if held.bytes >= HELD_BYTES_MAX || held.is_too_much_with_others() {
                 return self.large(scan, held, permit).await;
             }
             tokio::task::yield_now().await;
@@ -132,15 +141,16 @@ impl RangeService {
         start.extend_from_slice(&prefix);
         head.encode_raw(&mut start);
         let mut frames = VecDeque::with_capacity(held.chunks.len() + 2);
+        let Held { chunks, share, .. } = held;
         if len <= ONE_FRAME_BYTES_MAX {
-            held.chunks
+            chunks
                 .iter()
                 .for_each(|chunk| start.extend_from_slice(chunk));
             tail.encode_raw(&mut start);
             frames.push_back(start.freeze());
         } else {
             frames.push_back(start.freeze());
-            frames.extend(held.chunks);
+            frames.extend(chunks);
             if rest.is_none() {
                 frames.push_back(tail.encode_to_vec().into());
             }
@@ -153,6 +163,7 @@ impl RangeService {
         });
         unary::response(RangeBody {
             frames,
+            share,
             rest,
             trailers: Some(unary::ok_trailers()),
         })
@@ -169,15 +180,53 @@ impl RangeService {
 
 /// The part of an answer that is in memory: ready chunks, since one growing buffer would be copied
 /// over and over.
-#[derive(Default)]
 struct Held {
     chunks: Vec<Bytes>,
     bytes: usize,
+    share: Share,
+}
+
+/// What an answer has of the bytes that all answers hold.
+struct Share {
+    total: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Share {
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.total.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
+    }
 }
 
 impl Held {
+    const fn new(total: Arc<AtomicUsize>) -> Self {
+        Self {
+            chunks: Vec::new(),
+            bytes: 0,
+            share: Share { total, bytes: 0 },
+        }
+    }
+
+    fn is_too_much_with_others(&self) -> bool {
+        self.share.total.load(Ordering::Relaxed) > HELD_TOTAL_BYTES_MAX
+    }
+
     fn add(&mut self, kvs: EncodedKvsBuilder) {
         self.bytes += kvs.framed_len();
+        self.share.add(kvs.framed_len());
         self.chunks.push(kvs.finish().framed().clone());
     }
 
@@ -210,6 +259,7 @@ const fn break_at(full: bool) -> ControlFlow<()> {
 /// An answer's body: ready frames, then what is still to be read, then the end of the message.
 struct RangeBody {
     frames: VecDeque<Bytes>,
+    share: Share,
     rest: Option<Rest>,
     trailers: Option<HeaderMap>,
 }
@@ -252,6 +302,7 @@ impl http_body::Body for RangeBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let body = self.get_mut();
         if let Some(frame) = body.frames.pop_front() {
+            body.share.give_back(frame.len());
             return Poll::Ready(Some(Ok(Frame::data(frame))));
         }
         if let Some(rest) = &mut body.rest {

@@ -44,14 +44,14 @@ pub(super) fn check(range: &Range) -> Result<(), Status> {
     Ok(())
 }
 
-/// The stream that answers `range`, which was allowed. If the rules change meanwhile, it ends with that.
+/// The stream that answers `range`, which was allowed. With a target and without an order all of the
+/// answer ascends, as a range's does; etcd sorts each chunk by itself, and breaks off after the first in
+/// which the last key is not the greatest. If the rules change meanwhile, it ends with that.
 pub(super) fn answer(
     member: Arc<Member>,
-    mut range: Range,
+    range: Range,
     permit: Permit,
 ) -> impl Stream<Item = Result<RangeStreamResponse, Status>> + Send {
-    // A target without an order is no order here, since the limit comes before any sort.
-    range.query.target = SortTarget::Key;
     let (chunks, stream) = mpsc::channel(CHUNKS_AHEAD);
     tokio::spawn(async move {
         if let Err(error) = send(&member, &range, permit, &chunks).await {

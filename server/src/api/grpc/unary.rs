@@ -51,6 +51,12 @@ where
             return decode(data, bytes_max);
         }
         received.extend_from_slice(&data);
+        // By what it says of itself, before all of it is here.
+        if let Some(length) = announced(&received)
+            && length > bytes_max
+        {
+            return Err(too_large(length, bytes_max));
+        }
         if received.len() > bytes_max + PREFIX_BYTES {
             return Err(too_large(received.len(), bytes_max));
         }
@@ -59,11 +65,13 @@ where
 }
 
 fn is_whole(data: &[u8]) -> bool {
-    let Some((prefix, message)) = data.split_first_chunk::<PREFIX_BYTES>() else {
-        return false;
-    };
-    let [_, a, b, c, d] = *prefix;
-    usize::try_from(u32::from_be_bytes([a, b, c, d])).is_ok_and(|length| length == message.len())
+    announced(data).is_some_and(|length| length + PREFIX_BYTES == data.len())
+}
+
+/// The length of the message that begins here, once its prefix is here.
+fn announced(data: &[u8]) -> Option<usize> {
+    let [_, a, b, c, d] = *data.first_chunk::<PREFIX_BYTES>()?;
+    usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()
 }
 
 fn decode<M: Message + Default>(mut data: Bytes, bytes_max: usize) -> Result<M, Status> {
@@ -84,12 +92,64 @@ fn decode<M: Message + Default>(mut data: Bytes, bytes_max: usize) -> Result<M, 
     if length != data.len() {
         return Err(internal("the request's message is torn"));
     }
-    M::decode(data).map_err(|error| internal(&error.to_string()))
+    M::decode(data).map_err(|error| {
+        let text = error.to_string();
+        if text.contains("recursion limit") {
+            // etcd's library takes a hundred times as many.
+            let text = "etcdserver: the request is nested too deeply: messages in messages go 100 \
+                        deep at most, transactions in transactions 49";
+            return Status::new(Code::InvalidArgument, text);
+        }
+        internal(&text)
+    })
 }
 
 fn too_large(bytes: usize, bytes_max: usize) -> Status {
     let text = format!("grpc: received message larger than max ({bytes} vs. {bytes_max})");
     Status::new(Code::ResourceExhausted, text)
+}
+
+/// What tonic says of a call that it refuses by itself, as etcd says it: of a message that is too large,
+/// and of a method that there is not.
+pub(super) fn in_etcds_words(path: &str, answer: Response<AnswerBody>) -> Response<AnswerBody> {
+    const TOO_LARGE: &str = "Error, decoded message length too large: found ";
+    const LIMIT: &str = " bytes, the limit is: ";
+
+    let Some(status) = Status::from_header_map(answer.headers()) else {
+        return answer;
+    };
+    if status.code() == Code::Unimplemented && status.message().is_empty() {
+        return refusal(Status::unimplemented(unknown(path)));
+    }
+    let sizes = status.message().strip_prefix(TOO_LARGE);
+    let sizes = sizes.and_then(|sizes| sizes.strip_suffix(" bytes")?.split_once(LIMIT));
+    match sizes.map(|(bytes, max)| (bytes.parse(), max.parse())) {
+        Some((Ok(bytes), Ok(bytes_max))) => refusal(too_large(bytes, bytes_max)),
+        _ => answer,
+    }
+}
+
+/// A path that nobody answers, as Go's library names it.
+fn unknown(path: &str) -> String {
+    const SERVICES: [&str; 9] = [
+        "etcdserverpb.Auth",
+        "etcdserverpb.Cluster",
+        "etcdserverpb.KV",
+        "etcdserverpb.Lease",
+        "etcdserverpb.Maintenance",
+        "etcdserverpb.Watch",
+        "grpc.health.v1.Health",
+        "v3electionpb.Election",
+        "v3lockpb.Lock",
+    ];
+    let path = path.strip_prefix('/').unwrap_or(path);
+    match path.rsplit_once('/') {
+        Some((service, method)) if SERVICES.contains(&service) => {
+            format!("unknown method {method} for service {service}")
+        }
+        Some((service, _)) => format!("unknown service {service}"),
+        None => format!("malformed method name: \"/{path}\""),
+    }
 }
 
 /// The prefix of a message of `length` bytes, or none if gRPC cannot express that.
@@ -192,6 +252,50 @@ mod tests {
             read(framed(&request.encode_to_vec())).await.unwrap(),
             request
         );
+    }
+
+    /// etcd 3.7 names the length that the message has, though not all of it is read.
+    #[tokio::test]
+    async fn a_message_that_is_too_large_is_told_its_true_size() {
+        let begun = Bytes::from_static(&[0, 0, 0, 0x10, 0, 1, 2, 3]);
+        let refusal = read(begun).await.unwrap_err();
+        assert_eq!(
+            refusal.message(),
+            "grpc: received message larger than max (4096 vs. 64)"
+        );
+        let by_tonic =
+            "Error, decoded message length too large: found 4096 bytes, the limit is: 64 bytes";
+        let answer = Status::out_of_range(by_tonic).into_http::<AnswerBody>();
+        let answer = in_etcds_words("/etcdserverpb.Lease/LeaseGrant", answer);
+        let status = Status::from_header_map(answer.headers()).unwrap();
+        assert_eq!(
+            (status.code(), status.message()),
+            (refusal.code(), refusal.message())
+        );
+    }
+
+    #[test]
+    fn the_deepest_transactions_are_those_that_the_refusal_names() {
+        use cairn_proto::etcdserverpb::{RequestOp, TxnRequest, request_op};
+        let nested = |depth: usize| {
+            let innermost = TxnRequest {
+                success: vec![RequestOp {
+                    request: Some(request_op::Request::RequestRange(RangeRequest::default())),
+                }],
+                ..TxnRequest::default()
+            };
+            (0..depth).fold(innermost, |inner, _| TxnRequest {
+                success: vec![RequestOp {
+                    request: Some(request_op::Request::RequestTxn(inner)),
+                }],
+                ..TxnRequest::default()
+            })
+        };
+        let read = |depth| decode::<TxnRequest>(framed(&nested(depth).encode_to_vec()), 1 << 20);
+        assert!(read(49).is_ok());
+        let refusal = read(50).unwrap_err();
+        assert_eq!(refusal.code(), Code::InvalidArgument);
+        assert!(refusal.message().contains("nested too deeply"), "{refusal}");
     }
 
     #[tokio::test]

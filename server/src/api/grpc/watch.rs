@@ -19,6 +19,7 @@ use prost::Message;
 use prost::encoding::{
     WireType, encode_key, encode_varint, encoded_len_varint, int64, key_len, message,
 };
+use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 use tonic::codec::{Codec, Streaming};
 use tonic::{Code, Status};
@@ -55,39 +56,53 @@ where
     let decoder = ProstCodec::<WatchRequest, WatchRequest>::default().decoder();
     let requests = Streaming::new_request(decoder, call.into_body(), None, Some(bytes_max));
     let (asks, replies) = member.watches().open().await;
-    tokio::spawn(read_requests(requests, asks, Arc::clone(member), caller));
+    let (broken, breaking) = oneshot::channel();
+    let reading = read_requests(requests, asks, Arc::clone(member), caller);
+    tokio::spawn(async move {
+        if let Err(status) = reading.await {
+            // A client that is gone hears nothing.
+            let _ = broken.send(status);
+        }
+    });
     let member = Arc::clone(member);
     unary::response(Answers {
         member,
         replies,
+        breaking: Some(breaking),
         trailers: Some(unary::ok_trailers()),
     })
 }
 
-/// Hands a client's requests to the dispatcher until it stops asking or listening.
+/// Hands a client's requests to the dispatcher until it listens no more. One that has said all it has
+/// to say goes on listening.
+///
+/// # Errors
+///
+/// What is wrong with a request that cannot be read, which ends the stream.
 async fn read_requests(
     mut requests: Streaming<WatchRequest>,
     mut asks: WatchAsks,
     member: Arc<Member>,
     caller: Caller,
-) {
+) -> Result<(), Status> {
+    let mut is_asking = true;
     let mut progress = tokio::time::interval(member.limits().watch_progress_interval);
     progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick of an interval comes at once.
     progress.tick().await;
     loop {
         let request = tokio::select! {
-            () = asks.gone() => return,
-            request = requests.message(), if asks.may_ask() => request,
+            () = asks.gone() => return Ok(()),
+            request = requests.message(), if is_asking && asks.may_ask() => request,
             _ = progress.tick() => {
                 asks.progress_tick().await;
                 continue;
             }
-            () = tokio::time::sleep(ASK_RETRY), if !asks.may_ask() => continue,
+            () = tokio::time::sleep(ASK_RETRY), if is_asking && !asks.may_ask() => continue,
         };
-        match request {
-            Ok(Some(request)) => ask(&asks, request, &member, &caller).await,
-            Ok(None) | Err(_) => return,
+        match request? {
+            Some(request) => ask(&asks, request, &member, &caller).await,
+            None => is_asking = false,
         }
     }
 }
@@ -131,8 +146,33 @@ async fn refusal(range: &KeyRange, member: &Member, caller: &Caller) -> Option<W
 struct Answers {
     member: Arc<Member>,
     replies: WatchReplies,
+    /// Why the call ends, if that is the client's fault.
+    breaking: Option<oneshot::Receiver<Status>>,
     /// The end of the call, until it has been sent.
     trailers: Option<HeaderMap>,
+}
+
+impl Answers {
+    /// The end of the call. What is wrong goes into the trailers: an error of the body itself would
+    /// reset the stream, and the client would not hear of it.
+    fn end(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let broken = match &mut self.breaking {
+            // The task that reads says so, or is gone.
+            Some(breaking) => std::task::ready!(Pin::new(breaking).poll(context)).ok(),
+            None => None,
+        };
+        self.breaking = None;
+        let Some(mut trailers) = self.trailers.take() else {
+            return Poll::Ready(None);
+        };
+        if let Some(status) = broken {
+            trailers.clear();
+            if let Err(status) = status.add_header(&mut trailers) {
+                return Poll::Ready(Some(Err(status)));
+            }
+        }
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
 }
 
 impl Body for Answers {
@@ -158,10 +198,7 @@ impl Body for Answers {
                         return Poll::Ready(Some(Err(status)));
                     }
                 }
-                Poll::Ready(None) if frame.is_empty() => {
-                    let trailers = answers.trailers.take();
-                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
-                }
+                Poll::Ready(None) if frame.is_empty() => return answers.end(context),
                 Poll::Pending if frame.is_empty() => return Poll::Pending,
                 Poll::Ready(None) | Poll::Pending => break,
             }

@@ -1,5 +1,6 @@
 //! The dispatcher's thread and how others reach it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,6 +40,21 @@ pub(super) enum Request {
     Progress(StreamId),
     ProgressTick(StreamId),
     Close(StreamId),
+}
+
+/// A question how far a stream is, which waits for a revision.
+struct Question {
+    from: Revision,
+    stream: StreamId,
+    kind: ProgressKind,
+}
+
+#[derive(Clone, Copy)]
+enum ProgressKind {
+    /// The client asks.
+    Asked,
+    /// An interval has ended.
+    Periodic,
 }
 
 /// What the apply thread and the doors hold of the dispatcher.
@@ -118,6 +134,9 @@ impl WatchHandle {
 pub(crate) struct Dispatcher {
     store: Store,
     hub: Hub<Store, QueueSink>,
+    /// Questions how far a stream is, until the hub is as far as the store was when they came: what a
+    /// client is told must not be older than what another was acknowledged.
+    questions: VecDeque<Question>,
     changes: Receiver<Vec<Change>>,
     requests: Receiver<Request>,
     shared: Arc<Shared>,
@@ -143,6 +162,7 @@ impl Dispatcher {
         let dispatcher = Self {
             store,
             hub,
+            questions: VecDeque::new(),
             changes,
             requests,
             shared,
@@ -169,6 +189,7 @@ impl Dispatcher {
             }
             self.drain();
             wait = self.carry_on();
+            self.answer_questions();
             *self.shared.counts.lock() = self.hub.counts();
         }
     }
@@ -217,9 +238,34 @@ impl Dispatcher {
             Request::Create(stream, request) => drop(self.hub.watch(stream, *request)),
             Request::Refuse(stream, refusal) => self.hub.refuse(stream, refusal),
             Request::Cancel(stream, watch) => self.hub.cancel(stream, watch),
-            Request::Progress(stream) => self.hub.request_progress(stream),
-            Request::ProgressTick(stream) => self.hub.progress_tick(stream),
+            Request::Progress(stream) => self.ask(stream, ProgressKind::Asked),
+            Request::ProgressTick(stream) => self.ask(stream, ProgressKind::Periodic),
             Request::Close(stream) => self.hub.close_stream(stream),
+        }
+    }
+
+    /// What the store has published is on its way to the hub, or was dropped and is caught up with.
+    fn ask(&mut self, stream: StreamId, kind: ProgressKind) {
+        if self.questions.len() >= REQUESTS_MAX {
+            // Whoever gets no answer asks again.
+            return;
+        }
+        self.questions.push_back(Question {
+            from: self.store.current(),
+            stream,
+            kind,
+        });
+        self.answer_questions();
+    }
+
+    /// Answers in the order in which was asked, which is that of the revisions.
+    fn answer_questions(&mut self) {
+        let observed = self.hub.observed();
+        while let Some(question) = self.questions.pop_front_if(|it| it.from <= observed) {
+            match question.kind {
+                ProgressKind::Asked => self.hub.request_progress(question.stream),
+                ProgressKind::Periodic => self.hub.progress_tick(question.stream),
+            }
         }
     }
 

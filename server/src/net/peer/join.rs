@@ -2,6 +2,7 @@
 
 use cairn_consensus::{ClusterId, MemberId};
 use cairn_proto::cairnpb::MembersRequest;
+use cairn_proto::etcdserverpb;
 use http::HeaderMap;
 use tokio::task::JoinSet;
 
@@ -152,20 +153,22 @@ async fn ask(connector: &Connector, url: &Url) -> Result<RemoteCluster, String> 
         .map_err(|_| "no answer in time".to_owned())?
         .map_err(|status| status.to_string())?
         .into_inner();
-    let members = answer.members.into_iter().filter_map(|member| {
-        Some(MemberInfo {
-            id: MemberId::from_wire(member.id)?,
-            is_started: !member.client_urls.is_empty(),
-            name: member.name,
-            peer_urls: member
-                .peer_urls
-                .iter()
-                .filter_map(|url| Url::parse(url).ok())
-                .collect(),
-        })
-    });
+    let members = answer.members.into_iter().map(member_info);
     Ok(RemoteCluster {
         id: ClusterId::new(answer.cluster_id),
-        members: members.collect(),
+        members: members.collect::<Result<_, _>>()?,
+    })
+}
+
+/// A member of whom it cannot be told who or where it is must not be left out of a cluster.
+fn member_info(member: etcdserverpb::Member) -> Result<MemberInfo, String> {
+    let urls = member.peer_urls.iter().map(|url| Url::parse(url));
+    Ok(MemberInfo {
+        id: MemberId::from_wire(member.id).ok_or("a member has ID 0")?,
+        is_started: !member.client_urls.is_empty(),
+        name: member.name,
+        peer_urls: urls
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("a peer URL of member {:x}: {error}", member.id))?,
     })
 }

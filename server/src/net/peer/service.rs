@@ -144,6 +144,7 @@ impl Peer for PeerService {
         let Ok(turn) = Arc::clone(&self.receiving).try_acquire_owned() else {
             return Err(Status::unavailable("a snapshot is being received already"));
         };
+        self.member.serving.receiving();
         let receiving = SnapshotIn {
             store: self.member.store.clone(),
             inbox: self.peers.inbox().clone(),

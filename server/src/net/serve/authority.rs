@@ -148,11 +148,12 @@ impl AuthorityMender {
     }
 
     fn decide(&mut self, out: &mut BytesMut) {
-        let Some(head) = self.held.first_chunk::<HEAD_BYTES>() else {
+        let Some(&head) = self.held.first_chunk::<HEAD_BYTES>() else {
             return;
         };
+        let [.., flags, _, _, _, _] = head;
         let Some(frame_bytes) = self.frame_bytes() else {
-            let [a, b, c, ..] = *head;
+            let [a, b, c, ..] = head;
             self.passing = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
             out.extend_from_slice(&self.held.split());
             return;
@@ -161,9 +162,7 @@ impl AuthorityMender {
             return;
         }
         let mut frame = self.held.split();
-        let flags = frame.get(4).copied().unwrap_or_default();
-        let block = frame.get(HEAD_BYTES..).unwrap_or_default();
-        match mend(flags, block) {
+        match mend(flags, frame.split_at(HEAD_BYTES).1) {
             Some(mended) => {
                 self.authorities = Authorities::Mended;
                 let [_, a, b, c] = u32::try_from(mended.len())
@@ -171,7 +170,7 @@ impl AuthorityMender {
                     .to_be_bytes();
                 out.extend_from_slice(&[a, b, c]);
                 frame.advance(3);
-                out.extend_from_slice(frame.get(..HEAD_BYTES - 3).unwrap_or_default());
+                out.extend_from_slice(frame.split_at(HEAD_BYTES - 3).0);
                 out.extend_from_slice(&mended);
             }
             None => {

@@ -40,8 +40,8 @@ impl FrameFollower {
         loop {
             let skipped = self.payload_left.min(bytes.len());
             self.payload_left -= skipped;
-            bytes = bytes.get(skipped..).unwrap_or_default();
-            let Some(next) = bytes.first() else {
+            bytes = bytes.split_at(skipped).1;
+            let Some((next, after)) = bytes.split_first() else {
                 return;
             };
             // Mostly a head comes in one piece.
@@ -56,7 +56,7 @@ impl FrameFollower {
                 *place = *next;
             }
             self.head_len += 1;
-            bytes = bytes.get(1..).unwrap_or_default();
+            bytes = after;
             if self.head_len == HEAD_BYTES {
                 self.head_len = 0;
                 on_frame(self.begin(self.head));

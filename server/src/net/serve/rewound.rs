@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::authority::AuthorityMender;
@@ -68,8 +68,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
             rewound.ready = mended.freeze();
         }
         let now = rewound.ready.len().min(buffer.remaining());
-        buffer.put_slice(rewound.ready.get(..now).unwrap_or_default());
-        rewound.ready.advance(now);
+        buffer.put_slice(&rewound.ready.split_to(now));
         Poll::Ready(Ok(()))
     }
 }

@@ -117,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut watched.socket).poll_read(context, buffer))?;
-        let received = buffer.filled().get(before..).unwrap_or_default();
+        let (_, received) = buffer.filled().split_at(before);
         match watched.policy.receive(received, Instant::now) {
             Verdict::Serve => Poll::Ready(Ok(())),
             Verdict::SendAway => {
@@ -141,9 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = ready!(Pin::new(&mut watched.socket).poll_write(context, bytes))?;
-        watched
-            .policy
-            .send(bytes.get(..written).unwrap_or_default());
+        watched.policy.send(bytes.split_at(written).0);
         Poll::Ready(Ok(written))
     }
 
@@ -160,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         let mut left = written;
         for slice in slices {
             let taken = left.min(slice.len());
-            watched.policy.send(slice.get(..taken).unwrap_or_default());
+            watched.policy.send(slice.split_at(taken).0);
             left -= taken;
         }
         Poll::Ready(Ok(written))

@@ -5,6 +5,7 @@ use cairn_consensus::LogIndex;
 use cairn_consensus::disk::RealDisk;
 use cairn_mvcc::Restored;
 use cairn_proto::raftpb;
+use cairn_replica::state::write_checksum;
 
 use super::*;
 use crate::net::peer::Pings;
@@ -102,6 +103,7 @@ fn leader() -> (Machine, Running) {
     txn.put(b"key", b"the leader's", None);
     let _ = txn.end();
     batch.end().unwrap();
+    write_checksum(&running.store, []).unwrap();
     (machine, running)
 }
 
@@ -124,6 +126,7 @@ fn go_on(leader: &Running, place: Applied) -> Applied {
     let mut batch = leader.store.write();
     later.write(batch.backend());
     batch.end().unwrap();
+    write_checksum(&leader.store, []).unwrap();
     later
 }
 
