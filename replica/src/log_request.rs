@@ -30,6 +30,8 @@ pub enum LogRequest {
     DeleteRange(DeleteRangeRequest),
     /// A transaction that writes.
     Txn(TxnRequest),
+    /// Change the second API's tree.
+    V2(Box<cairn_v2::Request>),
     /// Forget history.
     Compaction(CompactionRequest),
     /// Read, raise or end alarms.
@@ -48,6 +50,7 @@ pub enum LogRequest {
 
 /// Field numbers of `InternalRaftRequest`: stored, never to be changed.
 mod field {
+    pub(super) const V2: u32 = 2;
     pub(super) const PUT: u32 = 4;
     pub(super) const DELETE_RANGE: u32 = 5;
     pub(super) const TXN: u32 = 6;
@@ -89,6 +92,7 @@ impl LogRequest {
             Self::Txn(request) => message::encode(field::TXN, request, &mut data),
             Self::Compaction(request) => message::encode(field::COMPACTION, request, &mut data),
             Self::Alarm(request) => message::encode(field::ALARM, request, &mut data),
+            Self::V2(request) => message::encode(field::V2, &**request, &mut data),
             Self::Lease(request) => request.encode_before_header(&mut data),
             Self::Auth(_)
             | Self::ClusterVersionSet(_)
@@ -120,6 +124,7 @@ impl LogRequest {
             Self::Txn(request) => message::encoded_len(field::TXN, request),
             Self::Compaction(request) => message::encoded_len(field::COMPACTION, request),
             Self::Alarm(request) => message::encoded_len(field::ALARM, request),
+            Self::V2(request) => message::encoded_len(field::V2, &**request),
             Self::Lease(request) => request.encoded_len(),
             Self::Auth(request) => request.encoded_len(),
             Self::ClusterVersionSet(request) => {
@@ -148,6 +153,7 @@ impl LogEntry {
             let data = &mut data;
             entry.request = Some(match tag {
                 field::PUT => LogRequest::Put(read(wire_type, data)?),
+                field::V2 => LogRequest::V2(Box::new(read(wire_type, data)?)),
                 field::DELETE_RANGE => LogRequest::DeleteRange(read(wire_type, data)?),
                 field::TXN => LogRequest::Txn(read(wire_type, data)?),
                 field::COMPACTION => LogRequest::Compaction(read(wire_type, data)?),
@@ -346,6 +352,37 @@ mod tests {
                 "{request:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_second_apis_requests_are_etcd_3_4s_field() {
+        let request = cairn_v2::Request {
+            method: "PUT".to_owned(),
+            path: Bytes::from_static(b"/1/a"),
+            ..Default::default()
+        };
+        let request = LogRequest::V2(Box::new(request));
+        let data = request.encode(id(), None);
+        let header = wire_header();
+        assert_eq!(
+            data,
+            [b"\x12\x0b\x12\x03PUT\x1a\x04/1/a".as_slice(), &header].concat()
+        );
+        let entry = LogEntry::decode(data.clone()).unwrap();
+        assert_eq!(entry.request, Some(request));
+        assert!(LogEntry::decode(data.slice(..data.len() - 1)).is_err());
+    }
+
+    fn wire_header() -> Vec<u8> {
+        let header = Some(RequestHeader {
+            id: 77,
+            ..Default::default()
+        });
+        InternalRaftRequest {
+            header,
+            ..Default::default()
+        }
+        .encode_to_vec()
     }
 
     #[test]

@@ -185,6 +185,7 @@ pub(crate) fn answer(
         apply::Outcome::Alarm(_)
         | apply::Outcome::Members(_)
         | apply::Outcome::Auth(_)
+        | apply::Outcome::V2(_)
         | apply::Outcome::Done => (None, Response::Done),
     };
     Outcome::Ok(Answer {

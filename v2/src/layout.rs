@@ -28,6 +28,12 @@ pub(crate) fn is_event(key: &[u8]) -> bool {
     key.strip_prefix(SYSTEM_PREFIX) == Some(EVENT)
 }
 
+/// Whether this is the key of a node.
+pub(crate) fn is_node(key: &[u8]) -> bool {
+    let rest = key.strip_prefix(SYSTEM_PREFIX);
+    rest.is_some_and(|rest| rest.starts_with(NODE))
+}
+
 /// The key of a node; the root has none.
 pub(crate) fn node_key(path: &NodePath) -> Bytes {
     let parent = path.as_bytes().iter().rposition(|&byte| byte == b'/');

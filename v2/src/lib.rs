@@ -36,7 +36,7 @@ pub use event::{Action, Event, Shown};
 pub use expiry::{EXPIRED_MAX, due, expire};
 pub use hub::{Behind, Full, Hub, Sink, Watch, WatchId};
 pub use json::{write_error, write_event, write_string};
-pub use past::{Past, past};
+pub use past::{Past, catch_up, past};
 pub use path::{NodePath, TooDeep};
 pub use request::{Compare, Method, Operation, Request, TtlOption, UnknownMethod};
 pub use state::{Snapshot, State};

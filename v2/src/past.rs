@@ -4,7 +4,7 @@ use cairn_mvcc::{EventLimits, ReadError, Revision, Store};
 
 use crate::error::StorageError;
 use crate::event::Event;
-use crate::hub::{Watch, event_of};
+use crate::hub::{Hub, Sink, Watch, event_of};
 use crate::layout;
 
 /// How much of the history one step looks through.
@@ -52,4 +52,32 @@ pub fn past(store: &Store, watch: &Watch, from: Revision) -> Result<Past, Storag
     }
     let next = events.next.unwrap_or_else(|| current.next());
     Ok(Past::NothingBefore(next))
+}
+
+/// Tells the hub of what happened up to `through` and it was not told of. Who waits for what is
+/// compacted already is let go.
+///
+/// # Errors
+///
+/// [`StorageError`] if the history cannot be read.
+pub fn catch_up<S: Sink>(
+    hub: &mut Hub<S>,
+    store: &Store,
+    through: Revision,
+) -> Result<(), StorageError> {
+    while hub.seen() < through {
+        if hub.is_empty() {
+            return hub.notify(&[], through);
+        }
+        let mut wanted = |key: &[u8]| layout::is_event(key) || layout::is_node(key);
+        match store.events(hub.seen().next(), through, STEP, &mut wanted) {
+            Ok(events) => {
+                let before = events.next.and_then(Revision::previous);
+                hub.notify(&events.changes, before.unwrap_or(through))?;
+            }
+            Err(ReadError::Compacted { .. }) => hub.clear(through),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }

@@ -76,6 +76,14 @@ impl<'a> Snapshot<'a> {
     }
 }
 
+impl Snapshot<'_> {
+    /// The index that it shows.
+    #[must_use]
+    pub const fn index(&self) -> Revision {
+        self.at
+    }
+}
+
 impl State for Snapshot<'_> {
     fn revision(&self) -> Revision {
         self.at

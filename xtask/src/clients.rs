@@ -2,7 +2,7 @@
 //!
 //! Go's clientv3, the Python client etcd3 and the crate etcd-client each have a program of ours in
 //! `xtask/clients`, which does keys, watches, leases, locks, elections, users and what there is of
-//! maintenance: once in plain text, once with certificates. What a program needs is downloaded to
+//! maintenance; python-etcd and node-etcd do what there is of the second API: once in plain text, once with certificates. What a program needs is downloaded to
 //! `target/clients`; where that is not to be had, it is left out, and the run says so.
 
 use std::path::{Path, PathBuf};
@@ -41,6 +41,10 @@ enum Client {
     Python,
     /// The crate etcd-client.
     Rust,
+    /// The package python-etcd, which speaks the second API.
+    PythonV2,
+    /// The package node-etcd, which speaks the second API.
+    NodeV2,
 }
 
 /// Users by certificate.
@@ -66,6 +70,7 @@ impl Clients {
                     continue;
                 }
             };
+            let server = client.served_by(&server);
             for is_secured in [false, true] {
                 failed |= !self.passes(&server, &program, is_secured).await?;
             }
@@ -114,6 +119,14 @@ impl Clients {
 }
 
 impl Client {
+    /// The server with the flags that the client needs.
+    fn served_by(self, server: &ServerCommand) -> ServerCommand {
+        match self {
+            Self::PythonV2 | Self::NodeV2 => server.clone().flag("--enable-v2"),
+            Self::Go | Self::Python | Self::Rust => server.clone(),
+        }
+    }
+
     /// Gets and builds what it needs.
     ///
     /// # Errors
@@ -126,6 +139,8 @@ impl Client {
         match self {
             Self::Go => go(&source.join("go"), &built.join("go")),
             Self::Python => python(&source.join("python"), &built.join("python")),
+            Self::PythonV2 => python(&source.join("python-v2"), &built.join("python-v2")),
+            Self::NodeV2 => node(&source.join("node-v2"), &built.join("node-v2")),
             Self::Rust => rust(workspace, &source.join("rust"), &built.join("rust")),
         }
     }
@@ -135,12 +150,17 @@ impl Client {
 struct Program {
     path: PathBuf,
     arguments: Vec<PathBuf>,
+    /// Where it finds what it needs, if it must be told.
+    packages: Option<PathBuf>,
 }
 
 impl Program {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.args(&self.arguments);
+        if let Some(packages) = &self.packages {
+            command.env("NODE_PATH", packages);
+        }
         command
     }
 }
@@ -153,6 +173,7 @@ fn go(source: &Path, built: &Path) -> Result<Program> {
     Ok(Program {
         path: built.to_path_buf(),
         arguments: Vec::new(),
+        packages: None,
     })
 }
 
@@ -173,6 +194,30 @@ fn python(source: &Path, venv: &Path) -> Result<Program> {
     Ok(Program {
         path: python,
         arguments: vec![source.join("check.py")],
+        packages: None,
+    })
+}
+
+fn node(source: &Path, built: &Path) -> Result<Program> {
+    let node = on_path("node").context("there is no `node` on the path")?;
+    let npm = on_path("npm").context("there is no `npm` on the path")?;
+    std::fs::create_dir_all(built)?;
+    for file in ["package.json", "package-lock.json"] {
+        std::fs::copy(source.join(file), built.join(file))?;
+    }
+    let mut install = Command::new(npm);
+    install.args([
+        "ci",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--silent",
+    ]);
+    run(install.current_dir(built))?;
+    Ok(Program {
+        path: node,
+        arguments: vec![source.join("check.js")],
+        packages: Some(built.join("node_modules")),
     })
 }
 
@@ -183,5 +228,6 @@ fn rust(workspace: &Workspace, source: &Path, built: &Path) -> Result<Program> {
     Ok(Program {
         path: built.join("debug/cairn-clients"),
         arguments: Vec::new(),
+        packages: None,
     })
 }

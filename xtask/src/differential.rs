@@ -12,6 +12,7 @@ mod player;
 mod shrink;
 mod step;
 mod terse;
+mod v2;
 mod watch_stream;
 
 use std::time::{Duration, Instant};
@@ -24,6 +25,9 @@ use self::step::Step;
 use crate::outcome::Outcome;
 use crate::server_process::{ApiVersion, ServerCommand, on_path};
 use crate::workspace::Workspace;
+
+/// The first version of etcd without the second API.
+const V2_REMOVED: ApiVersion = ApiVersion { major: 3, minor: 6 };
 
 /// Which scripts, on which servers.
 #[derive(Args, Clone, Debug)]
@@ -43,6 +47,9 @@ pub(crate) struct Differential {
     /// Scripts of users, roles and tokens instead.
     #[arg(long)]
     auth: bool,
+    /// Scripts on the second API instead; the real etcd must still have it (3.4 or 3.5).
+    #[arg(long, conflicts_with = "auth")]
+    v2: bool,
     /// End after so many differences.
     #[arg(long, default_value_t = 1, value_name = "COUNT")]
     differences: u64,
@@ -63,6 +70,7 @@ impl Differential {
             steps: 120,
             seconds: Some(60),
             auth: false,
+            v2: false,
             differences: 1,
             etcd: None,
             server: None,
@@ -75,6 +83,16 @@ impl Differential {
             seeds: 12,
             seconds: Some(25),
             auth: true,
+            ..Self::short()
+        }
+    }
+
+    /// The same for the second API.
+    pub(crate) fn short_of_v2() -> Self {
+        Self {
+            seeds: 12,
+            seconds: Some(25),
+            v2: true,
             ..Self::short()
         }
     }
@@ -98,6 +116,11 @@ impl Differential {
             real,
             checked,
         };
+        if self.v2 && arena.real_version >= V2_REMOVED {
+            return Ok(Outcome::Skipped(
+                "the real etcd has no second API any more (3.4 and 3.5 have)".to_owned(),
+            ));
+        }
         let start = Instant::now();
         let (mut played, mut differences) = (0, 0);
         for seed in self.seed..self.seed.saturating_add(self.seeds) {
@@ -107,6 +130,11 @@ impl Differential {
             }
             if self.auth {
                 if let Some(difference) = auth::compare(&arena, seed, self.steps).await? {
+                    println!("seed {seed}: a difference\n{}", difference.show());
+                    differences += 1;
+                }
+            } else if self.v2 {
+                if let Some(difference) = v2::compare(&arena, seed, self.steps).await? {
                     println!("seed {seed}: a difference\n{}", difference.show());
                     differences += 1;
                 }

@@ -110,7 +110,14 @@ impl Section {
             Self::Sim => Sim::run_short(workspace),
             Self::Etcdctl => interruptible(Etcdctl::default().run(workspace)),
             Self::Differential => match interruptible(Differential::short().run(workspace))? {
-                Outcome::Passed => interruptible(Differential::short_of_users().run(workspace)),
+                Outcome::Passed => {
+                    match interruptible(Differential::short_of_users().run(workspace))? {
+                        Outcome::Passed => {
+                            interruptible(Differential::short_of_v2().run(workspace))
+                        }
+                        other => Ok(other),
+                    }
+                }
                 other => Ok(other),
             },
             Self::Crash => interruptible(Crash::short().run(workspace)),

@@ -17,7 +17,7 @@ use super::permission::Permission;
 use parking_lot::Mutex;
 
 use super::leases::{self, LeaseChanges, SharedLeases};
-use super::{Failure, FatalError, Outcome, txn};
+use super::{Failure, FatalError, Outcome, txn, v2};
 use crate::alarms::{Alarm, Alarms};
 use crate::error::ApplyError;
 use crate::lease_request::LeaseRequest;
@@ -46,6 +46,7 @@ pub struct Applier {
     /// Whether they are other than those that doors see.
     rules_changed: bool,
     published_rules: Arc<ArcSwap<AuthStore>>,
+    v2_stats: Arc<cairn_v2::Stats>,
 }
 
 /// What became of a change of the group.
@@ -101,6 +102,7 @@ impl Applier {
             rules,
             rules_changed: false,
             published_rules,
+            v2_stats: Arc::default(),
         })
     }
 
@@ -148,6 +150,11 @@ impl Applier {
     /// Users, roles and permissions, as they change.
     pub fn rules(&self) -> Arc<ArcSwap<AuthStore>> {
         Arc::clone(&self.published_rules)
+    }
+
+    /// How often what was asked of the second API's tree.
+    pub fn v2_stats(&self) -> Arc<cairn_v2::Stats> {
+        Arc::clone(&self.v2_stats)
     }
 
     /// Applies `entries`, in order; those that the store holds already are passed over.
@@ -291,6 +298,7 @@ impl Applier {
                     .map_err(ApplyError::from)?;
                 self.txn(&txn, batch, applied).map(Outcome::Txn)
             }
+            LogRequest::V2(request) => self.v2(&request, batch, applied),
             LogRequest::Compaction(CompactionRequest { revision, .. }) => {
                 self.check_alarms(NeedsSpace::No)?;
                 let outcome = compact(revision, batch)?;
@@ -360,6 +368,16 @@ impl Applier {
         leases::follow(&self.leases, &changes)?;
         applied.changes.extend(changes);
         Ok(())
+    }
+
+    fn v2(
+        &self,
+        request: &cairn_v2::Request,
+        batch: &mut WriteBatch<'_>,
+        applied: &mut Applied,
+    ) -> Result<Outcome, Failure> {
+        self.check_alarms(v2::needs_space(request))?;
+        v2::apply(request, batch, &self.v2_stats, &mut applied.changes)
     }
 
     fn lease_exists(&self, lease: LeaseId) -> bool {
@@ -496,7 +514,7 @@ impl Applier {
 
 /// Whether a request makes the database larger.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum NeedsSpace {
+pub(super) enum NeedsSpace {
     Yes,
     No,
 }

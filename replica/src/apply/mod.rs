@@ -11,6 +11,7 @@ mod outcome;
 pub mod permission;
 mod reader;
 pub mod txn;
+mod v2;
 
 pub use applier::{Applied, Applier, ConfChangeDone};
 pub use leases::{LeaseChanges, SharedLeases};
@@ -39,6 +40,9 @@ pub enum FatalError {
     /// While it was read.
     #[error("reading the store: {0}")]
     Read(#[from] ReadError),
+    /// While the second API's tree was read.
+    #[error("reading the v2 tree: {0}")]
+    V2(#[from] cairn_v2::StorageError),
     /// While it was written.
     #[error("writing the store: {0}")]
     Write(#[from] WriteError),

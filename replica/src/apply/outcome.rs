@@ -14,6 +14,8 @@ pub enum Outcome {
     DeleteRange(stored::DeleteRangeResponse),
     /// To a transaction.
     Txn(stored::TxnResponse),
+    /// To a change of the second API's tree, or why it is refused.
+    V2(Result<cairn_v2::Done, cairn_v2::Error>),
     /// To a grant of a lease.
     LeaseGrant(LeaseGrantResponse),
     /// To the end of a lease.

@@ -6,3 +6,4 @@ pub(crate) mod http;
 mod member_probe;
 pub(crate) mod router;
 pub(crate) mod status;
+mod v2;

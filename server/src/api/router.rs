@@ -18,6 +18,7 @@ use crate::api::http::{
     Gateway, HttpParts, SchemaError, client_router, monitoring_router, no_pages,
 };
 use crate::api::member_probe::MemberProbe;
+use crate::api::v2::{self, V2Parts};
 use crate::member::Member;
 use crate::metrics::Counted;
 use crate::settings::Settings;
@@ -69,9 +70,14 @@ impl DoorParts {
         };
         let services = Services::new(member, leader_loss);
         let calls = Calls::new(services, metrics, settings.slow.unary_request);
-        let gateway = settings.http.gateway.then(|| Gateway::new(calls.clone()));
-        let gateway = gateway.transpose()?;
-        let pages = client_router(http.clone(), gateway, settings.http.clone());
+        let mut more = Router::new();
+        if settings.http.gateway {
+            more = more.merge(Gateway::new(calls.clone())?.router());
+        }
+        if settings.http.v2 {
+            more = more.merge(v2::router(V2Parts::new(member)));
+        }
+        let pages = client_router(http.clone(), more, settings.http.clone());
         Ok(Self { calls, http, pages })
     }
 

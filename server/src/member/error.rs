@@ -149,9 +149,9 @@ impl From<Failure> for Error {
         match failure {
             Failure::Refused(error) => Self::Apply(error),
             Failure::Fatal(FatalError::Read(error)) => Self::Read(error),
-            Failure::Fatal(error @ (FatalError::Write(_) | FatalError::Unreadable { .. })) => {
-                Self::Maintenance(MaintenanceError::Storage(Chain(&error).to_string()))
-            }
+            Failure::Fatal(
+                error @ (FatalError::Write(_) | FatalError::Unreadable { .. } | FatalError::V2(_)),
+            ) => Self::Maintenance(MaintenanceError::Storage(Chain(&error).to_string())),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The time of leases: a thread that looks, several times a second, which have expired.
+//! The time of leases: a thread that looks, several times a second, which have expired; and which
+//! keys of the second API.
 //!
 //! What it decides is `cairn_replica::lease_duties`'; here are the clock, the log and who waits for
 //! what.
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_lease::{Moment, Term, Ttl};
+use cairn_mvcc::Store;
 use cairn_replica::apply::{Outcome, SharedLeases};
 use cairn_replica::consensus::Proposal;
 use cairn_replica::lease_duties::{self, Decided};
@@ -17,6 +19,7 @@ use tokio::sync::{Notify, futures::Notified, oneshot};
 use super::consensus_thread::{ConsensusInput, Request};
 use super::progress::Progress;
 use super::reply::Reply;
+use super::v2_expiry::V2Expiry;
 use crate::member::error::{Error, ProposeError};
 
 /// How often the thread looks when nothing wakes it: by so much a lease may outlive its time.
@@ -73,6 +76,7 @@ pub(crate) struct LeaseKeeper {
     woken: Receiver<()>,
     tasks: LeaseTasks,
     under_way: Vec<UnderWay>,
+    v2: V2Expiry,
 }
 
 /// What the thread works with.
@@ -87,6 +91,8 @@ pub(crate) struct LeaseTasks {
     pub request_ids: Arc<RequestIds>,
     /// `--election-timeout`.
     pub election_timeout: Duration,
+    /// The store, for what expires of the second API.
+    pub store: Store,
 }
 
 /// What the thread proposed, until it knows what became of it.
@@ -109,7 +115,9 @@ impl LeaseKeeper {
             shared: Arc::clone(&shared),
             wake,
         };
+        let v2 = V2Expiry::new(&tasks);
         let keeper = Self {
+            v2,
             shared,
             woken,
             tasks,
@@ -128,6 +136,7 @@ impl LeaseKeeper {
             self.follow_leadership();
             self.collect_answers();
             self.look();
+            self.v2.look();
             match self.woken.recv_timeout(LOOK_INTERVAL) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),

@@ -29,6 +29,8 @@ mod refusals;
 mod reply;
 mod serving;
 mod transport;
+mod v2;
+mod v2_expiry;
 mod version_monitor;
 pub(crate) mod watching;
 
@@ -62,6 +64,7 @@ pub(crate) use refusals::Refusals;
 pub(crate) use reply::{Reply, ReplyDesks};
 pub(crate) use serving::Serving;
 pub(crate) use transport::{NotConnected, PeerClient, Transport};
+pub(crate) use v2::{V2, V2Error, Waiting, now as v2_now};
 
 use crate::logging::Chain;
 use crate::member::auth::{Auth, Caller, Permit};
@@ -132,6 +135,8 @@ pub(crate) struct Member {
     pub housekeeping: Housekeeping,
     /// The leases, and their time.
     pub leases: LeaseKeeping,
+    /// Who waits for keys of the second API.
+    pub v2: Arc<V2>,
     /// What it allows.
     pub limits: Limits,
     /// Bytes of requests under way.
@@ -177,6 +182,11 @@ impl Member {
         &self.watches
     }
 
+    /// Who waits for keys of the second API, and what was done with them.
+    pub(crate) fn v2(&self) -> &V2 {
+        &self.v2
+    }
+
     /// What the member allows.
     pub(crate) const fn limits(&self) -> &Limits {
         &self.limits
@@ -213,15 +223,13 @@ impl Member {
         request: LogRequest,
         caller: &Caller,
     ) -> Result<Outcome, Error> {
-        let committed = self.progress.committed();
-        if committed.get() > self.progress.applied().get() + APPLY_LAG_MAX {
-            return Err(ProposeError::TooManyRequests.into());
-        }
+        self.check_apply_lag()?;
         let who = self.who(caller).await?;
         let id = self.request_ids.next();
         let data = request.encode(id, who.as_ref());
         drop(request);
-        let answer = self.propose_data(id, data.clone()).await;
+        let bytes_max = self.limits.request_bytes_max;
+        let answer = self.propose_data(id, data.clone(), bytes_max).await;
         match (answer, who) {
             (Err(Error::Apply(ApplyError::Auth(AuthError::AuthOldRevision))), Some(who)) => {
                 self.propose_again(data, &who, caller).await
@@ -248,12 +256,27 @@ impl Member {
         let id = self.request_ids.next();
         let data = request.encode(id, who.as_ref());
         drop(request);
-        self.propose_data(id, data).await
+        let bytes_max = self.limits.request_bytes_max;
+        self.propose_data(id, data, bytes_max).await
     }
 
-    /// Takes an entry's data through the log.
-    async fn propose_data(&self, id: RequestId, data: Bytes) -> Result<Outcome, Error> {
-        let (bytes, bytes_max) = (data.len(), self.limits.request_bytes_max);
+    /// Refuses what comes while too much is committed and not applied.
+    fn check_apply_lag(&self) -> Result<(), Error> {
+        let committed = self.progress.committed();
+        if committed.get() > self.progress.applied().get() + APPLY_LAG_MAX {
+            return Err(ProposeError::TooManyRequests.into());
+        }
+        Ok(())
+    }
+
+    /// Takes an entry's data, of at most `bytes_max` bytes, through the log.
+    async fn propose_data(
+        &self,
+        id: RequestId,
+        data: Bytes,
+        bytes_max: usize,
+    ) -> Result<Outcome, Error> {
+        let bytes = data.len();
         if bytes > bytes_max {
             return Err(RequestError::TooLarge { bytes, bytes_max }.into());
         }

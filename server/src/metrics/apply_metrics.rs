@@ -68,7 +68,8 @@ impl ApplyMetrics {
                 }
                 Ok(Outcome::Compaction(_)) => self.compactions.observe(each, true),
                 Ok(
-                    Outcome::LeaseGrant(_)
+                    Outcome::V2(_)
+                    | Outcome::LeaseGrant(_)
                     | Outcome::LeaseRevoke(_)
                     | Outcome::Alarm(_)
                     | Outcome::Members(_)

@@ -95,6 +95,7 @@ pub(super) fn assemble(
             cors: allowed(&given.cors.0),
             hosts: allowed(&given.host_whitelist.0),
             gateway: given.enable_grpc_gateway,
+            v2: given.enable_v2,
         },
         log,
         metrics_detail: match given.metrics.as_str() {

@@ -279,6 +279,8 @@ distributed_tracing_sampling_rate "distributed-tracing-sampling-rate": i64 = "0"
     "Spans to send of each million.";
 }
 Features {
+enable_v2 "enable-v2": bool = "false", Works, Same,
+    "Serve the second API under /v2, as etcd did until 3.5.";
 corrupt_check_time "corrupt-check-time": FlagDuration = "0s", Works, Same,
     "Time between comparisons of the members' data (0 disables).";
 compact_hash_check_time "compact-hash-check-time": FlagDuration = "1m0s", Works, Same,

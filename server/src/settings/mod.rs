@@ -406,6 +406,8 @@ pub(crate) struct HttpSettings {
     pub hosts: Allowed,
     /// Serve the JSON gateway.
     pub gateway: bool,
+    /// Serve the second API.
+    pub v2: bool,
 }
 
 /// Everything, or what is in a list.

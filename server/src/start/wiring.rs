@@ -21,7 +21,7 @@ use crate::member::watching::Dispatcher;
 use crate::member::{
     ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, LeaseKeeper, LeaseTasks, Limits,
     LogDesk, LogThread, Member, PeerActivity, Progress, Reconfiguration, Refusals, ReplyDesks,
-    Serving, Tasks, Transport,
+    Serving, Tasks, Transport, V2,
 };
 use crate::metrics::{ApplyMetrics, Metrics, PeerMetrics};
 use crate::net::peer::{Network, Peers, PeersParts};
@@ -156,7 +156,8 @@ fn connect(
     let (news, inbox) = inbox();
     let metered = metrics.peers(identity.member)?;
     let peers = link_up(settings, data, network, news, &activity, metered.clone());
-    let (watches, watch) = Dispatcher::start(store.clone())?;
+    let v2 = V2::new(applier.v2_stats(), store.current());
+    let (watches, watch) = Dispatcher::start(store.clone(), Arc::clone(&v2))?;
     let (consensus, inputs) = bounded(CONSENSUS_INPUTS_MAX);
     let term = data.node.status().leadership.term;
     let progress = Arc::new(Progress::at_start(store.backend(), term)?);
@@ -181,6 +182,7 @@ fn connect(
         progress: Arc::clone(&progress),
         request_ids: Arc::clone(&request_ids),
         election_timeout: settings.raft.election_timeout,
+        store: store.clone(),
     });
     let member = Arc::new(Member {
         identity,
@@ -197,6 +199,7 @@ fn connect(
         space: Arc::clone(&data.space),
         housekeeping,
         leases,
+        v2,
         limits: limits(settings),
         in_flight: Arc::new(AtomicUsize::new(0)),
         peers: Arc::new(peers.clone()),

@@ -49,4 +49,5 @@ mod stopping;
 mod streams_half_closed;
 mod tls;
 mod transactions;
+mod v2;
 mod watches;

@@ -89,6 +89,7 @@ impl Model {
                 return Ok("done".to_owned());
             }
             LogRequest::Auth(_) => panic!("rules have a model of their own"),
+            LogRequest::V2(_) => panic!("the v2 tree has a model of its own"),
         };
         if !self.alarms[1].is_empty() {
             return Err(ApplyError::Corrupt);
@@ -376,6 +377,7 @@ pub(super) fn told(reply: &Result<Outcome, ApplyError>) -> Told {
         Outcome::Alarm(alarms) => format!("{} alarms", alarms.len()),
         Outcome::Members(members) => format!("{} members", members.len()),
         Outcome::Auth(told) => format!("{told:?}"),
+        Outcome::V2(told) => format!("{told:?}"),
         Outcome::Done => "done".to_owned(),
     })
 }

@@ -24,6 +24,7 @@ use crate::settings::HttpSettings;
 
 pub(crate) use self::gateway::{Gateway, SchemaError};
 pub(crate) use self::probe::{Alarm, Consistency, Probe, ProbeError, ProbeFuture, Versions};
+pub(crate) use self::reply::{error as plain_error, not_found, reply as typed};
 
 /// What the pages need.
 #[derive(Clone)]
@@ -38,25 +39,22 @@ pub(crate) struct HttpParts {
 
 /// The pages of the client addresses, for requests over plaintext.
 ///
-/// Origins and host names are checked first; preflights of browsers are answered.
-pub(crate) fn client_router(
-    parts: HttpParts,
-    gateway: Option<Arc<Gateway>>,
-    settings: HttpSettings,
-) -> Router {
+/// Origins and host names are checked first; preflights of browsers are answered. `more` are other
+/// pages, of which this module knows nothing.
+pub(crate) fn client_router(parts: HttpParts, more: Router, settings: HttpSettings) -> Router {
     let pages = Router::new()
         .route("/version", any(version_page::version))
         .route("/debug/vars", any(vars::vars))
         .with_state(parts.clone())
         .merge(monitoring_pages(parts))
-        .merge(gateway.map(Gateway::router).unwrap_or_default())
-        .fallback(reply::not_found);
+        .merge(more)
+        .fallback(not_found);
     access::guard(pages, settings)
 }
 
 /// The pages of the metrics addresses: metrics and health alone, for anyone.
 pub(crate) fn monitoring_router(parts: HttpParts) -> Router {
-    monitoring_pages(parts).fallback(reply::not_found)
+    monitoring_pages(parts).fallback(not_found)
 }
 
 /// The pages of the peer addresses that any listener has: version and health.
@@ -65,12 +63,12 @@ pub(crate) fn peer_router(parts: HttpParts) -> Router {
         .route("/version", any(version_page::version))
         .route("/health", any(health::health))
         .with_state(parts)
-        .fallback(reply::not_found)
+        .fallback(not_found)
 }
 
 /// No pages at all, for listeners of gRPC alone.
 pub(crate) fn no_pages() -> Router {
-    Router::new().fallback(reply::not_found)
+    Router::new().fallback(not_found)
 }
 
 fn monitoring_pages(parts: HttpParts) -> Router {

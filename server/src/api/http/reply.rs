@@ -8,7 +8,7 @@ use axum::response::Response;
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// An answer with a body of this type.
-pub(super) fn reply(
+pub(crate) fn reply(
     status: StatusCode,
     content_type: &'static str,
     body: impl Into<Body>,
@@ -32,7 +32,7 @@ pub(super) fn page(body: impl Into<Body>) -> Response {
 }
 
 /// An error: its text, and a newline after it.
-pub(super) fn error(status: StatusCode, text: &str) -> Response {
+pub(crate) fn error(status: StatusCode, text: &str) -> Response {
     plain(status, format!("{text}\n"))
 }
 
@@ -46,7 +46,7 @@ pub(super) fn refuse_unless_get(method: &Method) -> Option<Response> {
     Some(response)
 }
 
-pub(super) async fn not_found() -> Response {
+pub(crate) async fn not_found() -> Response {
     error(StatusCode::NOT_FOUND, "404 page not found")
 }
 

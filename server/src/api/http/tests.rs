@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -108,6 +109,7 @@ fn open() -> HttpSettings {
         cors: Allowed::All,
         hosts: Allowed::All,
         gateway: true,
+        v2: false,
     }
 }
 
@@ -150,7 +152,7 @@ fn header(response: &Response<Body>, name: &str) -> String {
 /// Status and body of a GET.
 fn get(state: &State, path: &str) -> (u16, String) {
     let response = send(
-        client_router(parts(state.clone()), None, open()),
+        client_router(parts(state.clone()), Router::new(), open()),
         request("GET", path),
     );
     (response.status().as_u16(), text(response))
@@ -308,7 +310,7 @@ fn only_get_is_allowed_where_etcd_allows_only_get() {
     ] {
         for method in ["POST", "PUT", "DELETE", "HEAD"] {
             let response = send(
-                client_router(parts(healthy()), None, open()),
+                client_router(parts(healthy()), Router::new(), open()),
                 request(method, path),
             );
             assert_eq!(
@@ -381,7 +383,7 @@ fn content_types_are_etcds() {
         ("/debug/vars", "application/json; charset=utf-8"),
     ] {
         let response = send(
-            client_router(parts(healthy()), None, open()),
+            client_router(parts(healthy()), Router::new(), open()),
             request("GET", path),
         );
         assert_eq!(header(&response, "content-type"), content_type, "{path}");
@@ -398,7 +400,10 @@ fn browsers_are_told_where_they_may_call_from() {
         request
             .headers_mut()
             .insert("Origin", origin.parse().unwrap());
-        let response = send(client_router(parts(healthy()), None, settings), request);
+        let response = send(
+            client_router(parts(healthy()), Router::new(), settings),
+            request,
+        );
         (
             response.status().as_u16(),
             header(&response, "access-control-allow-origin"),
@@ -439,7 +444,10 @@ fn requests_under_a_foreign_name_are_misdirected() {
         };
         let mut request = request("GET", "/version");
         request.headers_mut().insert("Host", host.parse().unwrap());
-        let response = send(client_router(parts(healthy()), None, settings), request);
+        let response = send(
+            client_router(parts(healthy()), Router::new(), settings),
+            request,
+        );
         assert_eq!(response.status().as_u16(), status, "{host}");
     }
 }

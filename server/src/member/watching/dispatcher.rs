@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::sink::QueueSink;
 use super::stream::{self, WatchAsks, WatchReplies};
+use crate::member::V2;
 
 /// Batches of changes that may wait. A batch is what one turn of the apply thread wrote; past this,
 /// reading the store is cheaper than holding more.
@@ -140,6 +141,8 @@ pub(crate) struct Dispatcher {
     changes: Receiver<Vec<Change>>,
     requests: Receiver<Request>,
     shared: Arc<Shared>,
+    /// Who waits for keys of the second API.
+    v2: Arc<V2>,
 }
 
 impl Dispatcher {
@@ -148,7 +151,10 @@ impl Dispatcher {
     /// # Errors
     ///
     /// The system's, if it refuses a thread.
-    pub(crate) fn start(store: Store) -> io::Result<(WatchHandle, thread::JoinHandle<()>)> {
+    pub(crate) fn start(
+        store: Store,
+        v2: Arc<V2>,
+    ) -> io::Result<(WatchHandle, thread::JoinHandle<()>)> {
         let (change_sender, changes) = bounded(CHANGE_BATCHES_MAX);
         let (request_sender, requests) = bounded(REQUESTS_MAX);
         let shared = Arc::new(Shared::default());
@@ -166,6 +172,7 @@ impl Dispatcher {
             changes,
             requests,
             shared,
+            v2,
         };
         let thread = thread::Builder::new().name("watch".to_owned());
         Ok((handle, thread.spawn(move || dispatcher.run())?))
@@ -210,6 +217,9 @@ impl Dispatcher {
     }
 
     fn notify(&mut self, changes: &[Change]) {
+        if let Err(error) = self.v2.notify(&self.store, changes) {
+            tracing::error!(%error, "an event of the v2 keys cannot be read");
+        }
         for changes in changes.chunk_by(|one, other| one.at.main == other.at.main) {
             let Some(first) = changes.first() else {
                 continue;
@@ -277,6 +287,9 @@ impl Dispatcher {
         // Dropped changes with nothing behind them would leave no gap to be seen.
         if self.shared.dropped.swap(false, Ordering::Acquire) {
             self.hub.skip_to(self.store.current());
+            if let Err(error) = self.v2.skip(&self.store) {
+                tracing::error!(%error, "the events of the v2 keys cannot be read");
+            }
         }
         let synced = self.hub.sync_step();
         // A step makes victims of those whose client does not keep up.

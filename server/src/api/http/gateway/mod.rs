@@ -66,7 +66,7 @@ impl Gateway {
     }
 
     /// Its pages.
-    pub(super) fn router(self: Arc<Self>) -> Router {
+    pub(crate) fn router(self: Arc<Self>) -> Router {
         let mut router = Router::new()
             .route("/v3", any(below))
             .route("/openapi.json", get(document));

@@ -1,0 +1,120 @@
+//! etcd's second API over HTTP: `/v2/keys`, `/v2/machines`, `/v2/members`, `/v2/stats`, `/v2/auth`.
+//!
+//! Paths, forms, statuses, headers and bodies are etcd 3.4's. What a request means to the tree is
+//! `cairn_v2`'s.
+
+mod answer;
+mod auth;
+mod form;
+mod go_path;
+mod go_time;
+mod json_body;
+mod key_request;
+mod keys;
+mod machines;
+mod members;
+mod stats;
+mod wait_body;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::Response;
+use axum::routing::any;
+use bytes::Bytes;
+
+use self::auth::AuthKeeper;
+use crate::api::http::not_found;
+use crate::member::Member;
+
+/// What the pages of the second API need.
+#[derive(Clone)]
+pub(crate) struct V2Parts {
+    member: Arc<Member>,
+    auth: Arc<AuthKeeper>,
+    started: SystemTime,
+}
+
+impl V2Parts {
+    /// The pages of `member`, which starts now.
+    pub(crate) fn new(member: &Arc<Member>) -> Self {
+        Self {
+            member: Arc::clone(member),
+            auth: Arc::new(AuthKeeper::new(Arc::clone(member))),
+            started: SystemTime::now(),
+        }
+    }
+}
+
+/// The pages.
+pub(crate) fn router(parts: V2Parts) -> Router {
+    Router::new()
+        .route("/v2", any(answer_any))
+        .route("/v2/", any(answer_any))
+        .route("/v2/{*path}", any(answer_any))
+        .with_state(parts)
+}
+
+/// A request, taken apart.
+struct Call {
+    method: Method,
+    uri: Uri,
+    /// The path without escapes.
+    path: Vec<u8>,
+    headers: HeaderMap,
+    /// The name in the client's certificate, where that counts.
+    common_name: Option<Arc<str>>,
+}
+
+async fn answer_any(State(parts): State<V2Parts>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let Ok(path) = form::unescape(head.uri.path(), form::Spaces::AsTheyAre) else {
+        return answer::bad_request();
+    };
+    let clean = go_path::clean(&path);
+    if clean != path {
+        return answer::moved(&head.method, &clean, head.uri.query());
+    }
+    let common_name = auth::common_name(&head.headers, &head.extensions);
+    let call = Call {
+        method: head.method,
+        uri: head.uri,
+        path,
+        headers: head.headers,
+        common_name,
+    };
+    let Some(rest) = call.path.strip_prefix(b"/v2/") else {
+        return not_found().await;
+    };
+    let (page, below) = match rest.iter().position(|&byte| byte == b'/') {
+        Some(slash) => {
+            let (page, below) = rest.split_at(slash);
+            (page.to_vec(), Some(below.to_vec()))
+        }
+        None => (rest.to_vec(), None),
+    };
+    match (page.as_slice(), below.as_deref()) {
+        (b"keys", _) => keys::answer(&parts, &call, body).await,
+        (b"machines", None) => machines::answer(&parts, &call.method),
+        (b"members", below) => {
+            let name = below.map_or(&b""[..], |below| below.get(1..).unwrap_or_default());
+            members::answer(&parts, &call, name, body).await
+        }
+        (b"stats", Some(which)) => match which {
+            b"/store" => stats::store(&parts, &call.method),
+            b"/self" => stats::own(&parts, &call.method),
+            b"/leader" => stats::leader(&parts, &call.method),
+            _ => not_found().await,
+        },
+        (b"auth", Some(below)) => auth::answer(&parts, &call, below, body).await,
+        _ => not_found().await,
+    }
+}
+
+/// Reads a whole body, which may have this many bytes.
+async fn read_body(body: axum::body::Body, bytes_max: usize) -> Result<Bytes, axum::Error> {
+    axum::body::to_bytes(body, bytes_max).await
+}
