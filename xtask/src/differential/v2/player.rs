@@ -28,6 +28,7 @@ const OF_THE_SERVER: [&str; 6] = [
 /// Plays a script: what each step was answered, and at the end what those got who waited.
 pub(super) async fn play(server: &ServerProcess, script: &[V2Step]) -> Result<Vec<String>> {
     let address: SocketAddr = server.url().trim_start_matches("http://").parse()?;
+    wait_for_version(address).await?;
     let first = ask(address, "GET", "/v2/keys", None).await?;
     let base = index_of(&first).context("an answer without an index")?;
     let mut answers = Vec::new();
@@ -55,6 +56,23 @@ pub(super) async fn play(server: &ServerProcess, script: &[V2Step]) -> Result<Ve
         }
     }
     Ok(answers)
+}
+
+/// Waits until the cluster has agreed on its version: etcd 3.4 keeps that in the tree, so its index
+/// grows then.
+async fn wait_for_version(address: SocketAddr) -> Result<()> {
+    const POLL: Duration = Duration::from_millis(20);
+
+    let agreed = async {
+        loop {
+            let answer = ask(address, "GET", "/version", None).await?;
+            if !String::from_utf8_lossy(&answer).contains("not_decided") {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, agreed).await?
 }
 
 struct Waiting {
