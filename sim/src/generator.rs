@@ -9,7 +9,7 @@ use crate::chance::Chance;
 use crate::profile::{Asked, Fault, Profile};
 use crate::schedule::{
     Action, Ask, Change, Cluster, Direction, Leaves, Millis, OfLease, RuleChange, Schedule, Step,
-    WatchFrom, Whom,
+    V2Ask, WatchFrom, Whom,
 };
 
 /// When clients begin: an election may take that long.
@@ -283,6 +283,26 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    fn v2(&mut self) -> V2Ask {
+        let key = self.key();
+        match self.chance.below(10) {
+            0..=3 => V2Ask::Set {
+                key,
+                value: self.value(),
+                ttl_secs: self.chance.percent(30).then(|| self.chance.between(1, 3)),
+            },
+            4 | 5 => V2Ask::Swap {
+                key,
+                value: self.value(),
+            },
+            6 => V2Ask::Delete { key },
+            _ => V2Ask::Get {
+                key,
+                quorum: self.chance.percent(70),
+            },
+        }
+    }
+
     fn ask(&mut self, asked: Asked) -> Ask {
         match asked {
             Asked::Put => Ask::Plain(Request::Put(self.put())),
@@ -338,6 +358,7 @@ impl Writer<'_> {
             Asked::Hashes => Ask::Hashes {
                 by: signed(self.chance.below(12)),
             },
+            Asked::V2 => Ask::V2(self.v2()),
             Asked::Members => Ask::Members(self.change()),
             Asked::Compact => Ask::Compact {
                 keep: signed(self.chance.below(12)),

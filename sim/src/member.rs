@@ -54,6 +54,10 @@ pub(crate) enum Waits {
     Question(OpId, u64),
     /// The member itself, for what it decided about leases.
     Duty(u64),
+    /// A call of the second API.
+    V2(usize),
+    /// Nobody.
+    Nobody,
 }
 
 /// A handle to what waits at a member.

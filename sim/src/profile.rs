@@ -131,6 +131,8 @@ pub enum Asked {
     Unlock,
     /// Compares all members' hashes.
     Hashes,
+    /// Something of the second API.
+    V2,
 }
 
 const ASKS: &[(u64, Asked)] = &[
@@ -527,6 +529,15 @@ pub const PROFILES: &[Profile] = &[
             (10, Fault::Isolate),
             (10, Fault::Weather),
         ],
+        ..GENERAL
+    },
+    Profile {
+        name: "v2",
+        about: "keys of the second API: set, read, swapped, deleted, and ended by time",
+        watchers: 0,
+        keys: 4,
+        asks: &[(1, Asked::V2)],
+        ask_gap: (20, 250),
         ..GENERAL
     },
 ];

@@ -348,11 +348,58 @@ pub enum Ask {
         /// How many.
         by: i64,
     },
+    /// A request of the second API. A run has either these or all others.
+    V2(V2Ask),
     /// Gives up history but for so many revisions before the newest that the client has seen.
     Compact {
         /// How many.
         keep: i64,
     },
+}
+
+/// A request of the second API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum V2Ask {
+    /// Writes a key.
+    Set {
+        /// The key.
+        key: String,
+        /// Its value, of which there is no other.
+        value: String,
+        /// Its time to live, in seconds.
+        ttl_secs: Option<u64>,
+    },
+    /// Writes a key if its index is what the client saw of it last.
+    Swap {
+        /// The key.
+        key: String,
+        /// Its value, of which there is no other.
+        value: String,
+    },
+    /// Deletes a key.
+    Delete {
+        /// The key.
+        key: String,
+    },
+    /// Reads a key.
+    Get {
+        /// The key.
+        key: String,
+        /// Whether the answer must be as new as anything acknowledged.
+        quorum: bool,
+    },
+}
+
+impl V2Ask {
+    pub(crate) fn key(&self) -> &str {
+        match self {
+            Self::Set { key, .. }
+            | Self::Swap { key, .. }
+            | Self::Delete { key }
+            | Self::Get { key, .. } => key,
+        }
+    }
 }
 
 /// What a client asks of its lease.

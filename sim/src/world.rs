@@ -13,6 +13,7 @@ mod members;
 mod settle;
 mod snapshots;
 mod steps;
+mod v2;
 mod watchers;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use self::amnesia::Amnesia;
 use self::calls::Call;
 use self::client::Client;
 use self::settle::Rest;
+use self::v2::{V2Answer, V2Load};
 use self::watchers::{Heard, Watcher};
 use crate::chance::Chance;
 use crate::member::{Loop, Member, Ticket};
@@ -80,6 +82,10 @@ enum Event {
     Reply(OpId, Outcome),
     /// A client has waited long enough.
     GiveUp(OpId),
+    /// A request of the second API reaches its member.
+    V2Arrive(usize),
+    /// Its client knows what became of it.
+    V2Reply(usize, V2Answer),
     /// A watcher looks for a member.
     Subscribe(ClientId, u64),
     /// Its request reaches the member.
@@ -132,6 +138,7 @@ pub(crate) struct World<'a> {
     clients: BTreeMap<ClientId, Client>,
     calls: BTreeMap<OpId, Call>,
     watchers: BTreeMap<ClientId, Watcher>,
+    v2: V2Load,
     next_stream: u64,
     /// The newest revision that any client has seen.
     newest: i64,
@@ -170,6 +177,7 @@ impl<'a> World<'a> {
             clients: BTreeMap::new(),
             calls: BTreeMap::new(),
             watchers: BTreeMap::new(),
+            v2: V2Load::default(),
             next_stream: 0,
             newest: 1,
             comparers: 0,
@@ -250,6 +258,8 @@ impl<'a> World<'a> {
             Event::Question(op, step) => self.question(op, step),
             Event::Reply(op, outcome) => self.reply(op, outcome),
             Event::GiveUp(op) => self.give_up(op),
+            Event::V2Arrive(number) => self.arrive_v2(number),
+            Event::V2Reply(number, answer) => self.reply_v2(number, answer),
             Event::Subscribe(client, stream) => self.subscribe(client, stream),
             Event::Subscribed(client, stream) => self.subscribed(client, stream),
             Event::Drain(member, life, stream) => self.drain(member, life, stream),

@@ -66,6 +66,10 @@ impl World<'_> {
             self.ask_hashes(*by);
             return;
         }
+        if let Ask::V2(ask) = what {
+            self.ask_v2(id, ask);
+            return;
+        }
         let members = self.schedule.cluster.members;
         let client = self.clients.entry(id);
         let client = client.or_insert_with(|| Client::new(id, members));
@@ -160,7 +164,9 @@ impl World<'_> {
 
     /// Whether anybody waits for an answer.
     pub(super) fn is_asking(&self) -> bool {
-        !self.calls.is_empty() || self.clients.values().any(|client| !client.asks.is_empty())
+        !self.calls.is_empty()
+            || self.v2.is_asking()
+            || self.clients.values().any(|client| !client.asks.is_empty())
     }
 
     pub(super) fn arrive(&mut self, op: OpId) {
@@ -237,7 +243,8 @@ impl World<'_> {
             match ticket.waits {
                 Waits::Call(op) => self.read(op),
                 Waits::Question(op, step) => self.confirmed(op, step),
-                Waits::Duty(_) => {}
+                Waits::V2(number) => self.read_v2(number),
+                Waits::Duty(_) | Waits::Nobody => {}
             }
         }
     }
@@ -307,6 +314,7 @@ impl World<'_> {
         for op in asked_here {
             self.go_home(op);
         }
+        self.hang_up_v2(id);
         self.lose_streams(id);
     }
 

@@ -264,6 +264,8 @@ pub(super) fn request(ask: Ask, client: &mut Client, newest: i64) -> Request {
             TxnOp::DeleteRange(DeleteRequest::new(KeyRange::One(name.as_str().into())))
         }),
         Ask::Compact { keep } => Request::Compact(back(keep)),
+        // These are asked in another way.
+        Ask::V2(ask) => Request::Other(format!("{ask:?}")),
     }
 }
 

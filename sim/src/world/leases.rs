@@ -84,7 +84,7 @@ impl Life {
     }
 
     /// The term in which the member leads.
-    fn leads_in(&self) -> Option<Term> {
+    pub(super) fn leads_in(&self) -> Option<Term> {
         let leadership = self.consensus.status().leadership;
         (leadership.role == Role::Leader).then_some(Term(leadership.term.get()))
     }
@@ -117,6 +117,7 @@ impl World<'_> {
         if is_due {
             self.wake(id, Loop::Consensus);
         }
+        self.end_expired_v2(id);
         self.wake_after(id, Loop::Leases, LOOK * MILLI);
     }
 
@@ -130,6 +131,8 @@ impl World<'_> {
                 }
             }
             Waits::Duty(number) => self.take_back(id, number),
+            Waits::V2(number) => self.answered_v2(number, None),
+            Waits::Nobody => {}
         }
     }
 
@@ -154,6 +157,8 @@ impl World<'_> {
                 Ok(_) | Err(ApplyError::TermEnded) => self.ask_again(op, step),
                 Err(error) => self.refused(id, waits, &error.to_string()),
             },
+            Waits::V2(number) => self.answered_v2(number, done.ok()),
+            Waits::Nobody => {}
             Waits::Duty(number) if done.is_err() => self.take_back(id, number),
             Waits::Duty(number) => {
                 life.duties.remove(&number);

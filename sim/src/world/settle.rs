@@ -6,6 +6,7 @@ use cairn_backend::Backend;
 use cairn_history::{ClientId, KeyRange, MemberId, OpId, Outcome, RangeRequest, Request, Time};
 use cairn_mvcc::ReadAt;
 
+use super::v2::wall_clock;
 use super::{Event, MILLI, World};
 use crate::referee::Violation;
 
@@ -91,6 +92,10 @@ impl World<'_> {
             if !life.applier.leases().lock().is_empty() {
                 return Some("leases that nobody renews have not ended".to_owned());
             }
+            let clock = wall_clock(self.now, member.clock_behind);
+            if cairn_v2::due(&life.store, clock).unwrap_or(true) {
+                return Some("keys of the second API outlive their time".to_owned());
+            }
             current = life.store.current().to_wire();
         }
         self.disconnect_from_others(&ids);
@@ -150,6 +155,9 @@ impl World<'_> {
                 }
             }
         }
+        if self.v2.is_used() {
+            self.judge_v2()?;
+        }
         for (op, call) in self.history.ops.iter().enumerate() {
             let last_read = call.client.0 >= LAST_READER;
             if last_read && !matches!(call.outcome, Outcome::Ok(_)) {
@@ -158,6 +166,10 @@ impl World<'_> {
                     call.outcome
                 )));
             }
+        }
+        if self.v2.is_used() {
+            // What is judged of a history knows nothing of the second API's revisions.
+            self.history = cairn_history::History::new();
         }
         Ok(())
     }
