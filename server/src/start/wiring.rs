@@ -10,7 +10,7 @@ use cairn_consensus::{CompactionPolicy, LogIndex, MemberId};
 use cairn_replica::apply::Applier;
 use cairn_replica::consensus::Consensus;
 use cairn_replica::request_ids::RequestIds;
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::data::Data;
 use super::{StartError, millis_now, worker_count};
@@ -19,9 +19,9 @@ use crate::member::auth::{Auth, Passwords, Tokens};
 use crate::member::inbox::{Inbox, InboxSender, inbox};
 use crate::member::watching::Dispatcher;
 use crate::member::{
-    ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, LeaseKeeper, LeaseTasks, Limits,
-    LogDesk, LogThread, Member, PeerActivity, Progress, Reconfiguration, Refusals, ReplyDesks,
-    Serving, Tasks, Transport, V2,
+    ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, LeaseKeeper, LeaseKeeping,
+    LeaseTasks, Limits, LogDesk, LogThread, Member, PeerActivity, Progress, Reconfiguration,
+    Refusals, ReplyDesks, Serving, Tasks, Transport, V2,
 };
 use crate::metrics::{ApplyMetrics, Metrics, PeerMetrics};
 use crate::net::peer::{Network, Peers, PeersParts};
@@ -176,14 +176,7 @@ fn connect(
         compaction: settings.compaction.clone(),
     });
     let refusals = Refusals::new(metered, housekeeping.clone());
-    let (leases, lease_keeper) = LeaseKeeper::new(LeaseTasks {
-        leases: applier.leases(),
-        consensus: consensus.clone(),
-        progress: Arc::clone(&progress),
-        request_ids: Arc::clone(&request_ids),
-        election_timeout: settings.raft.election_timeout,
-        store: store.clone(),
-    });
+    let (leases, lease_keeper) = keep_leases(settings, data, &consensus, &progress, &request_ids);
     let member = Arc::new(Member {
         identity,
         store: store.clone(),
@@ -214,6 +207,24 @@ fn connect(
         refusals,
     };
     Ok((member, peers, ends))
+}
+
+/// Both ends of who keeps the time of leases, and of keys of the second API.
+fn keep_leases(
+    settings: &Settings,
+    data: &Data,
+    consensus: &Sender<ConsensusInput>,
+    progress: &Arc<Progress>,
+    request_ids: &Arc<RequestIds>,
+) -> (LeaseKeeping, LeaseKeeper) {
+    LeaseKeeper::new(LeaseTasks {
+        leases: data.applier.leases(),
+        consensus: consensus.clone(),
+        progress: Arc::clone(progress),
+        request_ids: Arc::clone(request_ids),
+        election_timeout: settings.raft.election_timeout,
+        store: data.store.clone(),
+    })
 }
 
 /// Links up with the members that the data knows, and with those that only the cluster to join does.

@@ -40,7 +40,7 @@ struct MemberRequest {
 impl<'a> Member<'a> {
     fn of(member: &'a membership::Member) -> Self {
         Self {
-            id: format!("{:x}", member.id),
+            id: format!("{:x}", member.id.get()),
             name: &member.name,
             peer_urls: &member.peer_urls,
             client_urls: &member.client_urls,

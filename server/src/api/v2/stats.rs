@@ -73,8 +73,10 @@ pub(super) fn leader(parts: &V2Parts, method: &Method) -> Response {
     let me = member.identity.member;
     let mut body = format!("{{\"leader\":\"{:x}\",\"followers\":{{", me.get());
     let members = member.membership();
-    let others = members.iter().filter(|other| other.id != me.get());
-    let mut ids: Vec<String> = others.map(|other| format!("{:x}", other.id)).collect();
+    let others = members.iter().filter(|other| other.id != me);
+    let mut ids: Vec<String> = others
+        .map(|other| format!("{:x}", other.id.get()))
+        .collect();
     ids.sort_unstable();
     for (place, id) in ids.iter().enumerate() {
         let comma = if place == 0 { "" } else { "," };

@@ -201,7 +201,7 @@ fn relative(body: &str, base: u64) -> String {
         let (value, after) = after.split_at(end.unwrap_or(after.len()));
         match value.parse::<u64>() {
             Ok(number) if name != "\"ttl\":" && number >= base => {
-                out += &(number - base).to_string()
+                out += &(number - base).to_string();
             }
             Ok(_) if name != "\"ttl\":" => out += value,
             _ if value.is_empty() => {}
