@@ -63,8 +63,12 @@ impl ConfChange {
         entry
     }
 
-    /// Reads what [`ConfChange::encode`] or etcd wrote.
-    pub(crate) fn decode(bytes: Bytes) -> Result<Self, UnreadableConfChange> {
+    /// Reads etcd's `raftpb.ConfChange`, which is what the log holds.
+    ///
+    /// # Errors
+    ///
+    /// [`UnreadableConfChange`].
+    pub fn decode(bytes: Bytes) -> Result<Self, UnreadableConfChange> {
         let message = eraftpb::ConfChange::decode(bytes)?;
         let number = message.change_type;
         let kind = match eraftpb::ConfChangeType::try_from(number) {

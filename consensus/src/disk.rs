@@ -6,12 +6,14 @@
 //! log uses none.
 
 mod fault;
+mod read_only;
 mod real;
 
 use std::io;
 use std::sync::Arc;
 
 pub use fault::{CrashOutcome, Fault, FaultDisk, Operation, Survival};
+pub use read_only::ReadOnlyDisk;
 pub use real::RealDisk;
 
 /// A directory of files.

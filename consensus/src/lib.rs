@@ -17,6 +17,7 @@ mod entry;
 mod force_new_cluster;
 mod incarnation;
 mod incarnations;
+mod log_copy;
 mod log_index;
 mod log_measure;
 mod log_store;
@@ -41,6 +42,7 @@ pub use driver::{
 pub use entry::{Entry, EntryKind, UnreadableEntry};
 pub use incarnation::{Incarnation, Lineage, LineageError};
 pub use incarnations::{Forgotten, Incarnations, IncarnationsError};
+pub use log_copy::{LogCopy, LogHead, RawEntry, RawKind, begin_log};
 pub use log_index::LogIndex;
 pub use log_work::{LogDone, LogWork};
 pub use member_id::{ClusterId, Identity, MemberId};
