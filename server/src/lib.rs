@@ -19,6 +19,7 @@
 )]
 
 mod api;
+mod commands;
 mod logging;
 mod member;
 mod metrics;
@@ -26,4 +27,8 @@ mod net;
 mod settings;
 mod start;
 
-pub use start::run;
+/// Runs this process: a command for data at rest, or a member.
+#[must_use]
+pub fn run() -> std::process::ExitCode {
+    commands::run_process().unwrap_or_else(start::run)
+}

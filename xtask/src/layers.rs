@@ -43,8 +43,20 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "cairn-migrate",
+        &[
+            "cairn-etcd-file",
+            "cairn-proto",
+            "cairn-backend",
+            "cairn-mvcc",
+            "cairn-replica",
+            "cairn-consensus",
+        ],
+    ),
+    (
         "cairn-server",
         &[
+            "cairn-migrate",
             "cairn-replica",
             "cairn-proto",
             "cairn-backend",

@@ -77,6 +77,9 @@ pub enum WalDamage {
     /// Two records disagree about whose log it is.
     #[error("the log is of more than one member")]
     OtherMember,
+    /// An entry without a place.
+    #[error("an entry says no index")]
+    NoIndex,
     /// An entry leaves others out.
     #[error("entry {found} follows entry {before}")]
     EntryGap {

@@ -165,7 +165,7 @@ impl Log {
         file.read_at(&mut record, place.offset + super::FRAME_HEADER_BYTES)
             .map_err(failed)?;
         let record = Record::decode(record.as_slice()).ok();
-        let entry = record.and_then(|record| Entry::decode(record.data?).ok());
+        let entry = record.and_then(|it| Entry::decode(it.data.unwrap_or_default()).ok());
         let entry = entry.filter(|entry| entry.index.unwrap_or_default() == index);
         entry
             .map(Some)
@@ -195,7 +195,8 @@ impl Reading {
             }
             ENTRY => {
                 let entry = Entry::decode(data).map_err(undecodable)?;
-                let index = entry.index.unwrap_or_default();
+                let index = entry.index.filter(|index| *index > 0);
+                let index = index.ok_or(WalDamage::NoIndex)?;
                 self.take_entry(Place {
                     index,
                     file,

@@ -161,3 +161,14 @@ fn a_snap_file_is_read_as_it_was_written() {
         assert_ne!(snap::decode(changed.into()).ok(), Some(snapshot.clone()));
     }
 }
+
+/// Found by fuzzing: such an entry was taken, and could then not be read.
+#[test]
+fn an_entry_without_an_index_is_damage() {
+    let directory = TempDir::new().unwrap();
+    let mut log = LogFile::begin(Vec::new(), OWNER).unwrap();
+    log.entry(&Entry::default()).unwrap();
+    fs::write(directory.path().join(wal::file_name(0, 0)), log.finish()).unwrap();
+    let error = Log::read(directory.path()).err().unwrap();
+    assert!(error.to_string().contains("no index"), "{error}");
+}

@@ -158,13 +158,18 @@ fn begin_cluster(
     disk: Arc<dyn Disk>,
     options: &NodeOptions,
 ) -> Result<(), StartError> {
+    let (identity, members) = first_members(cluster);
+    Node::create(disk, identity, &members, options)?;
+    Ok(())
+}
+
+/// Who this member is in a new cluster, and all that it begins with.
+pub(super) fn first_members(cluster: &NewCluster) -> (Identity, Vec<FirstMember>) {
     let identity = Identity {
         cluster: cluster.cluster_id,
         member: cluster.me,
     };
-    let members: Vec<_> = cluster.members.iter().map(first_member).collect();
-    Node::create(disk, identity, &members, options)?;
-    Ok(())
+    (identity, cluster.members.iter().map(first_member).collect())
 }
 
 fn first_member(member: &InitialMember) -> FirstMember {

@@ -22,6 +22,11 @@ use cairn_replica::log_request::LogRequest;
 use crossbeam_channel::Sender;
 
 use self::data::Data;
+use cairn_consensus::{FirstMember, Identity};
+use cairn_migrate::{DataDir, Kind};
+
+use crate::settings::NewCluster;
+
 use self::listeners::{open_doors, open_peer_doors, start_peer_worker};
 use self::places::Places;
 use self::wiring::{Wired, wire};
@@ -36,7 +41,7 @@ use crate::net::tls::ClientTls;
 use crate::settings::{CLUSTER_VERSION, Settings};
 use crate::start::lock_file::LockFile;
 
-pub use process::run;
+pub(crate) use process::run;
 
 /// Why a member does not start.
 pub(crate) type StartError = Box<dyn std::error::Error + Send + Sync>;
@@ -71,6 +76,7 @@ impl Server {
             grpc_methods: GRPC_METHODS,
             detail: settings.metrics_detail,
         })?);
+        refuse_etcds_data(settings)?;
         let places = Places::create(settings)?;
         let lock = LockFile::take(&settings.data_dir, LOCK_PATIENCE)?;
         let peer_worker = start_peer_worker()?;
@@ -204,6 +210,26 @@ impl Server {
             tokio::time::sleep(RETRY).await;
         }
     }
+}
+
+/// etcd's data are not started on: they are moved, by a command.
+fn refuse_etcds_data(settings: &Settings) -> Result<(), StartError> {
+    let directory = DataDir::new(&settings.data_dir, settings.wal_dir.as_deref());
+    if directory.kind()? != Kind::Etcd {
+        return Ok(());
+    }
+    let path = settings.data_dir.display();
+    Err(format!(
+        "{path} holds the data of an etcd member. `cairn migrate --data-dir {path}` makes them \
+         Cairn's, as the same member of the same cluster, and keeps the old ones beside them"
+    )
+    .into())
+}
+
+/// Who a member is in a new cluster, and all members that it begins with.
+#[must_use]
+pub(crate) fn first_members(cluster: &NewCluster) -> (Identity, Vec<FirstMember>) {
+    bootstrap::first_members(cluster)
 }
 
 /// What members do for the cluster beside requests.

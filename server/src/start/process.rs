@@ -18,7 +18,7 @@ use crate::settings::{
 };
 
 /// Runs the process: what its command line asks for, until a signal ends it.
-pub fn run() -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     match settings::read_process() {
         Ok(Invocation::Print(text)) => {
             // Whoever closed the pipe has read enough.

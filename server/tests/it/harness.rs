@@ -244,7 +244,7 @@ pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
     }
 }
 
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("CAIRN_TEST_SERVER").map_or_else(
         || Path::new(env!("CARGO_BIN_EXE_cairn")).to_owned(),
         PathBuf::from,

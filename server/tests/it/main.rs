@@ -24,6 +24,7 @@ mod corruption;
 mod damage;
 mod damaged_rows;
 mod discovery;
+mod etcd_data;
 mod forgetting;
 mod full_disk;
 mod gate;

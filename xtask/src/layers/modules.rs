@@ -21,6 +21,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "start",
         &["settings", "logging", "metrics", "member", "api", "net"],
     ),
+    ("commands", &["settings", "start"]),
 ];
 
 /// Every use of a module that is not below the one that uses it.

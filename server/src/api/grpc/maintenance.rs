@@ -2,10 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_consensus::MemberId;
 use cairn_index::Revision;
+use cairn_migrate::{SnapshotPlan, Stopped};
 use cairn_mvcc::ReadAt;
 use cairn_proto::etcdserverpb::alarm_request::AlarmAction;
 use cairn_proto::etcdserverpb::{
@@ -16,6 +18,7 @@ use cairn_proto::etcdserverpb::{
 };
 use cairn_proto::stored::maintenance_server::Maintenance;
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -38,6 +41,8 @@ pub(super) struct MaintenanceService {
 /// Bytes of the database in one message of a snapshot. A multiple of the page size, as clients of
 /// etcd have always seen.
 const SNAPSHOT_CHUNK_BYTES: usize = 32 << 10;
+/// How long a client may take nothing. While a snapshot is sent no page that is freed can be used again.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(60);
 /// Chunks that may wait for a slow client.
 const SNAPSHOT_CHUNKS_AHEAD: usize = 16;
 
@@ -224,56 +229,93 @@ impl Maintenance for MaintenanceService {
     }
 }
 
-/// Sends the database in chunks, then the SHA-256 of all of it, which is what clients check.
+/// Sends the database in chunks, as a file of etcd's, then the SHA-256 of all of it, which is what
+/// clients check. It is read while it is sent: nothing is copied aside.
 fn send_snapshot(
     member: &Member,
     chunks: &mpsc::Sender<Result<SnapshotResponse, Status>>,
 ) -> Result<(), Error> {
-    use std::io::Read;
-
     let durations = &member.metrics.disk_backend_snapshot_duration_seconds;
     let _timer = durations.start_timer();
-    let mut snapshot = member
-        .store()
-        .backend()
-        .snapshot()
-        .map_err(|error| storage(&error))?;
-    let mut remaining = snapshot.total_bytes();
+    // Counted as one that sends, so that what frees many pages waits.
+    let held = member.store().backend().send();
+    let held = held.map_err(|error| storage(&error))?;
+    let plan = SnapshotPlan::new(held.view()).map_err(|error| storage(&error))?;
+    let total_bytes = plan.bytes();
     tracing::info!(
-        total_bytes = remaining,
+        total_bytes,
         "sending a snapshot of the database to a client"
     );
-    let mut digest = Sha256::new();
-    while remaining > 0 {
-        let mut chunk = vec![0; SNAPSHOT_CHUNK_BYTES];
-        let want = chunk
-            .len()
-            .min(usize::try_from(remaining).unwrap_or(usize::MAX));
-        chunk.truncate(want);
-        snapshot
-            .read_exact(&mut chunk)
-            .map_err(|error| storage(&error))?;
-        digest.update(&chunk);
-        remaining -= want as u64;
-        if chunks
-            .blocking_send(Ok(message(remaining, chunk.into())))
-            .is_err()
-        {
-            return Ok(());
-        }
-    }
-    let digest = Bytes::copy_from_slice(&digest.finalize());
-    let _ = chunks.blocking_send(Ok(message(0, digest)));
+    let mut sending = Sending {
+        chunks,
+        version: plan.version().map_or_else(String::new, |it| it.to_string()),
+        remaining: total_bytes,
+        chunk: Vec::with_capacity(SNAPSHOT_CHUNK_BYTES),
+        digest: Sha256::new(),
+    };
+    plan.write(|page| sending.take(page))
+        .map_err(|error| storage(&error))?;
+    sending.finish();
     Ok(())
 }
 
-fn message(remaining_bytes: u64, blob: Bytes) -> SnapshotResponse {
-    let version = settings::CLUSTER_VERSION.to_owned();
-    SnapshotResponse {
-        header: None,
-        remaining_bytes,
-        blob,
-        version,
+/// A snapshot on its way to a client.
+struct Sending<'a> {
+    chunks: &'a mpsc::Sender<Result<SnapshotResponse, Status>>,
+    version: String,
+    remaining: u64,
+    /// What is to be sent next.
+    chunk: Vec<u8>,
+    digest: Sha256,
+}
+
+impl Sending<'_> {
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), Stopped> {
+        self.digest.update(bytes);
+        while !bytes.is_empty() {
+            let room = SNAPSHOT_CHUNK_BYTES - self.chunk.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.chunk.extend_from_slice(now);
+            bytes = later;
+            if self.chunk.len() == SNAPSHOT_CHUNK_BYTES {
+                self.send_chunk()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) {
+        if !self.chunk.is_empty() && self.send_chunk().is_err() {
+            return;
+        }
+        let digest = Bytes::copy_from_slice(&self.digest.clone().finalize());
+        let _ = self.send(digest);
+    }
+
+    fn send_chunk(&mut self) -> Result<(), Stopped> {
+        let next = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES);
+        let chunk = std::mem::replace(&mut self.chunk, next);
+        self.remaining -= chunk.len() as u64;
+        self.send(chunk.into())
+    }
+
+    /// Sends, unless the client is gone or takes nothing for long.
+    fn send(&self, blob: Bytes) -> Result<(), Stopped> {
+        let message = SnapshotResponse {
+            header: None,
+            remaining_bytes: self.remaining,
+            blob,
+            version: self.version.clone(),
+        };
+        let sent = tokio::time::timeout(SNAPSHOT_PATIENCE, self.chunks.send(Ok(message)));
+        match Handle::current().block_on(sent) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Stopped),
+            Err(_) => {
+                tracing::warn!("a client takes nothing of its snapshot; no more is sent to it");
+                Err(Stopped)
+            }
+        }
     }
 }
 

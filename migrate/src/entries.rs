@@ -1,0 +1,239 @@
+//! What becomes of etcd's log entries.
+//!
+//! Most requests are the same in both logs. Until 3.5 etcd puts some facts about members into its log
+//! as requests of its second API; those become the requests that later versions use for the same.
+
+use bytes::Bytes;
+use cairn_consensus::{LogIndex, RawEntry, RawKind, Term};
+use cairn_etcd_file::Entry;
+use cairn_proto::membershippb::{
+    Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest,
+};
+use cairn_replica::log_request::LogRequest;
+use cairn_replica::request_ids::RequestId;
+use prost::Message;
+use serde::Deserialize;
+
+use crate::error::Error;
+
+const NORMAL: i32 = 0;
+const CONF_CHANGE: i32 = 1;
+/// Fields from here on are Cairn's own.
+const OWN_FIELDS: u32 = 20_000;
+/// Requests of the second API, which etcd no longer knows.
+const V2_FIELD: u32 = 2;
+
+/// Of a request in etcd's log, what tells how to read it.
+#[derive(Clone, PartialEq, Message)]
+struct Envelope {
+    #[prost(message, optional, tag = "2")]
+    v2: Option<V2Request>,
+    #[prost(message, optional, tag = "100")]
+    header: Option<Header>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+struct Header {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+}
+
+/// A request of the second API, as far as it matters.
+#[derive(Clone, PartialEq, Message)]
+struct V2Request {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(string, tag = "2")]
+    method: String,
+    #[prost(string, tag = "3")]
+    path: String,
+    #[prost(string, tag = "4")]
+    value: String,
+}
+
+/// What a member says of itself, in the second API's form.
+#[derive(Deserialize)]
+struct StoredAttributes {
+    #[serde(default)]
+    name: String,
+    #[serde(rename = "clientURLs", default)]
+    client_urls: Option<Vec<String>>,
+}
+
+/// An entry of etcd's log as Cairn's log has it.
+pub(crate) fn inward(entry: Entry) -> Result<RawEntry, Error> {
+    let index = entry.index.unwrap_or_default();
+    let data = entry.data.unwrap_or_default();
+    let refused = |reason: String| Error::Entry { index, reason };
+    let (kind, data) = match entry.kind.unwrap_or_default() {
+        NORMAL => (RawKind::Normal, request_inward(data).map_err(refused)?),
+        CONF_CHANGE => (RawKind::ConfChange, data),
+        other => return Err(refused(format!("type {other} is not known"))),
+    };
+    Ok(RawEntry {
+        index: LogIndex::new(index),
+        term: Term::new(entry.term.unwrap_or_default()),
+        kind,
+        data,
+    })
+}
+
+fn request_inward(data: Bytes) -> Result<Bytes, String> {
+    if data.is_empty() {
+        return Ok(data);
+    }
+    let request = match Envelope::decode(data.clone()) {
+        Ok(Envelope { v2: None, .. }) => return Ok(data),
+        Ok(Envelope {
+            v2: Some(request),
+            header,
+        }) => V2Request {
+            id: header.map_or(request.id, |header| header.id.max(request.id)),
+            ..request
+        },
+        // As etcd once wrote requests of its second API.
+        Err(_) => V2Request::decode(data).map_err(|error| format!("no request: {error}"))?,
+    };
+    v2_inward(&request)
+}
+
+fn v2_inward(request: &V2Request) -> Result<Bytes, String> {
+    let V2Request {
+        id,
+        method,
+        path,
+        value,
+    } = request;
+    // Time passing, and reads: they change nothing that is carried over.
+    if matches!(method.as_str(), "SYNC" | "QGET" | "GET") {
+        return Ok(Bytes::new());
+    }
+    let member = path
+        .strip_prefix("/0/members/")
+        .and_then(|rest| rest.strip_suffix("/attributes"));
+    let same = match (method.as_str(), path.as_str(), member) {
+        ("PUT", "/0/version", _) => {
+            LogRequest::ClusterVersionSet(ClusterVersionSetRequest { ver: value.clone() })
+        }
+        ("PUT", _, Some(member)) => {
+            let member_id = u64::from_str_radix(member, 16).map_err(|error| error.to_string())?;
+            let stored: StoredAttributes =
+                serde_json::from_str(value).map_err(|error| error.to_string())?;
+            LogRequest::ClusterMemberAttrSet(ClusterMemberAttrSetRequest {
+                member_id,
+                member_attributes: Some(Attributes {
+                    name: stored.name,
+                    client_urls: stored.client_urls.unwrap_or_default(),
+                }),
+            })
+        }
+        _ => {
+            return Err(format!(
+                "{method} {path}: keys of the second API are not carried over"
+            ));
+        }
+    };
+    let id = RequestId::from_wire((*id).max(1)).ok_or("no number")?;
+    Ok(same.encode(id, None))
+}
+
+/// An entry of Cairn's log as etcd's has it.
+pub(crate) fn outward(entry: RawEntry) -> Result<Entry, Error> {
+    let RawEntry {
+        index,
+        term,
+        kind,
+        data,
+    } = entry;
+    let kind = match kind {
+        RawKind::Normal if has_own_field(data.clone()) => {
+            return Err(Error::Entry {
+                index: index.get(),
+                reason: "it is in a form that etcd does not know, and was not applied \
+                         yet. Start the cluster once more, stop all members, and try again"
+                    .to_owned(),
+            });
+        }
+        RawKind::Normal => NORMAL,
+        RawKind::ConfChange => CONF_CHANGE,
+    };
+    Ok(Entry {
+        kind: Some(kind),
+        term: Some(term.get()),
+        index: Some(index.get()),
+        data: Some(data).filter(|data| !data.is_empty()),
+    })
+}
+
+/// Whether a request has a field that not every etcd knows.
+fn has_own_field(mut data: Bytes) -> bool {
+    use prost::encoding::{DecodeContext, decode_key, skip_field};
+
+    while !data.is_empty() {
+        let Ok((tag, wire_type)) = decode_key(&mut data) else {
+            return true;
+        };
+        if tag >= OWN_FIELDS
+            || tag == V2_FIELD
+            || skip_field(wire_type, tag, &mut data, DecodeContext::default()).is_err()
+        {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cairn_replica::log_request::LogEntry;
+
+    fn v2(method: &str, path: &str, value: &str) -> V2Request {
+        V2Request {
+            id: 5,
+            method: method.to_owned(),
+            path: path.to_owned(),
+            value: value.to_owned(),
+        }
+    }
+
+    fn translated(request: &V2Request) -> Result<Option<LogRequest>, String> {
+        let wrapped = Envelope {
+            v2: Some(request.clone()),
+            header: Some(Header { id: 7 }),
+        };
+        let data = request_inward(wrapped.encode_to_vec().into())?;
+        Ok(LogEntry::decode(data).unwrap().request)
+    }
+
+    #[test]
+    fn what_members_said_in_the_second_apis_form_is_said_in_the_new_one() {
+        let value = r#"{"name":"a","clientURLs":["http://c:1"]}"#;
+        let said = translated(&v2("PUT", "/0/members/8e9e05c52164694d/attributes", value));
+        let Ok(Some(LogRequest::ClusterMemberAttrSet(said))) = said else {
+            panic!("{said:?}");
+        };
+        assert_eq!(said.member_id, 0x8e9e_05c5_2164_694d);
+        assert_eq!(said.member_attributes.unwrap().client_urls, ["http://c:1"]);
+        let version = translated(&v2("PUT", "/0/version", "3.4.0"));
+        assert!(matches!(
+            version,
+            Ok(Some(LogRequest::ClusterVersionSet(_)))
+        ));
+        assert_eq!(translated(&v2("SYNC", "", "")), Ok(None));
+        assert!(translated(&v2("PUT", "/1/a", "b")).is_err());
+    }
+
+    #[test]
+    fn what_only_cairn_knows_does_not_go_into_etcds_log() {
+        let entry = |data: &'static [u8]| RawEntry {
+            index: LogIndex::new(5),
+            term: Term::new(1),
+            kind: RawKind::Normal,
+            data: Bytes::from_static(data),
+        };
+        assert!(outward(entry(b"")).is_ok());
+        assert!(outward(entry(b"\x22\x03\x0a\x01k")).is_ok());
+        assert!(outward(entry(b"\x82\xe2\x09\x00")).is_err());
+    }
+}

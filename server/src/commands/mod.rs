@@ -1,0 +1,105 @@
+//! Commands for data at rest: `cairn snapshot …`, `hashkv`, `defrag`, `migrate`, `check`.
+//!
+//! Names, flags and output are those of etcdutl, where it has such a command. The work itself is
+//! `cairn_migrate`'s. None of them talks to a member.
+
+mod bar;
+mod data;
+mod output;
+mod snapshot;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::output::Format;
+
+/// The words that a command line of ours begins with; all others are a member's.
+const WORDS: [&str; 5] = ["snapshot", "hashkv", "defrag", "migrate", "check"];
+
+/// Why a command failed.
+type CommandError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Commands for the data of members that do not run.
+#[derive(Parser)]
+#[command(name = "cairn", disable_help_subcommand = true)]
+struct CommandLine {
+    /// The output format
+    #[arg(short, long, global = true, default_value = "simple")]
+    write_out: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Looks at snapshot files, and makes data directories of them
+    #[command(subcommand)]
+    Snapshot(snapshot::SnapshotCommand),
+    /// Prints the hash of a database file's keys, by which members compare
+    Hashkv {
+        /// The file: a snapshot, or an etcd member's database
+        filename: PathBuf,
+        /// The revision; 0 is the last
+        #[arg(long, default_value_t = 0)]
+        rev: i64,
+    },
+    /// Gives free room in the database of a stopped member back to the file system
+    Defrag(Place),
+    /// Makes an etcd member's data directory Cairn's, or Cairn's etcd's; the old data are kept
+    Migrate(data::MigrateArgs),
+    /// Reads all of a stopped member's data, and says what is wrong where
+    Check(Place),
+}
+
+/// Where a stopped member's data are.
+#[derive(Args)]
+struct Place {
+    /// The data directory
+    #[arg(long)]
+    data_dir: PathBuf,
+    /// The log's directory, if it is not in the data directory
+    #[arg(long)]
+    wal_dir: Option<PathBuf>,
+}
+
+/// Runs the command that this process was started with; none if it is to be a member.
+#[must_use]
+pub(crate) fn run_process() -> Option<ExitCode> {
+    let first = std::env::args().nth(1)?;
+    if !WORDS.contains(&first.as_str()) {
+        return None;
+    }
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            let _ = error.print();
+            return Some(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)));
+        }
+    };
+    let mut text = String::new();
+    let done = run(line, &mut text);
+    // Whoever closed the pipe has read enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Some(match done {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "Error: {error}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn run(line: CommandLine, text: &mut String) -> Result<ExitCode, CommandError> {
+    let format = line.write_out;
+    match line.command {
+        Command::Snapshot(command) => command.run(format, text)?,
+        Command::Hashkv { filename, rev } => snapshot::hash(&filename, rev, format, text)?,
+        Command::Defrag(place) => data::defragment(&place, text)?,
+        Command::Migrate(args) => data::migrate(&args, text)?,
+        Command::Check(place) => return data::check(&place, text),
+    }
+    Ok(ExitCode::SUCCESS)
+}
