@@ -2,8 +2,10 @@
 //!
 //! Go's clientv3, the Python client etcd3 and the crate etcd-client each have a program of ours in
 //! `xtask/clients`, which does keys, watches, leases, locks, elections, users and what there is of
-//! maintenance; python-etcd and node-etcd do what there is of the second API: once in plain text, once with certificates. What a program needs is downloaded to
-//! `target/clients`; where that is not to be had, it is left out, and the run says so.
+//! maintenance: once in plain text, once with certificates. Another speaks JSON with the Python
+//! packages etcd3gw and websockets, python-etcd and node-etcd do what there is of the second API, a
+//! page in Chromium watches a key. What a program needs is downloaded to `target/clients`; where that
+//! is not to be had, it is left out, and the run says so.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,6 +47,10 @@ enum Client {
     PythonV2,
     /// The package node-etcd, which speaks the second API.
     NodeV2,
+    /// The gateway's: the package etcd3gw, WebSockets, server-sent events.
+    Gateway,
+    /// A page in Chromium.
+    Browser,
 }
 
 /// Users by certificate.
@@ -71,7 +77,7 @@ impl Clients {
                 }
             };
             let server = client.served_by(&server);
-            for is_secured in [false, true] {
+            for &is_secured in client.is_secured() {
                 failed |= !self.passes(&server, &program, is_secured).await?;
             }
         }
@@ -123,7 +129,21 @@ impl Client {
     fn served_by(self, server: &ServerCommand) -> ServerCommand {
         match self {
             Self::PythonV2 | Self::NodeV2 => server.clone().flag("--enable-v2"),
-            Self::Go | Self::Python | Self::Rust => server.clone(),
+            Self::Go | Self::Python | Self::Rust | Self::Gateway | Self::Browser => server.clone(),
+        }
+    }
+
+    /// How it calls: without certificates, with them.
+    fn is_secured(self) -> &'static [bool] {
+        match self {
+            Self::Go
+            | Self::Python
+            | Self::Rust
+            | Self::Gateway
+            | Self::PythonV2
+            | Self::NodeV2 => &[false, true],
+            // A certificate would have to be put into the profile of a user.
+            Self::Browser => &[false],
         }
     }
 
@@ -141,6 +161,8 @@ impl Client {
             Self::Python => python(&source.join("python"), &built.join("python")),
             Self::PythonV2 => python(&source.join("python-v2"), &built.join("python-v2")),
             Self::NodeV2 => node(&source.join("node-v2"), &built.join("node-v2")),
+            Self::Gateway => python(&source.join("gateway"), &built.join("gateway")),
+            Self::Browser => browser(&source.join("browser")),
             Self::Rust => rust(workspace, &source.join("rust"), &built.join("rust")),
         }
     }
@@ -218,6 +240,15 @@ fn node(source: &Path, built: &Path) -> Result<Program> {
         path: node,
         arguments: vec![source.join("check.js")],
         packages: Some(built.join("node_modules")),
+    })
+}
+
+fn browser(source: &Path) -> Result<Program> {
+    on_path("chromium").context("there is no `chromium` on the path")?;
+    Ok(Program {
+        path: on_path("python3").context("there is no `python3` on the path")?,
+        arguments: vec![source.join("check.py")],
+        packages: None,
     })
 }
 

@@ -21,6 +21,7 @@ mod interruptible;
 mod layers;
 mod members;
 mod outcome;
+mod patroni;
 mod server_process;
 mod sim;
 mod tidy;
@@ -42,6 +43,7 @@ use crate::differential::Differential;
 use crate::etcdctl::Etcdctl;
 use crate::interruptible::interruptible;
 use crate::outcome::Outcome;
+use crate::patroni::Patroni;
 use crate::sim::Sim;
 use crate::verify::Verify;
 use crate::workspace::{Workspace, run};
@@ -69,6 +71,8 @@ enum Task {
     Etcdctl(Etcdctl),
     /// Lets clients in other languages work with a cluster, in plain text and with certificates.
     Clients(Clients),
+    /// Lets Patroni keep PostgreSQL available with its state in a cluster, and kills the leader.
+    Patroni(Patroni),
     /// Plays simulated clusters from seeds, and checks what came of them.
     Sim(Sim),
     /// Runs both servers side by side under load, and prints ratios.
@@ -86,6 +90,7 @@ impl Task {
             Self::CheckHistory(histories) => histories.run(),
             Self::Etcdctl(etcdctl) => interruptible(etcdctl.run(workspace)),
             Self::Clients(clients) => interruptible(clients.run(workspace)),
+            Self::Patroni(patroni) => interruptible(patroni.run(workspace)),
             Self::Sim(sim) => sim.run(workspace),
             Self::Compare(arguments) => compare(workspace, &arguments),
         }

@@ -179,10 +179,15 @@ impl Drop for Member {
 
 /// Whether a member says that it has a leader and reads.
 async fn health(address: SocketAddr) -> Result<bool> {
+    is_ok(address, "/health").await
+}
+
+/// Whether a server answers a GET of this path with 200.
+pub(crate) async fn is_ok(address: SocketAddr, path: &str) -> Result<bool> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    Ok(answer.starts_with("HTTP/1.1 200"))
+    Ok(answer.split(' ').nth(1) == Some("200"))
 }
