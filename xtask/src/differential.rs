@@ -6,6 +6,7 @@
 
 mod answer;
 mod auth;
+mod gateway;
 mod generator;
 mod known;
 mod player;
@@ -50,6 +51,9 @@ pub(crate) struct Differential {
     /// Scripts on the second API instead; the real etcd must still have it (3.4 or 3.5).
     #[arg(long, conflicts_with = "auth")]
     v2: bool,
+    /// Call keys, transactions, leases and hashes through the JSON gateway; watches stay in gRPC.
+    #[arg(long, conflicts_with_all = ["auth", "v2"])]
+    json: bool,
     /// End after so many differences.
     #[arg(long, default_value_t = 1, value_name = "COUNT")]
     differences: u64,
@@ -70,6 +74,7 @@ impl Differential {
             steps: 120,
             seconds: Some(60),
             auth: false,
+            json: false,
             v2: false,
             differences: 1,
             etcd: None,
@@ -115,6 +120,7 @@ impl Differential {
             real_version: real.api_version()?,
             real,
             checked,
+            is_json: self.json,
         };
         if self.v2 && arena.real_version >= V2_REMOVED {
             return Ok(Outcome::Skipped(
@@ -178,6 +184,8 @@ struct Arena {
     real: ServerCommand,
     real_version: ApiVersion,
     checked: ServerCommand,
+    /// Whether scripts go through the JSON gateway.
+    is_json: bool,
 }
 
 impl Arena {
@@ -186,8 +194,8 @@ impl Arena {
         let home = tempfile::tempdir().context("making a folder for the servers' data")?;
         let (real_home, checked_home) = (home.path().join("real"), home.path().join("checked"));
         let (real, checked) = tokio::try_join!(
-            play_fresh(&self.real, &real_home, script),
-            play_fresh(&self.checked, &checked_home, script)
+            self.play_fresh(&self.real, &real_home, script),
+            self.play_fresh(&self.checked, &checked_home, script)
         )?;
         for (at, (mut real, mut checked)) in real.into_iter().zip(checked).enumerate() {
             let end = Step::Progress { stream: 0 };
@@ -200,17 +208,18 @@ impl Arena {
         }
         Ok(None)
     }
-}
 
-async fn play_fresh(
-    command: &ServerCommand,
-    home: &std::path::Path,
-    script: &[Step],
-) -> Result<Vec<Answer>> {
-    let server = command.start(home).await?;
-    player::play(&server, script)
-        .await
-        .with_context(|| format!("log of {}:\n{}", server.name(), server.log_end()))
+    async fn play_fresh(
+        &self,
+        command: &ServerCommand,
+        home: &std::path::Path,
+        script: &[Step],
+    ) -> Result<Vec<Answer>> {
+        let server = command.start(home).await?;
+        player::play(&server, script, self.is_json)
+            .await
+            .with_context(|| format!("log of {}:\n{}", server.name(), server.log_end()))
+    }
 }
 
 /// Where the answers to a script part.

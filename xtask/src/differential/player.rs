@@ -1,37 +1,48 @@
 //! Plays a script on one server, and collects the answers.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cairn_proto::etcdserverpb::kv_client::KvClient;
 use cairn_proto::etcdserverpb::lease_client::LeaseClient;
 use cairn_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use cairn_proto::etcdserverpb::{
     HashKvRequest, LeaseKeepAliveRequest, LeaseLeasesRequest, RangeRequest, WatchCreateRequest,
 };
-use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 use super::answer::Answer;
+use super::gateway::{Door, Gateway, NO_ANSWER};
 use super::generator::STREAMS;
 use super::step::Step;
 use super::watch_stream::WatchStream;
 use crate::server_process::ServerProcess;
 
 /// Plays a script on a fresh server: an answer for each step, and at last what the watches saw.
-pub(super) async fn play(server: &ServerProcess, script: &[Step]) -> Result<Vec<Answer>> {
-    let mut player = Player::new(server).await?;
+pub(super) async fn play(
+    server: &ServerProcess,
+    script: &[Step],
+    is_json: bool,
+) -> Result<Vec<Answer>> {
+    let mut player = Player::new(server, is_json).await?;
     let mut answers = Vec::with_capacity(script.len() + 1);
     for step in script {
         let answer = player.step(step).await;
-        answers.push(answer.with_context(|| format!("{}: {}", server.name(), step.show()))?);
+        let answer = answer.with_context(|| format!("{}: {}", server.name(), step.show()))?;
+        // Two servers could agree in it.
+        if let Answer::Failed { message, .. } = &answer
+            && message.starts_with(NO_ANSWER)
+        {
+            bail!("{}: {}: {message}", server.name(), step.show());
+        }
+        answers.push(answer);
     }
     answers.push(player.finish().await?);
     Ok(answers)
 }
 
 struct Player {
-    kv: KvClient<Channel>,
-    lease: LeaseClient<Channel>,
-    maintenance: MaintenanceClient<Channel>,
+    kv: KvClient<Door>,
+    lease: LeaseClient<Door>,
+    maintenance: MaintenanceClient<Door>,
     streams: Vec<WatchStream>,
     /// Watches everything from the beginning, so that it is known what others must see.
     reference: WatchStream,
@@ -40,7 +51,7 @@ struct Player {
 }
 
 impl Player {
-    async fn new(server: &ServerProcess) -> Result<Self> {
+    async fn new(server: &ServerProcess, is_json: bool) -> Result<Self> {
         let channel = server.channel()?;
         let streams = (0..STREAMS).map(|number| WatchStream::open(number, channel.clone()));
         let streams = streams.collect();
@@ -51,10 +62,15 @@ impl Player {
             ..WatchCreateRequest::default()
         };
         reference.create(everything, 0).await?;
+        let door = if is_json {
+            Door::Json(Gateway::at(&server.url())?)
+        } else {
+            Door::Grpc(channel)
+        };
         Ok(Self {
-            kv: KvClient::new(channel.clone()),
-            lease: LeaseClient::new(channel.clone()),
-            maintenance: MaintenanceClient::new(channel),
+            kv: KvClient::new(door.clone()),
+            lease: LeaseClient::new(door.clone()),
+            maintenance: MaintenanceClient::new(door),
             streams,
             reference,
             compacted: 0,
