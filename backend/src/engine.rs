@@ -148,6 +148,11 @@ pub trait EngineSnapshot: Send {
     /// If the engine cannot be read.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<&[u8]>, ReadError>;
 
+    /// Whether it is of a file of before rows had checksums.
+    fn is_before_checksums(&self) -> bool {
+        false
+    }
+
     /// The values of keys that ascend, in their order; those that are not there are passed over.
     ///
     /// # Errors

@@ -56,6 +56,12 @@ impl ReadTx {
         }
     }
 
+    /// Whether the database was begun by a version that wrote no checksums.
+    #[must_use]
+    pub fn is_before_checksums(&self) -> bool {
+        self.snapshot.is_before_checksums()
+    }
+
     /// The value of a key.
     ///
     /// # Errors

@@ -103,10 +103,16 @@ impl DataDir {
     }
 }
 
+/// Whether nothing is there, or a file where a directory should be: whoever makes the directory says so.
+fn is_absence(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
+}
+
 fn database_kind(path: &Path) -> Result<Kind, Error> {
     let mut head = Vec::new();
     match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kind::Empty),
+        Err(error) if is_absence(&error) => return Ok(Kind::Empty),
         Err(error) => return Err(Error::io(path)(error)),
         Ok(file) => file
             .take(HEAD_BYTES)
@@ -130,7 +136,7 @@ fn database_kind(path: &Path) -> Result<Kind, Error> {
 
 fn log_kind(directory: &Path) -> Result<Kind, Error> {
     let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kind::Empty),
+        Err(error) if is_absence(&error) => return Ok(Kind::Empty),
         entries => entries.map_err(Error::io(directory))?,
     };
     let mut kind = Kind::Empty;

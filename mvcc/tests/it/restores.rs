@@ -95,17 +95,25 @@ fn damaged_changes_are_refused_and_named() {
         Store::restore(backend)
     };
     assert!(restore(key.as_bytes(), kv(2).encode_to_vec()).is_ok());
-    let refused = |key: &[u8], value: Vec<u8>| restore(key, value).err().unwrap().to_string();
-    assert_eq!(
-        refused(b"short", kv(2).encode_to_vec()),
-        "`short` is not the key of a change"
-    );
-    assert_eq!(
-        refused(key.as_bytes(), vec![0x0a]),
-        "the value at 2.0 cannot be read"
-    );
-    assert_eq!(
-        refused(key.as_bytes(), kv(3).encode_to_vec()),
-        "the value at 2.0 says that it belongs elsewhere"
-    );
+    for (key, value, why) in [
+        (
+            &b"short"[..],
+            kv(2).encode_to_vec(),
+            "`short` is not the key of a change",
+        ),
+        (
+            key.as_bytes(),
+            vec![0x0a],
+            "a stored value is not a KeyValue",
+        ),
+        (
+            key.as_bytes(),
+            kv(3).encode_to_vec(),
+            "the value says that it belongs to another change",
+        ),
+    ] {
+        let refusal = restore(key, value).err().unwrap().to_string();
+        assert!(refusal.starts_with("table key, key "), "{refusal}");
+        assert!(refusal.contains(why), "{refusal}");
+    }
 }

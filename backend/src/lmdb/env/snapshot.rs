@@ -98,6 +98,10 @@ impl EngineSnapshot for LmdbSnapshot {
         Ok(self.find(table, key)?)
     }
 
+    fn is_before_checksums(&self) -> bool {
+        !self.env.is_checked
+    }
+
     fn get_many<'a>(
         &'a self,
         table: Table,

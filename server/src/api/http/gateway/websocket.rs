@@ -33,6 +33,8 @@ const BEARER: &str = "Bearer";
 const REQUESTS_MAX: usize = 16;
 /// A client that says nothing is pinged after this time, and gone after twice that.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// What is read at once: requests are short, and every open socket holds as much.
+const READ_BUFFER_BYTES: usize = 4 << 10;
 /// A client that has not taken one message by then is gone.
 const SEND_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -59,6 +61,7 @@ pub(super) async fn open(gateway: Arc<Gateway>, method: Method, mut head: Parts)
         .protocols([BEARER])
         .max_message_size(bytes_max)
         .max_frame_size(bytes_max)
+        .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .on_upgrade(async move |socket| {
             let conversation = Conversation::new(socket);
