@@ -121,7 +121,19 @@ struct Etcd {
 }
 
 impl Etcd {
+    /// Starts one, on other ports if somebody else took those meanwhile.
     async fn start(program: &Path, data_dir: &Path) -> Self {
+        const TRIES: usize = 5;
+        for _ in 0..TRIES {
+            if let Some(etcd) = Self::try_start(program, data_dir).await {
+                return etcd;
+            }
+        }
+        panic!("etcd ends by itself at each of {TRIES} starts");
+    }
+
+    /// One that serves, or none if it ended before.
+    async fn try_start(program: &Path, data_dir: &Path) -> Option<Self> {
         let [client, peer] = [free_address(), free_address()];
         let process = Command::new(program)
             .arg("--data-dir")
@@ -135,12 +147,15 @@ impl Etcd {
             .unwrap();
         let endpoint = Channel::from_shared(format!("http://{client}")).unwrap();
         let channel = endpoint.connect_lazy();
-        let mut kv = KvClient::new(channel.clone());
+        let mut etcd = Self { process, channel };
+        let mut has_ended = false;
         until("an etcd that serves", async || {
-            kv.range(range("a", "")).await.is_ok()
+            has_ended = etcd.process.try_wait().unwrap().is_some();
+            let mut kv = KvClient::new(etcd.channel.clone());
+            has_ended || kv.range(range("a", "")).await.is_ok()
         })
         .await;
-        Self { process, channel }
+        (!has_ended).then_some(etcd)
     }
 
     /// As a power failure would, but for the disk.
