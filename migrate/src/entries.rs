@@ -3,6 +3,8 @@
 //! Most requests are the same in both logs. Until 3.5 etcd puts some facts about members into its log
 //! as requests of its second API; those become the requests that later versions use for the same.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use cairn_consensus::{LogIndex, RawEntry, RawKind, Term};
 use cairn_etcd_file::Entry;
@@ -15,11 +17,14 @@ use prost::Message;
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::mapping::StorageVersion;
 
 const NORMAL: i32 = 0;
 const CONF_CHANGE: i32 = 1;
 /// Fields from here on are Cairn's own.
 const OWN_FIELDS: u32 = 20_000;
+/// The cluster's version, a member's attributes, a downgrade: etcd knows these fields from 3.5 on.
+const MEMBER_FIELDS: RangeInclusive<u32> = 1300..=1302;
 /// Requests of the second API, which etcd no longer knows.
 const V2_FIELD: u32 = 2;
 
@@ -137,8 +142,12 @@ fn v2_inward(request: &V2Request) -> Result<Bytes, String> {
     Ok(same.encode(id, None))
 }
 
-/// An entry of Cairn's log as etcd's has it.
-pub(crate) fn outward(entry: RawEntry) -> Result<Entry, Error> {
+/// An entry of Cairn's log as the log of an etcd of `version` has it.
+///
+/// What members say of themselves and of the cluster's version has a form of its own from 3.5 on, at
+/// which an earlier etcd panics. It says both again at each start, so for it such an entry becomes an
+/// empty one.
+pub(crate) fn outward(entry: RawEntry, version: StorageVersion) -> Result<Entry, Error> {
     let RawEntry {
         index,
         term,
@@ -157,24 +166,31 @@ pub(crate) fn outward(entry: RawEntry) -> Result<Entry, Error> {
         RawKind::Normal => NORMAL,
         RawKind::ConfChange => CONF_CHANGE,
     };
+    let is_unknown = kind == NORMAL
+        && version < StorageVersion::FIRST_WITH_MEMBER_ENTRIES
+        && has_field(data.clone(), |tag| MEMBER_FIELDS.contains(&tag));
     Ok(Entry {
         kind: Some(kind),
         term: Some(term.get()),
         index: Some(index.get()),
-        data: Some(data).filter(|data| !data.is_empty()),
+        data: Some(data).filter(|data| !data.is_empty() && !is_unknown),
     })
 }
 
-/// Whether a request has a field that not every etcd knows.
-fn has_own_field(mut data: Bytes) -> bool {
+/// Whether a request has a field that no etcd of today knows.
+fn has_own_field(data: Bytes) -> bool {
+    has_field(data, |tag| tag >= OWN_FIELDS || tag == V2_FIELD)
+}
+
+/// Whether a request has a field that is sought, or cannot be read.
+fn has_field(mut data: Bytes, is_sought: impl Fn(u32) -> bool) -> bool {
     use prost::encoding::{DecodeContext, decode_key, skip_field};
 
     while !data.is_empty() {
         let Ok((tag, wire_type)) = decode_key(&mut data) else {
             return true;
         };
-        if tag >= OWN_FIELDS
-            || tag == V2_FIELD
+        if is_sought(tag)
             || skip_field(wire_type, tag, &mut data, DecodeContext::default()).is_err()
         {
             return true;
@@ -232,8 +248,29 @@ mod tests {
             kind: RawKind::Normal,
             data: Bytes::from_static(data),
         };
-        assert!(outward(entry(b"")).is_ok());
-        assert!(outward(entry(b"\x22\x03\x0a\x01k")).is_ok());
-        assert!(outward(entry(b"\x82\xe2\x09\x00")).is_err());
+        let outward = |data| outward(entry(data), StorageVersion::OURS);
+        assert!(outward(b"").is_ok());
+        assert!(outward(b"\x22\x03\x0a\x01k").is_ok());
+        assert!(outward(b"\x82\xe2\x09\x00").is_err());
+    }
+
+    /// etcd 3.4 panics at an entry of a kind that it does not know.
+    #[test]
+    fn what_members_say_of_themselves_is_empty_for_an_etcd_of_before_3_5() {
+        let request = ClusterVersionSetRequest {
+            ver: "3.4.0".to_owned(),
+        };
+        let id = RequestId::from_wire(1).unwrap();
+        let entry = RawEntry {
+            index: LogIndex::new(5),
+            term: Term::new(1),
+            kind: RawKind::Normal,
+            data: LogRequest::ClusterVersionSet(request).encode(id, None),
+        };
+        for (version, is_there) in [("3.4", false), ("3.5", true), ("3.7", true)] {
+            let version = StorageVersion::parse(version).unwrap();
+            let written = outward(entry.clone(), version).unwrap();
+            assert_eq!(written.data.is_some(), is_there, "{version}");
+        }
     }
 }

@@ -130,7 +130,7 @@ impl GoBack {
         create_private(&wal)?;
         self.write_database(&snap, version, progress)?;
         self.write_snapshot(&snap, version)?;
-        let last = self.write_log(&wal)?;
+        let last = self.write_log(&wal, version)?;
         sync(&snap)?;
         sync(&wal)?;
         let Self {
@@ -213,7 +213,9 @@ impl GoBack {
     }
 
     /// The last entry of the log.
-    fn write_log(&self, directory: &Path) -> Result<u64, Error> {
+    fn write_log(&self, directory: &Path, version: Option<StorageVersion>) -> Result<u64, Error> {
+        let agreed = || self.membership.version().and_then(StorageVersion::parse);
+        let version = version.or_else(agreed).unwrap_or(StorageVersion::OURS);
         let Applied { index, term } = self.applied;
         let head = self.log.head();
         let metadata = Metadata {
@@ -238,7 +240,7 @@ impl GoBack {
                 }
                 for entry in entries {
                     next = entry.index.next();
-                    let entry = entries::outward(entry)?;
+                    let entry = entries::outward(entry, version)?;
                     log.entry(&entry).map_err(&failed)?;
                 }
             }

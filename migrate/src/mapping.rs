@@ -170,6 +170,9 @@ impl StorageVersion {
     /// What is written unless members have agreed on less.
     pub const OURS: Self = Self { minor: 7 };
 
+    /// The first whose log has entries of their own for what members say of themselves.
+    pub(crate) const FIRST_WITH_MEMBER_ENTRIES: Self = Self { minor: 5 };
+
     /// The first that is stored in the database.
     const FIRST_STORED: Self = Self { minor: 6 };
 
