@@ -1,12 +1,9 @@
 //! The address of the server under load: loopback only, so that no run can hurt a stranger.
 
-use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::ops::Range;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-/// Where ports for servers are looked for.
-const PORTS: Range<u16> = 25_000..26_000;
+use cairn_testbed::ports::free_address;
 
 /// A gRPC address on this machine.
 ///
@@ -20,37 +17,17 @@ pub struct Endpoint {
 impl Endpoint {
     /// Different addresses on 127.0.0.1 whose ports nobody listens on at this moment.
     ///
-    /// They lie below those that the kernel gives to outgoing connections, so that a server that
-    /// is started again finds its port free.
-    ///
     /// # Errors
     ///
     /// The operating system's, if not so many ports can be had.
     pub fn free(count: usize) -> std::io::Result<Vec<Self>> {
-        let offset = std::process::id() as usize % PORTS.len();
-        // All are held until there are enough.
-        let mut held = Vec::new();
-        for port in PORTS.cycle().skip(offset).take(PORTS.len()) {
-            if held.len() == count {
-                break;
-            }
-            match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-                Ok(listener) => held.push(listener),
-                Err(error) if error.kind() == ErrorKind::AddrInUse => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if held.len() < count {
-            return Err(ErrorKind::AddrInUse.into());
-        }
-        held.iter()
-            .map(|listener| {
-                Ok(Self {
-                    address: listener.local_addr()?,
-                    is_tls: false,
-                })
+        let address = || {
+            Ok(Self {
+                address: free_address()?,
+                is_tls: false,
             })
-            .collect()
+        };
+        (0..count).map(|_| address()).collect()
     }
 
     /// The socket address.
@@ -94,7 +71,7 @@ impl FromStr for Endpoint {
         let address = match bare.strip_prefix("localhost:") {
             Some(port) => {
                 let port = port.parse().map_err(|_| refused())?;
-                SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+                SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
             }
             None => bare.parse().map_err(|_| refused())?,
         };

@@ -1,12 +1,12 @@
 //! Servers for tests: processes on ports of their own, killed when dropped.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use cairn_client::{Client, ConnectOptions};
+use cairn_testbed::ports::free_address;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -87,17 +87,12 @@ pub(crate) struct Servers {
     _home: TempDir,
 }
 
-/// A port that is free now.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 impl Servers {
     /// Starts a cluster and waits until it serves.
     pub(crate) async fn start(program: &Program, count: usize, flags: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let ports: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
+        let port = || free_address().unwrap().port();
+        let ports: Vec<(u16, u16)> = (0..count).map(|_| (port(), port())).collect();
         let initial: Vec<String> = ports
             .iter()
             .enumerate()

@@ -1,12 +1,13 @@
 //! Several members on this machine, for a test.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
 use cairn_proto::etcdserverpb::{
     HashKvRequest, PutRequest, RangeRequest, StatusRequest, StatusResponse,
 };
+use cairn_testbed::ports::free_address;
 use rustix::process::Signal;
 use tonic::Status;
 
@@ -45,20 +46,12 @@ impl Cluster {
         flags: &[&str],
         mut advertised: impl FnMut(usize, SocketAddr) -> SocketAddr,
     ) -> Self {
-        // Held all at once, so that they differ.
-        let listeners: Vec<_> = (0..size)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
-        let addresses: Vec<_> = listeners
-            .iter()
-            .map(|listener| listener.local_addr().unwrap())
-            .collect();
+        let addresses: Vec<_> = (0..size).map(|_| free_address().unwrap()).collect();
         let urls: Vec<_> = addresses
             .iter()
             .enumerate()
             .map(|(number, address)| format!("{scheme}://{}", advertised(number, *address)))
             .collect();
-        drop(listeners);
         let names = urls.iter().enumerate();
         let initial: Vec<_> = names.map(|(n, url)| format!("m{n}={url}")).collect();
         let initial = initial.join(",");

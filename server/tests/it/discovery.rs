@@ -1,10 +1,10 @@
 //! Members that find each other at a discovery service, which is a server of ours.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::thread;
 
 use cairn_proto::etcdserverpb::MemberListRequest;
+use cairn_testbed::ports::free_address;
 use rcgen::ExtendedKeyUsagePurpose;
 
 use crate::certificates::{Authority, Wanted, write};
@@ -13,8 +13,7 @@ use crate::harness::{Place, Server};
 
 /// A member that looks for the others at `service`.
 fn member(name: &str, token: &str, service: &str, more: &[String]) -> Place {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let url = format!("http://{}", free_address().unwrap());
     let mut flags = vec![
         format!("--name={name}"),
         format!("--listen-peer-urls={url}"),

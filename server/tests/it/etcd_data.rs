@@ -1,6 +1,5 @@
 //! Snapshots, restoring, moving in from etcd and going back to it.
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -11,6 +10,7 @@ use cairn_proto::etcdserverpb::{
     CompactionRequest, HashKvRequest, LeaseGrantRequest, LeaseTimeToLiveRequest, PutRequest,
     SnapshotRequest, StatusRequest,
 };
+use cairn_testbed::ports::free_address;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -134,7 +134,7 @@ impl Etcd {
 
     /// One that serves, or none if it ended before.
     async fn try_start(program: &Path, data_dir: &Path) -> Option<Self> {
-        let [client, peer] = [free_address(), free_address()];
+        let [client, peer] = [free_address().unwrap(), free_address().unwrap()];
         let process = Command::new(program)
             .arg("--data-dir")
             .arg(data_dir)
@@ -176,11 +176,6 @@ impl Drop for Etcd {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 #[tokio::test]

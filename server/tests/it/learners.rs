@@ -1,6 +1,5 @@
 //! A learner, and a member that joins: what they serve, and from when on.
 
-use std::net::TcpListener;
 use std::thread;
 
 use cairn_proto::etcdserverpb::kv_client::KvClient;
@@ -16,14 +15,13 @@ use tonic::{Code, Status};
 use crate::cluster_harness::{Cluster, get, put, status};
 use crate::harness::{Place, Server, until};
 use crate::requests::{self, range};
+use cairn_testbed::ports::free_address;
 
 const REFUSED: &str = "etcdserver: rpc not supported for learner";
 
 /// Adds a member to a cluster of one, and says how it is started.
 async fn added(cluster: &Cluster, is_learner: bool, client_url: &str) -> (u64, Place) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let url = format!("http://{}", free_address().unwrap());
     let mut members = cluster.clients(0).await.cluster;
     let add = MemberAddRequest {
         peer_urls: vec![url.clone()],
@@ -114,9 +112,7 @@ async fn a_joining_member_without_data_answers_nobody_before_it_has_caught_up() 
         let key = format!("k{number}");
         revision = put(&mut leader, &key, "v").await.unwrap();
     }
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let url = format!("http://{}", free_address().unwrap());
     let (_, place) = added(&cluster, false, &url).await;
     let starting = thread::spawn(move || place.start());
     let mut seen = Vec::new();

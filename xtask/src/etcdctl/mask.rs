@@ -93,7 +93,7 @@ fn sorted_words(line: &str) -> String {
 /// Whether a word is an id as `member list` shows it: 64 bits in hexadecimal.
 fn is_id(word: &str) -> bool {
     let word = word.trim_end_matches(',');
-    (14..=16).contains(&word.len()) && word.chars().all(|c| c.is_ascii_hexdigit())
+    (11..=16).contains(&word.len()) && word.chars().all(|c| c.is_ascii_hexdigit())
 }
 
 /// Words with digits become one mark; the widths of columns do not count.

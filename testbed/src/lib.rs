@@ -1,0 +1,3 @@
+//! What tests, comparisons and benchmarks that start servers share.
+
+pub mod ports;
