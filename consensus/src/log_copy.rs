@@ -10,6 +10,7 @@ use raft::eraftpb;
 
 use crate::conf_change::ConfState;
 use crate::disk::Disk;
+use crate::entry::{Entry, EntryKind, UnreadableEntry};
 use crate::log_index::LogIndex;
 use crate::log_store::LogStore;
 use crate::member_id::{Identity, MemberId};
@@ -173,6 +174,15 @@ impl LogCopy {
 }
 
 impl RawEntry {
+    /// The entry, as the application sees it.
+    ///
+    /// # Errors
+    ///
+    /// [`UnreadableEntry`].
+    pub fn interpret(self) -> Result<Entry, UnreadableEntry> {
+        Entry::from_raft(self.into_raft())
+    }
+
     fn into_raft(self) -> eraftpb::Entry {
         let mut entry = eraftpb::Entry {
             index: self.index.get(),
@@ -187,7 +197,7 @@ impl RawEntry {
         entry
     }
 
-    fn from_raft(entry: eraftpb::Entry) -> Self {
+    pub(crate) fn from_raft(entry: eraftpb::Entry) -> Self {
         // The log takes no other kind.
         let kind = if entry.entry_type == 0 {
             RawKind::Normal
@@ -199,6 +209,23 @@ impl RawEntry {
             term: Term::new(entry.term),
             kind,
             data: entry.data,
+        }
+    }
+}
+
+impl From<Entry> for RawEntry {
+    fn from(entry: Entry) -> Self {
+        let Entry { index, term, kind } = entry;
+        let (kind, data) = match kind {
+            EntryKind::Empty => (RawKind::Normal, Bytes::new()),
+            EntryKind::Normal(data) => (RawKind::Normal, data),
+            EntryKind::ConfChange(change) => (RawKind::ConfChange, change.encode()),
+        };
+        Self {
+            index,
+            term,
+            kind,
+            data,
         }
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::conf_change::{ConfChange, ConfChangeKind};
 use crate::disk::Disk;
 use crate::driver::{Driver, DriverError};
+use crate::log_copy::RawEntry;
 use crate::log_index::LogIndex;
 use crate::log_store::LogStore;
 use crate::member_id::{Identity, MemberId};
@@ -164,6 +165,24 @@ impl Node {
     #[must_use]
     pub fn status(&self) -> Status {
         self.driver.status()
+    }
+
+    /// The last entry at or before `index` that says something; `None` if there is none near it in the log.
+    ///
+    /// # Errors
+    ///
+    /// If the log cannot be read.
+    pub fn said_before(&self, index: LogIndex) -> Result<Option<RawEntry>, NodeError> {
+        const ENTRIES_BACK: u64 = 64;
+
+        let wal = self.wal();
+        let from = index.back(ENTRIES_BACK).max(wal.marker().index).next();
+        if from > index {
+            return Ok(None);
+        }
+        let entries = wal.read(from, index.next(), usize::MAX)?.into_iter();
+        let said = entries.rev().find(|entry| !entry.data.is_empty());
+        Ok(said.map(RawEntry::from_raft))
     }
 
     /// The log, for whoever does its work.

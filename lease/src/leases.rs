@@ -139,6 +139,14 @@ impl Leases {
         None
     }
 
+    /// Whether [`expire`](Self::expire) would end a lease that has keys.
+    #[must_use]
+    pub fn expires_with_keys(&self, expired: Expired) -> bool {
+        let lease = self.table.get(&expired.id);
+        lease.is_some_and(|lease| lease.renewal == expired.renewal)
+            && self.keys(expired.id).next().is_some()
+    }
+
     /// Notes what is left of a lease's time. Nothing happens if there is no such lease, or if it was
     /// renewed through the log since the leader looked.
     pub fn checkpoint(&mut self, checkpoint: Checkpoint, tx: &mut BatchTx<'_>) {

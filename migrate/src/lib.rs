@@ -34,6 +34,7 @@ pub use data_dir::{DataDir, Kind};
 pub use error::Error;
 pub use go_back::{GoBack, WentBack, go_back};
 pub use hash_kv::{FileHash, hash_kv};
+pub use load::load;
 pub use mapping::StorageVersion;
 pub use move_in::{MoveIn, Moved, move_in};
 pub use place::Room;

@@ -10,6 +10,25 @@ use cairn_replica::state::write_checksum;
 
 use crate::data_dir::create_private;
 use crate::error::Error;
+use crate::etcd_database::EtcdDatabase;
+use crate::progress::Progress;
+
+/// Reads a database file of etcd's into a new database in `directory`, with all that it says: also members,
+/// and where in the log it is.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn load(file: &Path, directory: &Path, progress: &mut dyn Progress) -> Result<Store, Error> {
+    let file = EtcdDatabase::open(file)?;
+    let mut loading = Loading::begin(directory)?;
+    progress.begin("loading", file.bytes());
+    file.rows_for_cairn(&mut |table, key, value| {
+        progress.advance((key.len() + value.len()) as u64);
+        loading.row(table, key, value)
+    })?;
+    loading.finish_member(directory)
+}
 
 /// How much is written in one transaction.
 const CHUNK_BYTES: usize = 4 << 20;

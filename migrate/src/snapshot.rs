@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::mapping::{
-    CLUSTER_VERSION_KEY, CONF_STATE_KEY, Mapping, STORAGE_VERSION_KEY, StorageVersion, mapping,
+    CLUSTER_VERSION_KEY, CONF_STATE_KEY, Mapping, SCHEDULED_KEY, STORAGE_VERSION_KEY,
+    StorageVersion, mapping,
 };
 
 /// Whoever takes the bytes wants no more.
@@ -25,6 +26,8 @@ pub struct Stopped;
 pub struct SnapshotPlan<'a> {
     rows: Rows<'a>,
     layout: Layout,
+    applied: Applied,
+    revision: u64,
 }
 
 /// What goes into the file.
@@ -34,6 +37,8 @@ struct Rows<'a> {
     version: StorageVersion,
     /// Whether members are to agree on `version` anew.
     sets_cluster_version: bool,
+    /// Whether leases keep what only Cairn knows of them.
+    keeps_renewals: bool,
 }
 
 /// Is called with a stored row.
@@ -65,13 +70,32 @@ impl<'a> SnapshotPlan<'a> {
         Self::of_version(view, None)
     }
 
+    /// As [`Self::new`], for replaying later log entries on it: rows of leases keep the field that is
+    /// Cairn's, which etcd passes over.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn for_backup(view: &'a ReadTx) -> Result<Self, Error> {
+        Self::plan(view, None, true)
+    }
+
     /// As [`Self::new`], for members of another version, which they are told to have agreed on.
     ///
     /// # Errors
     ///
     /// As [`Self::new`].
     pub fn of_version(view: &'a ReadTx, version: Option<StorageVersion>) -> Result<Self, Error> {
-        if Applied::read(view).map_err(Error::database)?.index == 0 {
+        Self::plan(view, version, false)
+    }
+
+    fn plan(
+        view: &'a ReadTx,
+        version: Option<StorageVersion>,
+        keeps_renewals: bool,
+    ) -> Result<Self, Error> {
+        let applied = Applied::read(view).map_err(Error::database)?;
+        if applied.index == 0 {
             return Err(Error::Refused("nothing was applied yet".to_owned()));
         }
         let members = Membership::restore(view).map_err(Error::database)?;
@@ -81,14 +105,45 @@ impl<'a> SnapshotPlan<'a> {
             conf_state: stored_conf_state(&members.conf_state())?,
             version: version.or(agreed).unwrap_or(StorageVersion::OURS),
             sets_cluster_version: version.is_some(),
+            keeps_renewals,
         };
         let mut counter = LayoutCounter::default();
+        let mut revision = 1;
+        let mut of_keys = false;
         rows.visit(&mut |step| match step {
-            Step::Bucket(name) => counter.bucket(name),
-            Step::Row(key, value) => counter.row(key, value),
+            Step::Bucket(name) => {
+                of_keys = name == Table::Key.name().as_bytes();
+                counter.bucket(name)
+            }
+            Step::Row(key, value) => {
+                if of_keys {
+                    revision = revision.max(first_number(key));
+                } else if key == SCHEDULED_KEY {
+                    // A compaction at the last revision may have deleted its row.
+                    revision = revision.max(first_number(value));
+                }
+                counter.row(key, value)
+            }
         })?;
         let layout = counter.finish()?;
-        Ok(Self { rows, layout })
+        Ok(Self {
+            rows,
+            layout,
+            applied,
+            revision,
+        })
+    }
+
+    /// The last log entry in the file.
+    #[must_use]
+    pub const fn applied(&self) -> Applied {
+        self.applied
+    }
+
+    /// The revision of the store in the file.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The length of the file.
@@ -138,6 +193,10 @@ impl Rows<'_> {
                 keeps_order,
                 ..
             } = mapping(table);
+            if table == Table::Lease && self.keeps_renewals {
+                self.scan(table, &mut |key, value| Ok(visit(Step::Row(key, value))?))?;
+                continue;
+            }
             if keeps_order {
                 self.scan(table, &mut |key, value| match outward(key, value)
                     .map_err(|why| Error::row(table.name(), key, why))?
@@ -197,6 +256,13 @@ impl Rows<'_> {
         scanned.map_err(Error::database)?;
         failed.map_or(Ok(()), Err)
     }
+}
+
+/// The main revision that a key, or a mark of compaction, begins with.
+fn first_number(bytes: &[u8]) -> u64 {
+    bytes
+        .first_chunk()
+        .map_or(0, |head| u64::from_be_bytes(*head))
 }
 
 fn stored_conf_state(state: &ConfState) -> Result<Vec<u8>, Error> {

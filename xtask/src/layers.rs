@@ -54,8 +54,22 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "cairn-backup",
+        &[
+            "cairn-backend",
+            "cairn-consensus",
+            "cairn-lease",
+            "cairn-migrate",
+            "cairn-mvcc",
+            "cairn-replica",
+        ],
+    ),
+    ("cairn-object-store", &["cairn-backup"]),
+    (
         "cairn-server",
         &[
+            "cairn-backup",
+            "cairn-object-store",
             "cairn-migrate",
             "cairn-replica",
             "cairn-proto",

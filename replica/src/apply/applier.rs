@@ -8,7 +8,9 @@ use cairn_auth::{AuthInfo, AuthRequest, AuthStore, TokenChange};
 use cairn_backend::{Applied as Place, ReadError};
 use cairn_consensus::{ConfChange, Entry, EntryKind, LogIndex, MemberId, Term};
 use cairn_lease::{LeaseId, Renewal};
-use cairn_mvcc::{Change, CompactError, CompactionPoint, Restored, Store, WriteBatch, WriteTxn};
+use cairn_mvcc::{
+    Change, CompactError, CompactionPoint, Restored, Revision, Store, WriteBatch, WriteTxn,
+};
 use cairn_proto::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmType, CompactionRequest, alarm_request::AlarmAction,
 };
@@ -73,6 +75,8 @@ pub struct Applied {
     pub compaction: bool,
     /// Changes of the group, each to be answered to raft: done, or not.
     pub conf_changes: Vec<ConfChangeDone>,
+    /// The revision of the store after each of the entries, in order.
+    pub revisions: Vec<Revision>,
     /// The last entry's place in the log.
     pub last: Option<(LogIndex, Term)>,
 }
@@ -185,6 +189,7 @@ impl Applier {
                 batch.abandon();
                 return Err(error);
             }
+            applied.revisions.push(batch.current());
         }
         if let Some((index, term)) = applied.last {
             let place = Place {

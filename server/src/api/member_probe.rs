@@ -137,6 +137,9 @@ impl Probe for MemberProbe {
             .server_quota_backend_bytes
             .set(member.limits().quota.bytes_max().map_or(0, number));
 
+        if let Some(backup) = &member.backup {
+            backup.measure(metrics, store.current().number());
+        }
         let watches = member.watches().counts();
         metrics
             .debugging_mvcc_watch_stream_total

@@ -1,8 +1,9 @@
-//! Commands for data at rest: `cairn snapshot …`, `hashkv`, `defrag`, `migrate`, `check`.
+//! Commands for data at rest: `cairn snapshot …`, `backup …`, `hashkv`, `defrag`, `migrate`, `check`.
 //!
 //! Names, flags and output are those of etcdutl, where it has such a command. The work itself is
-//! `cairn_migrate`'s. None of them talks to a member.
+//! `cairn_migrate`'s and `cairn_backup`'s. None of them talks to a member.
 
+mod backup;
 mod bar;
 mod data;
 mod output;
@@ -17,7 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use self::output::Format;
 
 /// The words that a command line of ours begins with; all others are a member's.
-const WORDS: [&str; 5] = ["snapshot", "hashkv", "defrag", "migrate", "check"];
+const WORDS: [&str; 6] = ["snapshot", "backup", "hashkv", "defrag", "migrate", "check"];
 
 /// Why a command failed.
 type CommandError = Box<dyn std::error::Error + Send + Sync>;
@@ -38,6 +39,9 @@ enum Command {
     /// Looks at snapshot files, and makes data directories of them
     #[command(subcommand)]
     Snapshot(snapshot::SnapshotCommand),
+    /// Looks at continuous backups, and gets states out of them
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
     /// Prints the hash of a database file's keys, by which members compare
     Hashkv {
         /// The file: a snapshot, or an etcd member's database
@@ -96,6 +100,7 @@ fn run(line: CommandLine, text: &mut String) -> Result<ExitCode, CommandError> {
     let format = line.write_out;
     match line.command {
         Command::Snapshot(command) => command.run(format, text)?,
+        Command::Backup(command) => command.run(text)?,
         Command::Hashkv { filename, rev } => snapshot::hash(&filename, rev, format, text)?,
         Command::Defrag(place) => data::defragment(&place, text)?,
         Command::Migrate(args) => data::migrate(&args, text)?,

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use cairn_migrate::{BumpRevision, DataDir, NewMember};
 use clap::{Args, Subcommand};
+use tempfile::TempDir;
 
 use super::CommandError;
+use super::backup::{self, parent};
 use super::bar::Bar;
 use super::output::{Field, Format, print, size};
 use crate::settings::{self, FirstStart, Invocation};
@@ -21,13 +23,22 @@ pub(super) enum SnapshotCommand {
         filename: PathBuf,
     },
     /// Makes a data directory of a snapshot file: of one member of a new cluster
-    Restore(RestoreArgs),
+    Restore(Box<RestoreArgs>),
 }
 
 #[derive(Args)]
 pub(super) struct RestoreArgs {
     /// The file: etcd's, of 3.4 to 3.7, or Cairn's
-    filename: PathBuf,
+    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    filename: Option<PathBuf>,
+    /// A continuous backup instead of a file: file:///directory, s3://bucket/path, gs://bucket/path or
+    /// az://container/path
+    #[arg(long)]
+    from: Option<String>,
+    #[command(flatten)]
+    access: backup::Access,
+    #[command(flatten)]
+    moment: backup::Moment,
     /// The data directory to make [default: NAME.etcd]
     #[arg(long)]
     data_dir: Option<PathBuf>,
@@ -118,8 +129,9 @@ fn restore(args: &RestoreArgs, text: &mut String) -> Result<(), CommandError> {
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(format!("{}.etcd", args.name)));
     let directory = DataDir::new(&data_dir, args.wal_dir.as_deref());
     let bump = Some(args.bump_revision).filter(|by| *by > 0);
+    let (filename, _scratch) = snapshot_file(args, &data_dir, text)?;
     let restored = cairn_migrate::restore(
-        &args.filename,
+        &filename,
         &directory,
         &member,
         bump.map(BumpRevision),
@@ -143,6 +155,27 @@ fn restore(args: &RestoreArgs, text: &mut String) -> Result<(), CommandError> {
         );
     }
     Ok(())
+}
+
+/// The file to restore: the one that is named, or one that is made of a backup for as long as what comes
+/// with it is kept.
+fn snapshot_file(
+    args: &RestoreArgs,
+    data_dir: &Path,
+    text: &mut String,
+) -> Result<(PathBuf, Option<TempDir>), CommandError> {
+    let Some(from) = &args.from else {
+        if args.moment.is_given() {
+            return Err("--revision and --time go with --from".into());
+        }
+        let named = args.filename.clone().ok_or("no file is named")?;
+        return Ok((named, None));
+    };
+    let scratch = TempDir::with_prefix_in(".cairn-restore-", parent(data_dir))?;
+    let filename = scratch.path().join("snapshot.db");
+    let got = backup::get(from, &args.access, &args.moment, scratch.path(), &filename)?;
+    writeln!(text, "{from}: {}", backup::shown(&got))?;
+    Ok((filename, Some(scratch)))
 }
 
 /// The member that the flags name; judged as a first start's flags are.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cairn_backend::{Applied as Place, ReadError};
-use cairn_consensus::{Entry, LogIndex, Term};
+use cairn_consensus::{Entry, LogIndex, RawEntry, Term};
 use cairn_mvcc::{InstallError, Prepared, Store};
 use crossbeam_channel::{Receiver, Sender};
 
+use super::backup::Backup;
 use super::consensus_thread::ConsensusInput;
 use super::housekeeping::Housekeeping;
 use super::lease_keeper::LeaseKeeping;
@@ -22,7 +23,7 @@ use crate::member::watching::WatchHandle;
 use crate::metrics::ApplyMetrics;
 use crate::settings::Quota;
 use cairn_consensus::MemberId;
-use cairn_replica::apply::{Applier, FatalError};
+use cairn_replica::apply::{Applied, Applier, FatalError};
 use cairn_replica::request_ids::RequestId;
 
 /// What one turn of consensus hands on.
@@ -83,6 +84,8 @@ pub(crate) struct ApplyThread {
     pub housekeeping: Housekeeping,
     /// The limit of the database.
     pub quota: Quota,
+    /// The continuous backup, which takes part in all that is applied; it ends with the sender.
+    pub backup: Option<(Arc<Backup>, Sender<()>)>,
 }
 
 /// Waiting requests at which those whose clients have given up are looked for.
@@ -135,6 +138,9 @@ impl ApplyThread {
         let Place { index, term } = installed.applied;
         self.progress
             .set_applied(LogIndex::new(index), Term::new(term));
+        if let Some((backup, _)) = &self.backup {
+            backup.tail.reset(LogIndex::new(index), Term::new(term));
+        }
         self.tell_members();
         self.leases.applied();
         self.watches.skip();
@@ -169,6 +175,21 @@ impl ApplyThread {
         }
     }
 
+    /// Applies `entries`, and gives the backup a copy: their data is shared.
+    fn apply(&mut self, entries: impl Iterator<Item = Entry>) -> Result<Applied, FatalError> {
+        let Some((backup, _)) = &self.backup else {
+            return self.applier.apply(entries);
+        };
+        let mut copies = Vec::with_capacity(GO_ENTRIES);
+        let copied = entries.inspect(|entry| copies.push(RawEntry::from(entry.clone())));
+        let applied = self.applier.apply(copied)?;
+        // The first ones may have been applied before.
+        let skipped = copies.len().saturating_sub(applied.revisions.len());
+        let revisions = applied.revisions.iter().map(|revision| revision.number());
+        backup.applied(copies.into_iter().skip(skipped).zip(revisions));
+        Ok(applied)
+    }
+
     /// Applies `entries`; readers, watchers and replies see them together.
     fn go(
         &mut self,
@@ -176,7 +197,7 @@ impl ApplyThread {
         waiting: &mut HashMap<RequestId, Reply>,
     ) -> Result<(), FatalError> {
         let begun = Instant::now();
-        let applied = self.applier.apply(entries)?;
+        let applied = self.apply(entries)?;
         self.metrics.count(&applied, begun.elapsed());
         // Before anyone hears that the entries are applied: who waits for a token's finds it then.
         self.auth.change_tokens(applied.tokens);

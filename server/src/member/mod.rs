@@ -11,6 +11,7 @@ mod access;
 mod apply_thread;
 pub(crate) mod auth;
 mod auto_compaction;
+mod backup;
 mod consensus_thread;
 mod corruption;
 mod disk_space;
@@ -50,6 +51,7 @@ use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::oneshot;
 
 pub(crate) use apply_thread::ApplyThread;
+pub(crate) use backup::{Backup, BackupParts};
 pub(crate) use consensus_thread::{ConsensusInput, ConsensusThread, Request};
 pub(crate) use disk_space::DiskSpace;
 pub(crate) use downgrade::MinorVersion;
@@ -111,6 +113,8 @@ pub(crate) struct Member {
     pub identity: Identity,
     /// What it holds.
     pub store: Store,
+    /// Its continuous backup, if there is one.
+    pub backup: Option<Arc<Backup>>,
     /// The way into the log.
     pub consensus: Sender<ConsensusInput>,
     /// How far it is.

@@ -132,6 +132,10 @@ debugging_lease_granted_total "etcd_debugging_lease_granted_total" "Leases grant
 debugging_lease_revoked_total "etcd_debugging_lease_revoked_total" "Leases revoked.";
 debugging_lease_renewed_total "etcd_debugging_lease_renewed_total" "Leases renewed by a leader.";
 debugging_server_lease_expired_total "etcd_debugging_server_lease_expired_total" "Leases that expired.";
+backup_objects_total "cairn_backup_objects_total" "Objects with entries that this member wrote to the backup.";
+backup_bytes_total "cairn_backup_bytes_total" "Bytes of these objects.";
+backup_bases_total "cairn_backup_bases_total" "Whole databases that this member wrote to the backup.";
+backup_errors_total "cairn_backup_errors_total" "Failures to write the backup, each tried again.";
 log_lines_lost_total "cairn_log_lines_lost_total" "Log lines given up because their output was stuck.";
 }
 gauges {
@@ -158,6 +162,11 @@ debugging_mvcc_slow_watcher_total "etcd_debugging_mvcc_slow_watcher_total" "Watc
 debugging_mvcc_pending_events_total "etcd_debugging_mvcc_pending_events_total" "Events that wait to be sent.";
 debugging_mvcc_db_compaction_last "etcd_debugging_mvcc_db_compaction_last" "Unix time of the last compaction.";
 debugging_auth_revision "etcd_debugging_auth_revision" "Revision of users and roles.";
+backup_writes "cairn_backup_writes" "1 while this member writes the backup.";
+backup_revision "cairn_backup_revision" "Revision up to which everything can be restored from the backup; 0 at members that do not write it.";
+backup_lag_revisions "cairn_backup_lag_revisions" "Revisions that are not in the backup yet, at the member that writes it.";
+backup_lag_milliseconds "cairn_backup_lag_milliseconds" "Age of the first write that is not in the backup yet, at the member that writes it.";
+backup_last_success_seconds "cairn_backup_last_success_seconds" "Unix time at which the backup was last written to.";
 os_fd_used "os_fd_used" "File descriptors in use.";
 os_fd_limit "os_fd_limit" "File descriptors that may be in use.";
 }

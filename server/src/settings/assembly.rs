@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::auth::auth_settings;
+use super::backup::backup_settings;
 use super::duration::FlagDuration;
 use super::error::SettingsError;
 use super::feature_gate::{FeatureGate, FeatureGates};
@@ -90,6 +91,7 @@ pub(super) fn assemble(
                 threshold => threshold,
             },
         },
+        backup: backup_settings(given)?,
         auth: auth_settings(given, &mut notices)?,
         http: HttpSettings {
             cors: allowed(&given.cors.0),

@@ -10,6 +10,7 @@ use super::flag_value::{Input, InvalidValue};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
     Member,
+    Backup,
     Clustering,
     Security,
     Auth,
@@ -24,9 +25,10 @@ pub(crate) enum Group {
 
 impl Group {
     /// Those that `--help` lists.
-    pub(crate) const SHOWN: [Self; 10] = [
+    pub(crate) const SHOWN: [Self; 11] = [
         Self::Start,
         Self::Member,
+        Self::Backup,
         Self::Clustering,
         Self::Security,
         Self::Auth,
@@ -40,6 +42,7 @@ impl Group {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Member => "Member",
+            Self::Backup => "Continuous backup",
             Self::Clustering => "Clustering",
             Self::Security => "Security",
             Self::Auth => "Auth",

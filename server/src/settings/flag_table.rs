@@ -124,6 +124,22 @@ raft_write_timeout "raft-write-timeout": FlagDuration = "5s", LaterWarn, Absent,
 feature_gates "feature-gates": String = "", Works, Same,
     "Features to switch, as Name=true,Other=false. Known: AllAlpha, AllBeta, CompactHashCheck, FastLeaseKeepAlive, InitialCorruptCheck, LeaseCheckpoint, LeaseCheckpointPersist, PriorityRequest, SetMemberLocalAddr, StopGRPCServiceOnDefrag, TxnModeWriteWithSharedBuffer.";
 }
+Backup {
+backup_url "backup-url": String = "", Works, Same,
+    "Cairn's own: where the leader writes a continuous backup: file:///directory, s3://bucket/path, gs://bucket/path or az://container/path, the same at all members. Credentials come from the variables that the clouds' tools use (AWS_ACCESS_KEY_ID and so on). Empty makes none.";
+backup_endpoint "backup-endpoint": String = "", Works, Same,
+    "Cairn's own: address of a store that speaks S3 and is not Amazon's, as in https://minio:9000.";
+backup_interval "backup-interval": FlagDuration = "2s", Works, Same,
+    "Cairn's own: longest time that what was written waits for the backup.";
+backup_base_interval "backup-base-interval": FlagDuration = "24h0m0s", Works, Same,
+    "Cairn's own: time between two whole databases in the backup. Restoring replays what was written since the last.";
+backup_retention "backup-retention": FlagDuration = "168h0m0s", Works, Same,
+    "Cairn's own: how far back the backup goes; what is older is deleted. 0 deletes nothing.";
+backup_key_file "backup-key-file": String = "", Works, Same,
+    "Cairn's own: file with 64 hexadecimal digits, a key with which the backup is encrypted. Empty encrypts nothing.";
+backup_buffer_bytes "backup-buffer-bytes": u64 = "67108864", Works, Same,
+    "Cairn's own: memory for what waits for the backup. Beyond it the backup begins anew with a whole database.";
+}
 Clustering {
 initial_advertise_peer_urls "initial-advertise-peer-urls": UrlList = "http://localhost:2380", Works, Same,
     "Addresses at which the other members reach this one.";

@@ -7,6 +7,7 @@
 
 mod assembly;
 mod auth;
+mod backup;
 mod cipher_suite;
 mod command_line;
 mod config_file;
@@ -40,6 +41,7 @@ pub(crate) use self::auth::{AuthSettings, TokenSettings};
 use cairn_consensus::MemberId;
 use cairn_replica::identity::member_at_bootstrap;
 
+pub(crate) use self::backup::BackupSettings;
 pub(crate) use self::discovery::{Discovery, RegistrySettings, SrvSettings};
 pub(crate) use self::error::SettingsError;
 pub(crate) use self::feature_gate::FeatureGates;
@@ -189,6 +191,8 @@ pub(crate) struct Settings {
     pub watch_progress_interval: Duration,
     /// What counts as slow.
     pub slow: SlowThresholds,
+    /// The continuous backup, if there is to be one.
+    pub backup: Option<BackupSettings>,
     /// How users are known.
     pub auth: AuthSettings,
     /// Who may speak HTTP.

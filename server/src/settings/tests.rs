@@ -691,7 +691,18 @@ fn flag_names_are_unique_and_explained() {
 }
 
 /// Flags that etcd does not have, or has no more: the second API went with 3.6.
-const OWN_FLAGS: [&str; 3] = ["alarm-clear-delay", "disk-reserve-bytes", "enable-v2"];
+const OWN_FLAGS: [&str; 10] = [
+    "alarm-clear-delay",
+    "backup-base-interval",
+    "backup-buffer-bytes",
+    "backup-endpoint",
+    "backup-interval",
+    "backup-key-file",
+    "backup-retention",
+    "backup-url",
+    "disk-reserve-bytes",
+    "enable-v2",
+];
 
 /// etcd 3.7.1's flags and defaults, as its binary registers them; 3.7's own rules for the five
 /// that it sets up outside its flag table.

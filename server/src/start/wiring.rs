@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
 
+use cairn_backup::Start;
 use cairn_consensus::{CompactionPolicy, LogIndex, MemberId};
 use cairn_replica::apply::Applier;
 use cairn_replica::consensus::Consensus;
@@ -19,9 +20,9 @@ use crate::member::auth::{Auth, Passwords, Tokens};
 use crate::member::inbox::{Inbox, InboxSender, inbox};
 use crate::member::watching::Dispatcher;
 use crate::member::{
-    ApplyThread, ConsensusInput, ConsensusThread, Housekeeper, LeaseKeeper, LeaseKeeping,
-    LeaseTasks, Limits, LogDesk, LogThread, Member, PeerActivity, Progress, Reconfiguration,
-    Refusals, ReplyDesks, Serving, Tasks, Transport, V2,
+    ApplyThread, Backup, BackupParts, ConsensusInput, ConsensusThread, Housekeeper, LeaseKeeper,
+    LeaseKeeping, LeaseTasks, Limits, LogDesk, LogThread, Member, PeerActivity, Progress,
+    Reconfiguration, Refusals, ReplyDesks, Serving, Tasks, Transport, V2,
 };
 use crate::metrics::{ApplyMetrics, Metrics, PeerMetrics};
 use crate::net::peer::{Network, Peers, PeersParts};
@@ -38,6 +39,9 @@ pub(super) struct Wired {
     pub(super) peers: Peers,
     pub(super) threads: Threads,
 }
+
+/// A backup, and what its thread lives as long as.
+type BackedUp = (Arc<Backup>, Sender<()>);
 
 /// The threads of a member.
 pub(super) struct Threads {
@@ -80,6 +84,7 @@ struct Ends {
     lease_keeper: LeaseKeeper,
     housekeeper: Housekeeper,
     refusals: Refusals,
+    backup: Option<BackedUp>,
 }
 
 /// Makes a member of what it holds; its answers leave by `desks`.
@@ -127,6 +132,7 @@ pub(super) fn wire(
         leases: member.leases.clone(),
         housekeeping: member.housekeeping.clone(),
         quota: settings.backend.quota,
+        backup: ends.backup,
     };
     let threads = Threads {
         watch: ends.watch,
@@ -176,10 +182,12 @@ fn connect(
         compaction: settings.compaction.clone(),
     });
     let refusals = Refusals::new(metered, housekeeping.clone());
+    let backup = back_up(settings, data, &progress, &metrics)?;
     let (leases, lease_keeper) = keep_leases(settings, data, &consensus, &progress, &request_ids);
     let member = Arc::new(Member {
         identity,
         store: store.clone(),
+        backup: backup.as_ref().map(|(backup, _)| Arc::clone(backup)),
         consensus,
         progress,
         serving: Serving::at_start(applier.applied() > LogIndex::ZERO),
@@ -205,8 +213,34 @@ fn connect(
         lease_keeper,
         housekeeper,
         refusals,
+        backup,
     };
     Ok((member, peers, ends))
+}
+
+/// The continuous backup, if one is asked for, and what it lives as long as.
+fn back_up(
+    settings: &Settings,
+    data: &Data,
+    progress: &Arc<Progress>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<BackedUp>, StartError> {
+    let Some(backup) = &settings.backup else {
+        return Ok(None);
+    };
+    let index = data.applier.applied();
+    let parts = BackupParts {
+        cluster: data.identity().cluster,
+        backend: data.store.backend().clone(),
+        progress: Arc::clone(progress),
+        metrics: Arc::clone(metrics),
+    };
+    let start = Start {
+        index,
+        term: progress.applied_term(),
+        anchor: data.node.said_before(index)?,
+    };
+    Ok(Some(Backup::start(backup, parts, start)?))
 }
 
 /// Both ends of who keeps the time of leases, and of keys of the second API.

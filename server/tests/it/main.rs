@@ -16,6 +16,7 @@ mod auth;
 mod auth_calls;
 mod auth_leases;
 mod auth_tokens;
+mod backups;
 mod certificates;
 mod cluster;
 mod cluster_harness;
