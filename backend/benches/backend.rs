@@ -155,9 +155,6 @@ fn maintenance(c: &mut Criterion) {
         .throughput(Throughput::Elements(STORED))
         .sample_size(10);
     group.bench_function("hash", |b| b.iter(|| backend.hash().unwrap()));
-    group.bench_function("snapshot", |b| {
-        b.iter(|| backend.snapshot().unwrap().total_bytes());
-    });
     group.bench_function("defragment", |b| {
         b.iter(|| backend.defragment().unwrap());
     });

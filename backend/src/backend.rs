@@ -36,7 +36,7 @@ use crate::applied::Applied;
 use crate::batch_tx::BatchTx;
 use crate::buffer::Buffer;
 use crate::committer::Committer;
-use crate::engine::{Engine, EngineSize, SnapshotReader};
+use crate::engine::{Engine, EngineSize};
 use crate::error::{
     CommitError, DefragmentError, InstallError, OpenError, Poisoned, ReadError, ReceiveError,
     SnapshotError, Uncommitted,
@@ -256,16 +256,6 @@ impl Backend {
             interval,
             options.on_commit.clone(),
         )
-    }
-
-    /// A copy of all batches that have ended, as a stream; writes go on while it is read.
-    ///
-    /// # Errors
-    ///
-    /// If what is buffered cannot be committed, or the copy cannot be made.
-    pub fn snapshot(&self) -> Result<Box<dyn SnapshotReader>, SnapshotError> {
-        self.commit()?;
-        self.shared.engine().copy()
     }
 
     /// All batches that have ended, for another member; writes go on while it is read.

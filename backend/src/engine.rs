@@ -2,14 +2,13 @@
 //!
 //! Two implementations, [`crate::LmdbEngine`] and [`crate::MemoryEngine`], pass one test suite.
 
-use std::io::Read;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use crate::applied::Applied;
 use crate::buffer::Buffer;
 use crate::error::{
-    CommitError, DefragmentError, InstallError, OpenError, ReadError, ReceiveError, SnapshotError,
+    CommitError, DefragmentError, InstallError, OpenError, ReadError, ReceiveError,
 };
 use crate::table::Table;
 
@@ -68,13 +67,6 @@ pub trait Engine: Send + Sync + 'static {
     ///
     /// If the engine cannot be read.
     fn size(&self) -> Result<EngineSize, ReadError>;
-
-    /// A copy of the state after the last commit that outlives everything that follows.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be read or the copy cannot be written.
-    fn copy(&self) -> Result<Box<dyn SnapshotReader>, SnapshotError>;
 
     /// Gives free room back while reads and commits go on.
     ///
@@ -183,12 +175,6 @@ pub trait EngineSnapshot: Send {
         bounds: KeyBounds<'_>,
         order: Order,
     ) -> Result<EntryIter<'a>, ReadError>;
-}
-
-/// A copy of a database as a stream of known length.
-pub trait SnapshotReader: Read + Send {
-    /// The length of the whole copy.
-    fn total_bytes(&self) -> u64;
 }
 
 /// Whether no key can lie within `bounds`; ordered maps refuse such ranges.

@@ -160,21 +160,9 @@ pub enum Uncommitted {
 /// Taking a snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// What is buffered could not be written first.
-    #[error(transparent)]
-    Uncommitted(#[from] Uncommitted),
     /// The database could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The copy could not be written.
-    #[error("cannot write the copy {}", path.display())]
-    Io {
-        /// The file of the copy.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
     /// There is nothing to send yet.
     #[error("no log entry was applied yet")]
     NothingApplied,

@@ -39,8 +39,7 @@ pub use buffer::Buffer;
 pub use committer::Committer;
 pub use damaged_row::{DAMAGED_ADVICE, DamagedRow};
 pub use engine::{
-    Engine, EngineSize, EngineSnapshot, Entry, EntryIter, Found, Incoming, KeyBounds, Order,
-    SnapshotReader, Visit,
+    Engine, EngineSize, EngineSnapshot, Entry, EntryIter, Found, Incoming, KeyBounds, Order, Visit,
 };
 pub use error::{
     CommitError, DefragmentError, InstallError, OpenError, Poisoned, ReadError, ReceiveError,
@@ -48,7 +47,7 @@ pub use error::{
 };
 pub use installing::Installing;
 pub use lmdb::{
-    CheckError, CheckReport, Damage, DamageHook, LmdbEngine, LmdbOptions, SnapshotFile, check,
+    CheckError, CheckReport, Damage, DamageHook, LmdbEngine, LmdbOptions, check,
     tell_memory_signals,
 };
 pub use memory::MemoryEngine;

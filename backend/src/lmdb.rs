@@ -14,12 +14,10 @@
 //! but another defragmentation.
 
 mod check;
-mod copy;
 mod defragment;
 mod env;
 mod memory_signals;
 mod received;
-mod snapshot_file;
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -33,9 +31,9 @@ use parking_lot::Mutex;
 use crate::applied::Applied;
 use crate::buffer::Buffer;
 use crate::damaged_row::DamagedRow;
-use crate::engine::{Engine, EngineSize, EngineSnapshot, Incoming, SnapshotReader};
+use crate::engine::{Engine, EngineSize, EngineSnapshot, Incoming};
 use crate::error::{
-    CommitError, DefragmentError, InstallError, OpenError, ReadError, ReceiveError, SnapshotError,
+    CommitError, DefragmentError, InstallError, OpenError, ReadError, ReceiveError,
 };
 use crate::lmdb::defragment::Changes;
 use crate::lmdb::env::Env;
@@ -43,7 +41,6 @@ use crate::lmdb::received::Received;
 
 pub use check::{CheckError, CheckReport, Damage, check};
 pub use memory_signals::tell_memory_signals;
-pub use snapshot_file::SnapshotFile;
 
 /// The name of the database file.
 const FILE_NAME: &str = "db";
@@ -172,10 +169,6 @@ impl Engine for LmdbEngine {
         self.current.load_full().size()
     }
 
-    fn copy(&self) -> Result<Box<dyn SnapshotReader>, SnapshotError> {
-        copy::copy(&self.current.load_full(), &self.directory)
-    }
-
     fn defragment(&self) -> Result<(), DefragmentError> {
         defragment::run(self)
     }
@@ -257,7 +250,7 @@ impl Directory {
     /// Removes the temporary files of a process that crashed.
     fn remove_leftovers(&self) -> Result<(), OpenError> {
         for name in self.names()? {
-            if [defragment::PURPOSE, copy::PURPOSE, received::PURPOSE]
+            if [defragment::PURPOSE, received::PURPOSE]
                 .iter()
                 .any(|purpose| name.starts_with(&format!("{FILE_NAME}.{purpose}-")))
             {

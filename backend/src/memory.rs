@@ -1,7 +1,7 @@
 //! An engine in memory, for tests and simulation.
 
 use std::collections::BTreeMap;
-use std::io::{self, Cursor, Read};
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,10 +12,9 @@ use crate::applied::Applied;
 use crate::buffer::Buffer;
 use crate::engine::{
     self, Engine, EngineSize, EngineSnapshot, Entry, EntryIter, Incoming, KeyBounds, Order,
-    SnapshotReader,
 };
 use crate::error::{
-    CommitError, DefragmentError, InstallError, OpenError, ReadError, ReceiveError, SnapshotError,
+    CommitError, DefragmentError, InstallError, OpenError, ReadError, ReceiveError,
 };
 use crate::receiver::RECEIVED_MAX;
 use crate::table::{PerTable, Table};
@@ -159,21 +158,6 @@ impl Engine for MemoryEngine {
         })
     }
 
-    /// The copy is, for each table in order, the number of entries, then for each the length of
-    /// its key, the key, the length of its value, the value; numbers are 8 bytes, big-endian.
-    fn copy(&self) -> Result<Box<dyn SnapshotReader>, SnapshotError> {
-        let tables = self.open.lock().tables.clone();
-        let mut copy = Vec::new();
-        for (_, entries) in tables.iter() {
-            copy.extend_from_slice(&(entries.len() as u64).to_be_bytes());
-            for piece in entries.iter().flat_map(|(key, value)| [key, value]) {
-                copy.extend_from_slice(&(piece.len() as u64).to_be_bytes());
-                copy.extend_from_slice(piece);
-            }
-        }
-        Ok(Box::new(MemoryCopy(Cursor::new(copy))))
-    }
-
     fn defragment(&self) -> Result<(), DefragmentError> {
         Ok(())
     }
@@ -273,18 +257,4 @@ impl EngineSnapshot for Tables {
 
 fn entry_bytes(key: &Bytes, value: &Bytes) -> u64 {
     (key.len() + value.len()) as u64
-}
-
-struct MemoryCopy(Cursor<Vec<u8>>);
-
-impl Read for MemoryCopy {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.read(into)
-    }
-}
-
-impl SnapshotReader for MemoryCopy {
-    fn total_bytes(&self) -> u64 {
-        self.0.get_ref().len() as u64
-    }
 }

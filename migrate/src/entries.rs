@@ -28,6 +28,11 @@ const MEMBER_FIELDS: RangeInclusive<u32> = 1300..=1302;
 /// Requests of the second API, which etcd no longer knows.
 const V2_FIELD: u32 = 2;
 
+/// Methods of the second API that write nothing.
+const NO_WRITES: [&str; 3] = ["SYNC", "QGET", "GET"];
+/// Where etcd keeps what is its own in the tree of the second API; all else are keys of clients.
+const OWN_PATHS: &str = "/0/";
+
 /// Of a request in etcd's log, what tells how to read it.
 #[derive(Clone, PartialEq, Message)]
 struct Envelope {
@@ -83,23 +88,39 @@ pub(crate) fn inward(entry: Entry) -> Result<RawEntry, Error> {
     })
 }
 
-fn request_inward(data: Bytes) -> Result<Bytes, String> {
-    if data.is_empty() {
-        return Ok(data);
+/// Whether an entry writes or deletes a client's key by the second API.
+pub(crate) fn is_v2_key(entry: &Entry) -> bool {
+    if entry.kind.unwrap_or_default() != NORMAL {
+        return false;
     }
-    let request = match Envelope::decode(data.clone()) {
-        Ok(Envelope { v2: None, .. }) => return Ok(data),
-        Ok(Envelope {
-            v2: Some(request),
-            header,
-        }) => V2Request {
+    let data = entry.data.clone().unwrap_or_default();
+    matches!(v2_request(data), Ok(Some(V2Request { method, path, .. }))
+        if !NO_WRITES.contains(&method.as_str()) && !path.starts_with(OWN_PATHS))
+}
+
+fn request_inward(data: Bytes) -> Result<Bytes, String> {
+    match v2_request(data.clone())? {
+        None => Ok(data),
+        Some(request) => v2_inward(&request),
+    }
+}
+
+/// The request of the second API that an entry holds, if it holds one.
+fn v2_request(data: Bytes) -> Result<Option<V2Request>, String> {
+    if data.is_empty() {
+        return Ok(None);
+    }
+    Ok(match Envelope::decode(data.clone()) {
+        Ok(Envelope { v2, header }) => v2.map(|request| V2Request {
             id: header.map_or(request.id, |header| header.id.max(request.id)),
             ..request
-        },
+        }),
         // As etcd once wrote requests of its second API.
-        Err(_) => V2Request::decode(data).map_err(|error| format!("no request: {error}"))?,
-    };
-    v2_inward(&request)
+        Err(_) => {
+            let request = V2Request::decode(data);
+            Some(request.map_err(|error| format!("no request: {error}"))?)
+        }
+    })
 }
 
 fn v2_inward(request: &V2Request) -> Result<Bytes, String> {
@@ -110,7 +131,7 @@ fn v2_inward(request: &V2Request) -> Result<Bytes, String> {
         value,
     } = request;
     // Time passing, and reads: they change nothing that is carried over.
-    if matches!(method.as_str(), "SYNC" | "QGET" | "GET") {
+    if NO_WRITES.contains(&method.as_str()) {
         return Ok(Bytes::new());
     }
     let member = path
@@ -132,11 +153,9 @@ fn v2_inward(request: &V2Request) -> Result<Bytes, String> {
                 }),
             })
         }
-        _ => {
-            return Err(format!(
-                "{method} {path}: keys of the second API are not carried over"
-            ));
-        }
+        // A key of the second API, which stays behind.
+        _ if !path.starts_with(OWN_PATHS) => return Ok(Bytes::new()),
+        _ => return Err(format!("{method} {path}: it is not known what that does")),
     };
     let id = RequestId::from_wire((*id).max(1)).ok_or("no number")?;
     Ok(same.encode(id, None))
@@ -237,7 +256,38 @@ mod tests {
             Ok(Some(LogRequest::ClusterVersionSet(_)))
         ));
         assert_eq!(translated(&v2("SYNC", "", "")), Ok(None));
-        assert!(translated(&v2("PUT", "/1/a", "b")).is_err());
+        assert!(translated(&v2("PUT", "/0/other", "b")).is_err());
+    }
+
+    #[test]
+    fn a_key_of_the_second_api_becomes_an_entry_that_says_nothing_and_is_known_as_one() {
+        let entry = |request: &V2Request, wrapped| Entry {
+            index: Some(5),
+            data: Some(if wrapped {
+                let request = Envelope {
+                    v2: Some(request.clone()),
+                    header: None,
+                };
+                request.encode_to_vec().into()
+            } else {
+                request.encode_to_vec().into()
+            }),
+            ..Entry::default()
+        };
+        for (method, path, is_key) in [
+            ("PUT", "/1/a", true),
+            ("DELETE", "/1/a", true),
+            ("QGET", "/1/a", false),
+            ("SYNC", "", false),
+            ("PUT", "/0/version", false),
+        ] {
+            let entry = entry(&v2(method, path, "3.4.0"), true);
+            assert_eq!(is_v2_key(&entry), is_key, "{method} {path}");
+            let said = inward(entry).unwrap().data;
+            assert_eq!(said.is_empty(), path != "/0/version", "{method} {path}");
+        }
+        // As old logs have them.
+        assert!(is_v2_key(&entry(&v2("PUT", "/1/a", "b"), false)));
     }
 
     #[test]

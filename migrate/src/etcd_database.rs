@@ -10,7 +10,7 @@ use cairn_etcd_file::bolt::{Bucket, Database, Value};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
-use crate::mapping::{STORAGE_VERSION_KEY, mapping, table_named};
+use crate::mapping::{SCHEDULED_KEY, STORAGE_VERSION_KEY, mapping, table_named};
 
 /// The length of the checksum behind a snapshot.
 const CHECKSUM_BYTES: u64 = 32;
@@ -159,6 +159,17 @@ impl EtcdDatabase {
         Ok(())
     }
 
+    /// Whether a row without a value is one that `etcdutl` wrote to raise the revision: it marks what is
+    /// before as compacted, in the same step. That mark alone says as much to Cairn.
+    fn is_of_a_raised_revision(&self, key: &[u8]) -> Result<bool, Error> {
+        let mark = self.get(Table::Meta, SCHEDULED_KEY)?;
+        let main = |key: &[u8]| key.first_chunk().copied().map(u64::from_be_bytes);
+        Ok(match (main(key), mark.as_deref().and_then(main)) {
+            (Some(row), Some(compacted)) => row <= compacted,
+            _ => false,
+        })
+    }
+
     /// Every row as Cairn has it, table by table in the order of their names.
     pub(crate) fn rows_for_cairn(&self, visit: &mut VisitRow<'_>) -> Result<(), Error> {
         self.buckets(&mut |name, bucket| {
@@ -173,6 +184,9 @@ impl EtcdDatabase {
             let mut few = std::collections::BTreeMap::new();
             let keeps_order = mapping(table).keeps_order;
             self.rows(name, bucket, &mut |key, value| {
+                if table == Table::Key && value.is_empty() && self.is_of_a_raised_revision(&key)? {
+                    return Ok(());
+                }
                 let mapped = inward(&key, &value);
                 let mapped = mapped.map_err(|why| Error::row(table.name(), &key, why))?;
                 match mapped {

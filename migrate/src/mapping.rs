@@ -4,7 +4,7 @@
 //!
 //! | bucket | from Cairn to etcd | from etcd to Cairn |
 //! |---|---|---|
-//! | `key` | the same | the same |
+//! | `key` | the same | the same, without the empty row by which `etcdutl` raises a revision |
 //! | `alarm`, `auth`, `authUsers`, `authRoles` | the same | the same |
 //! | `lease` | without the field that is Cairn's (20000, the log index of the last renewal: it means something in its own log alone) | the same; no renewal is known |
 //! | `members`, `members_removed` | the key in etcd's form: hexadecimal, without leading zeros | the key with 16 digits |

@@ -263,7 +263,7 @@ impl MoveIn {
                 .map_err(|why| Error::Refused(format!("members in raft's snapshot: {why}")))?,
             None => v2_store::V2Members::default(),
         };
-        if known.keys > 0 {
+        if known.keys > 0 || self.has_v2_keys()? {
             self.notices.push(
                 "there are keys of the second API (etcdctl with ETCDCTL_API=2): they stay behind"
                     .to_owned(),
@@ -303,6 +303,21 @@ impl MoveIn {
         self.take_attributes(&mut membership, &mut batch)?;
         batch.end().map_err(Error::database)?;
         Ok((backend, membership.conf_state()))
+    }
+
+    /// Whether the log has keys of the second API that are not in raft's snapshot.
+    fn has_v2_keys(&self) -> Result<bool, Error> {
+        let (after, _) = point(self.snapshot.as_ref());
+        let Some((first, last)) = self.log.extent() else {
+            return Ok(false);
+        };
+        for index in first.max(after + 1)..=last {
+            let entry = self.log.entry(index)?;
+            if entry.is_some_and(|entry| entries::is_v2_key(&entry)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// IDs that must not come back.

@@ -8,7 +8,6 @@ mod lock_file;
 mod snapshot;
 
 use std::cell::Cell;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -211,20 +210,6 @@ impl Env {
         })
     }
 
-    /// Writes the pages in use to a file.
-    pub(super) fn copy_to(
-        self: &Arc<Self>,
-        file: &mut fs::File,
-    ) -> Result<Result<(), Error>, ReadError> {
-        let _gate = self.enter();
-        if self.map_lost.load(Ordering::Relaxed) {
-            return Err(ReadError::MapLost);
-        }
-        Ok(self
-            .heed
-            .copy_to_file(file, heed::CompactionOption::Enabled))
-    }
-
     /// Takes the gate for reading.
     fn enter(&self) -> Gate {
         self.gate
@@ -408,14 +393,6 @@ pub(super) fn check_length(heed: &heed::Env<WithoutTls>, path: &Path) -> Result<
         });
     }
     Ok(())
-}
-
-/// A map that holds a file of `size_bytes`.
-pub(super) fn map_bytes_for(size_bytes: u64) -> usize {
-    usize::try_from(size_bytes)
-        .unwrap_or(usize::MAX / 2)
-        .max(1)
-        .next_multiple_of(MAP_BYTES_STEP)
 }
 
 /// Opens or makes the tables; with them, whether rows have checksums. A new file says that they do.

@@ -1,17 +1,14 @@
-//! One writer, readers, commits, defragmentations and snapshots at once.
+//! One writer, readers, commits and defragmentations at once.
 //!
 //! Every batch is numbered and leaves the store in a state that is known from its number, so that
 //! whoever reads, reads one such state or has found a fault.
 
-use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cairn_backend::{
-    Backend, BackendOptions, Engine as _, MemoryEngine, ReadError, SnapshotFile, Table, Visit,
-};
+use cairn_backend::{Backend, BackendOptions, MemoryEngine, ReadError, Table, Visit};
 
 use crate::engines::{ALL, Disk, LmdbDisk, revision_key};
 
@@ -72,7 +69,7 @@ fn check(scan: impl Fn(Table, &mut Visit<'_>) -> Result<(), ReadError>) -> u64 {
     number
 }
 
-fn hammer(disk: &dyn Disk, batches: u64, snapshots: impl Fn(&Backend) + Sync) {
+fn hammer(disk: &dyn Disk, batches: u64) {
     let options = BackendOptions {
         batch_ops_max: 200,
         ..BackendOptions::default()
@@ -100,11 +97,6 @@ fn hammer(disk: &dyn Disk, batches: u64, snapshots: impl Fn(&Backend) + Sync) {
                 backend.defragment().unwrap();
             }
         });
-        scope.spawn(|| {
-            while running() {
-                snapshots(&backend);
-            }
-        });
         for number in 1..=batches {
             write(&backend, number);
             ended.store(number, Ordering::SeqCst);
@@ -120,28 +112,15 @@ fn hammer(disk: &dyn Disk, batches: u64, snapshots: impl Fn(&Backend) + Sync) {
 
 #[test]
 fn every_view_of_lmdb_is_the_state_after_some_batch() {
-    let copies = tempfile::tempdir().unwrap();
-    hammer(&LmdbDisk::new(), 4000, |backend| {
-        let mut bytes = Vec::new();
-        backend.snapshot().unwrap().read_to_end(&mut bytes).unwrap();
-        let file = copies.path().join("copy");
-        std::fs::write(&file, bytes).unwrap();
-        let copy = SnapshotFile::open(&file).unwrap();
-        check(|table, visit| copy.scan(table, ALL, visit));
-    });
+    hammer(&LmdbDisk::new(), 4000);
 }
 
 #[test]
 fn every_view_of_a_small_map_that_grows_is_the_state_after_some_batch() {
-    hammer(&LmdbDisk::small(), 1200, |backend| {
-        backend.snapshot().unwrap();
-    });
+    hammer(&LmdbDisk::small(), 1200);
 }
 
 #[test]
 fn every_view_of_memory_is_the_state_after_some_batch() {
-    let disk = MemoryEngine::new();
-    hammer(&disk, 4000, |_| {
-        disk.copy().unwrap();
-    });
+    hammer(&MemoryEngine::new(), 4000);
 }

@@ -12,6 +12,5 @@ mod install;
 mod memory_signals;
 mod model;
 mod old_format;
-mod snapshot;
 mod suite;
 mod transfer;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cairn_backend::{
     Applied, Backend, BackendOptions, Buffer, CommitError, DefragmentError, Engine, EngineSize,
     EngineSnapshot, Incoming, InstallError, MemoryEngine, OpenError, Order, PoisonHook, ReadError,
-    ReceiveError, SnapshotError, SnapshotReader, Table,
+    ReceiveError, Table,
 };
 
 use crate::engines::{ALL, Disk, entries, on_each_engine};
@@ -394,7 +394,6 @@ fn a_failed_commit_poisons_the_backend_and_tells_the_hook_once() {
     batch.put(Table::Lease, b"after", Bytes::from_static(b"1"));
     batch.end().unwrap_err();
     backend.commit().unwrap_err();
-    backend.snapshot().map(|_| ()).unwrap_err();
     backend.defragment().unwrap_err();
     assert_eq!(
         keys(&backend, Table::Lease),
@@ -454,10 +453,6 @@ impl Engine for Meddling {
 
     fn size(&self) -> Result<EngineSize, ReadError> {
         self.disk.size()
-    }
-
-    fn copy(&self) -> Result<Box<dyn SnapshotReader>, SnapshotError> {
-        self.disk.copy()
     }
 
     fn defragment(&self) -> Result<(), DefragmentError> {

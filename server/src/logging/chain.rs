@@ -34,7 +34,7 @@ mod tests {
 
     use cairn_backend::{
         CheckError, CommitError, DefragmentError, InstallError, OpenError, Poisoned, ReceiveError,
-        SnapshotError, Uncommitted,
+        Uncommitted,
     };
     use cairn_consensus::NodeError;
     use cairn_consensus::wal::WalError;
@@ -141,10 +141,6 @@ mod tests {
                 path: path(),
                 source: full().into(),
             }),
-            Box::new(SnapshotError::Io {
-                path: path(),
-                source: full(),
-            }),
             Box::new(InstallError::Rename {
                 path: path(),
                 source: full(),
@@ -167,7 +163,6 @@ mod tests {
         vec![
             Box::new(poisoned()),
             Box::new(waiting()),
-            Box::new(SnapshotError::Uncommitted(waiting())),
             Box::new(ReceiveError::Open(open())),
             Box::new(ReceiveError::Write(commit())),
             Box::new(InstallError::Poisoned(poisoned())),

@@ -1,5 +1,6 @@
 //! Snapshots, restoring, moving in from etcd and going back to it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -21,10 +22,10 @@ use crate::requests::*;
 const LEASE: i64 = 77;
 /// What [`fill`] leaves: the compacted revision, and the last.
 const COMPACTED: i64 = 12;
-const LAST: i64 = 33;
+pub(crate) const LAST: i64 = 33;
 
 /// Writes keys, deletes some, attaches one to a lease, and forgets some history.
-async fn fill(channel: &Channel) {
+pub(crate) async fn fill(channel: &Channel) {
     let mut kv = KvClient::new(channel.clone());
     for number in 0..30 {
         let key = format!("k{}", number % 10);
@@ -52,7 +53,7 @@ async fn fill(channel: &Channel) {
 }
 
 /// The hash at every revision after the compacted one, by one who serves.
-async fn hashes(channel: &Channel) -> Vec<u32> {
+pub(crate) async fn hashes(channel: &Channel) -> Vec<u32> {
     let mut maintenance = MaintenanceClient::new(channel.clone());
     let mut hashes = Vec::new();
     for revision in COMPACTED + 1..=LAST {
@@ -62,7 +63,7 @@ async fn hashes(channel: &Channel) -> Vec<u32> {
     hashes
 }
 
-async fn assert_leased(channel: &Channel) {
+pub(crate) async fn assert_leased(channel: &Channel) {
     let request = LeaseTimeToLiveRequest {
         id: LEASE,
         keys: true,
@@ -76,7 +77,7 @@ async fn assert_leased(channel: &Channel) {
     assert_eq!(lease.granted_ttl, 6000);
 }
 
-async fn save_snapshot(channel: &Channel, path: &Path) {
+pub(crate) async fn save_snapshot(channel: &Channel, path: &Path) {
     let mut stream = MaintenanceClient::new(channel.clone())
         .snapshot(SnapshotRequest {})
         .await
@@ -90,19 +91,19 @@ async fn save_snapshot(channel: &Channel, path: &Path) {
 }
 
 /// Runs a command of ours, which must succeed.
-fn cairn(arguments: &[&str]) -> String {
+pub(crate) fn cairn(arguments: &[&str]) -> String {
     let output = try_cairn(arguments);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {told}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn try_cairn(arguments: &[&str]) -> Output {
+pub(crate) fn try_cairn(arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).output().unwrap()
 }
 
 /// A program on the path, if it is there; says so if not.
-fn installed(name: &str) -> Option<PathBuf> {
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH")?;
     let found = std::env::split_paths(&paths)
         .map(|directory| directory.join(name))
@@ -115,17 +116,23 @@ fn installed(name: &str) -> Option<PathBuf> {
 }
 
 /// A running etcd.
-struct Etcd {
+pub(crate) struct Etcd {
     process: Child,
-    channel: Channel,
+    pub(crate) address: SocketAddr,
+    pub(crate) channel: Channel,
 }
 
 impl Etcd {
     /// Starts one, on other ports if somebody else took those meanwhile.
-    async fn start(program: &Path, data_dir: &Path) -> Self {
+    pub(crate) async fn start(program: &Path, data_dir: &Path) -> Self {
+        Self::start_with(program, data_dir, &[]).await
+    }
+
+    /// The same with further flags.
+    pub(crate) async fn start_with(program: &Path, data_dir: &Path, flags: &[&str]) -> Self {
         const TRIES: usize = 5;
         for _ in 0..TRIES {
-            if let Some(etcd) = Self::try_start(program, data_dir).await {
+            if let Some(etcd) = Self::try_start(program, data_dir, flags).await {
                 return etcd;
             }
         }
@@ -133,7 +140,7 @@ impl Etcd {
     }
 
     /// One that serves, or none if it ended before.
-    async fn try_start(program: &Path, data_dir: &Path) -> Option<Self> {
+    async fn try_start(program: &Path, data_dir: &Path, flags: &[&str]) -> Option<Self> {
         let [client, peer] = [free_address().unwrap(), free_address().unwrap()];
         let process = Command::new(program)
             .arg("--data-dir")
@@ -141,13 +148,18 @@ impl Etcd {
             .args(["--listen-client-urls", &format!("http://{client}")])
             .args(["--advertise-client-urls", &format!("http://{client}")])
             .args(["--listen-peer-urls", &format!("http://{peer}")])
+            .args(flags)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let endpoint = Channel::from_shared(format!("http://{client}")).unwrap();
         let channel = endpoint.connect_lazy();
-        let mut etcd = Self { process, channel };
+        let mut etcd = Self {
+            process,
+            address: client,
+            channel,
+        };
         let mut has_ended = false;
         until("an etcd that serves", async || {
             has_ended = etcd.process.try_wait().unwrap().is_some();
@@ -159,12 +171,12 @@ impl Etcd {
     }
 
     /// As a power failure would, but for the disk.
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let id = i32::try_from(self.process.id()).unwrap();
         kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
         self.process.wait().unwrap();

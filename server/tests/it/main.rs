@@ -26,6 +26,7 @@ mod damage;
 mod damaged_rows;
 mod discovery;
 mod etcd_data;
+mod etcd_edges;
 mod forgetting;
 mod full_disk;
 mod gate;
