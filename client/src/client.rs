@@ -6,14 +6,19 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cairn_proto::etcdserverpb as pb;
+#[cfg(feature = "websocket")]
+use http::HeaderValue;
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::Instrument as _;
 
 use crate::balance::retry::{self, Verdict};
 use crate::balance::{EndpointId, Leased, Pool};
-use crate::connect::{ConnectOptions, Endpoint};
+use crate::connect::{ConnectOptions, Credentials, Endpoint};
+use crate::counters::{Counters, Counting};
 use crate::error::Error;
 use crate::etcd_error::EtcdError;
 use crate::into_bytes::IntoBytes;
+use crate::lease::{Keeper, Keepers};
 use crate::rpc::{Effect, Rpc, path};
 use crate::token::{Token, TokenStore};
 use crate::transport::{CallFailure, Headers, Replies, Requests, frame};
@@ -37,6 +42,7 @@ struct Shared {
     pool: Arc<Pool>,
     tokens: TokenStore,
     hubs: Hubs,
+    keepers: Keepers,
 }
 
 impl Client {
@@ -47,6 +53,7 @@ impl Client {
                 pool: Pool::new(options),
                 tokens: TokenStore::default(),
                 hubs: Hubs::default(),
+                keepers: Keepers::default(),
             }),
             only: None,
         }
@@ -136,11 +143,21 @@ impl Client {
     /// [`Error`].
     pub async fn call<R: Rpc>(&self, request: R) -> Result<R::Response, Error> {
         let effect = request.effect();
-        let answer = self
-            .attempts(R::PATH, effect, frame(&request), true)
-            .await?;
-        let decoded = <R::Response as prost::Message>::decode(answer);
-        decoded.map_err(|error| Error::protocol(error.to_string()))
+        let span = tracing::debug_span!("etcd_call", method = R::PATH);
+        let attempts = self.attempts(R::PATH, effect, frame(&request), true);
+        let ended = attempts.instrument(span).await.and_then(|answer| {
+            let decoded = <R::Response as prost::Message>::decode(answer);
+            decoded.map_err(|error| Error::protocol(error.to_string()))
+        });
+        let counting = self.counting();
+        counting.calls.add();
+        if let Err(error) = &ended {
+            counting.failed.add();
+            if error.is_ambiguous() {
+                counting.ambiguous.add();
+            }
+        }
+        ended
     }
 
     /// Connects, and logs in if there is a user.
@@ -167,6 +184,45 @@ impl Client {
     /// The watch stream of this client's calls.
     pub(crate) fn hub(&self) -> Arc<Hub> {
         self.shared.hubs.of(self.only)
+    }
+
+    /// What renews the leases of this client's calls.
+    pub(crate) fn keeper(&self) -> Arc<Keeper> {
+        self.shared.keepers.of(self.only)
+    }
+
+    /// What this client and its clones have done.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counting().read()
+    }
+
+    pub(crate) fn counting(&self) -> &Counting {
+        self.shared.pool.counting()
+    }
+
+    #[cfg(feature = "websocket")]
+    pub(crate) fn options(&self) -> &ConnectOptions {
+        self.shared.pool.options()
+    }
+
+    /// The endpoints in an order of chance, those that are avoided last.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn ways(&self, avoided: &[EndpointId]) -> Vec<(EndpointId, Endpoint)> {
+        let mut ways = self.shared.pool.shuffled();
+        ways.retain(|(id, _)| self.only.is_none_or(|only| only == *id));
+        ways.sort_by_key(|(id, _)| avoided.contains(id));
+        ways
+    }
+
+    /// The place of a stream at an endpoint, and the token to open it with.
+    #[cfg(feature = "websocket")]
+    pub(crate) async fn place(
+        &self,
+        id: EndpointId,
+    ) -> Result<(StreamPlace, Option<HeaderValue>), Error> {
+        let CallHeaders { token, wire } = self.headers(true).await?;
+        Ok((StreamPlace { id, token }, wire.token))
     }
 
     /// A server refused the token that a stream was opened with.
@@ -289,11 +345,11 @@ impl Client {
         match retry::judge(Effect::Repeatable, failure) {
             Verdict::Retry => Ok(()),
             Verdict::RenewToken => match &place.token {
-                Some(token) => {
+                Some(token) if token.is_renewable => {
                     self.shared.tokens.forget(token);
                     Ok(())
                 }
-                None => Err(told(failure.clone(), Duration::ZERO)),
+                _ => Err(told(failure.clone(), Duration::ZERO)),
             },
             Verdict::Fail | Verdict::Ambiguous => Err(told(failure.clone(), Duration::ZERO)),
         }
@@ -337,7 +393,7 @@ impl Client {
             Verdict::Fail => return Err(told(failure, self.request_timeout())),
             Verdict::Ambiguous => return Err(ambiguous(failure)),
             Verdict::RenewToken => match &headers.token {
-                Some(token) if course.renewals < RENEWALS_MAX => {
+                Some(token) if token.is_renewable && course.renewals < RENEWALS_MAX => {
                     self.shared.tokens.forget(token);
                     course.renewals += 1;
                 }
@@ -350,6 +406,7 @@ impl Client {
         if Instant::now() + wait >= course.deadline {
             return Err(told(failure, self.request_timeout()));
         }
+        self.counting().retries.add();
         tracing::debug!(%failure, attempt = course.failed, "trying again");
         if !wait.is_zero() {
             sleep(wait).await;
@@ -360,8 +417,10 @@ impl Client {
 
     /// The token of the client's user; `None` if it has no user.
     async fn token(&self) -> Result<Option<Token>, Error> {
-        let Some(credentials) = &self.shared.pool.options().credentials else {
-            return Ok(None);
+        let (name, password) = match &self.shared.pool.options().credentials {
+            None => return Ok(None),
+            Some(Credentials::Token(token)) => return Ok(Some(Token::given(token))),
+            Some(Credentials::Password { user, password }) => (user, password),
         };
         let tokens = &self.shared.tokens;
         if let Some(token) = tokens.current(unix_time) {
@@ -372,8 +431,8 @@ impl Client {
             return Ok(Some(token));
         }
         let request = pb::AuthenticateRequest {
-            name: credentials.user.clone(),
-            password: credentials.password.clone(),
+            name: name.clone(),
+            password: password.clone(),
         };
         let method = pb::AuthenticateRequest::PATH;
         // Boxed: without its own token, the call does not come here again.
@@ -386,6 +445,7 @@ impl Client {
             }
             Err(error) => return Err(error),
         };
+        self.counting().logins.add();
         Ok(Some(tokens.keep(&answer.token, unix_time())))
     }
 }

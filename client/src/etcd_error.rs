@@ -48,6 +48,12 @@ impl Code {
         }
     }
 
+    /// The code as it is on the wire.
+    #[must_use]
+    pub fn number(self) -> i32 {
+        self as i32
+    }
+
     /// The name as Go's client prints it.
     #[must_use]
     pub fn name(self) -> &'static str {

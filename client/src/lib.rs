@@ -39,16 +39,19 @@
 mod auth;
 mod balance;
 pub mod blocking;
+#[cfg(feature = "cache")]
 mod cache;
 mod client;
 mod clock;
 mod cluster;
 mod concurrency;
 mod connect;
+mod counters;
 mod error;
 mod etcd_error;
 mod into_bytes;
 mod keys;
+#[cfg(feature = "v2")]
 mod keys_api;
 mod kv;
 mod lease;
@@ -65,6 +68,7 @@ mod watch;
 pub use cairn_proto as proto;
 
 pub use auth::{Auth, AuthStatus, Permission, Right};
+#[cfg(feature = "cache")]
 pub use cache::{Cache, CacheRequest, Callback, Change, Changes, Entry, Health, Snapshot};
 pub use client::Client;
 pub use cluster::{Cluster, Member};
@@ -72,19 +76,23 @@ pub use concurrency::{
     Barrier, DoubleBarrier, Election, Entered, Isolation, Leadership, Lock, PriorityQueue, Queue,
     ReadLock, Session, Stm, WriteLock,
 };
-pub use connect::{ConnectOptions, Connecting, Connector, Endpoint, Socket, Tls};
+#[cfg(feature = "tls")]
+pub use connect::Tls;
+pub use connect::{ConnectOptions, Connecting, Connector, Endpoint, Socket};
+pub use counters::Counters;
 pub use error::{Error, ServerError};
 pub use etcd_error::{Code, EtcdError};
 pub use into_bytes::IntoBytes;
 pub use keys::Keys;
+#[cfg(feature = "v2")]
 pub use keys_api::{
     DeleteOptions, GetOptions, KeysApi, Node, SetOptions, V2Error, V2Response, V2Watcher,
     WatcherOptions,
 };
 pub use kv::{
     Compact, Compare, CompareNumber, CompareValue, Delete, DeleteResponse, Get, Header, InTxn,
-    KeyValue, Op, OpResponse, Order, Put, PutResponse, Range, RangeResponse, SortBy, Txn,
-    TxnResponse,
+    KeyValue, Op, OpResponse, Order, Put, PutResponse, Range, RangeChunks, RangeResponse, SortBy,
+    Txn, TxnResponse,
 };
 pub use lease::{Grant, LeaseGuard, Leases, Remaining};
 pub use maintenance::{
@@ -96,6 +104,6 @@ pub use revision::{LeaseId, Revision};
 pub use rpc::{Effect, Rpc};
 pub use watch::{Event, Update, Watch, WatchRequest};
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "cache"))]
 #[doc = include_str!("../README.md")]
 struct ReadMe;

@@ -25,6 +25,20 @@ pub(crate) struct Token {
     generation: u64,
     /// When it ends, in time since the Unix epoch, if it says so.
     ends: Option<Duration>,
+    /// Whether there can be another when this has ended.
+    pub(crate) is_renewable: bool,
+}
+
+impl Token {
+    /// One that the client's program was given.
+    pub(crate) fn given(text: &str) -> Self {
+        Self {
+            header: token_header(text),
+            generation: 0,
+            ends: None,
+            is_renewable: false,
+        }
+    }
 }
 
 /// The token of a client.
@@ -55,6 +69,7 @@ impl TokenStore {
             generation: *count,
             // One that ends within the margin is used while it lasts, not renewed at each call.
             ends: ends.filter(|ends| *ends > unix_time + MARGIN),
+            is_renewable: true,
         };
         *self.current.lock() = Some(token.clone());
         token
@@ -76,9 +91,19 @@ impl TokenStore {
 fn end_of(token: &str) -> Option<Duration> {
     let claims = token.split('.').nth(1)?;
     let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
-    claims.get("exp")?.as_u64().map(Duration::from_secs)
+    let claims = std::str::from_utf8(&claims).ok()?;
+    claims.match_indices(EXPIRY).find_map(|(at, name)| {
+        let rest = claims.get(at + name.len()..)?.trim_start();
+        let number = rest.strip_prefix(':')?.trim_start();
+        let end = number.find(|it: char| !it.is_ascii_digit());
+        let digits = number.get(..end.unwrap_or(number.len()))?;
+        digits.parse().ok().map(Duration::from_secs)
+    })
 }
+
+/// The claim that says when a token ends. It is looked for and not parsed: at the worst, a token is
+/// fetched too early, or when a server refuses it.
+const EXPIRY: &str = "\"exp\"";
 
 #[cfg(test)]
 mod tests {

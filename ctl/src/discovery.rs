@@ -1,7 +1,6 @@
 //! Endpoints from the DNS: SRV records `_etcd-client-ssl._tcp` and `_etcd-client._tcp`.
 
-use hickory_resolver::proto::rr::RData;
-use hickory_resolver::{ResolverBuilder, TokioResolver};
+use cairn_client::{ConnectOptions, Error};
 
 use crate::cli::Globals;
 use crate::failure::Failure;
@@ -15,62 +14,51 @@ use crate::session::tell;
 ///
 /// The DNS has none, or does not answer.
 pub(crate) async fn endpoints(globals: &Globals) -> Result<Vec<String>, Failure> {
-    let built = TokioResolver::builder_tokio().and_then(ResolverBuilder::build);
-    let resolver = built.map_err(Failure::error)?;
-    let mut found = Vec::new();
-    let mut reasons = Vec::new();
-    for (service, scheme) in [("etcd-client-ssl", "https"), ("etcd-client", "http")] {
-        let query = query(service, globals);
-        match targets(&resolver, &query).await {
-            Ok(targets) => found.extend(targets.iter().map(|it| format!("{scheme}://{it}"))),
-            Err(reason) => reasons.push(format!("{query} {reason}")),
-        }
+    let name = Some(globals.discovery_srv_name.as_str()).filter(|name| !name.is_empty());
+    let found = ConnectOptions::discovered_endpoints(&globals.discovery_srv, name).await;
+    let found = found.map_err(|error| {
+        let reason = match error {
+            Error::Unavailable { reason } => reason,
+            other => other.to_string(),
+        };
+        Failure::error(format!("error querying DNS SRV records: {reason}"))
+    })?;
+    let (wanted, insecure) = sorted_out(found, globals.insecure_discovery);
+    for endpoint in insecure {
+        let endpoint = quote(endpoint.as_bytes());
+        tell(format_args!(
+            "ignoring discovered insecure endpoint {endpoint}"
+        ));
     }
-    if found.is_empty() {
-        let reasons = reasons.join("; ");
-        return Err(Failure::error(format!(
-            "error querying DNS SRV records: {reasons}"
-        )));
-    }
-    if !globals.insecure_discovery {
-        let insecure = found.extract_if(.., |endpoint| endpoint.starts_with("http://"));
-        for endpoint in insecure {
-            let endpoint = quote(endpoint.as_bytes());
-            tell(format_args!(
-                "ignoring discovered insecure endpoint {endpoint}"
-            ));
-        }
-    }
-    Ok(if found.is_empty() {
+    Ok(if wanted.is_empty() {
         globals.endpoints.clone()
     } else {
-        found
+        wanted
     })
 }
 
-fn query(service: &str, globals: &Globals) -> String {
-    let suffix = match globals.discovery_srv_name.as_str() {
-        "" => String::new(),
-        name => format!("-{name}"),
-    };
-    format!("_{service}{suffix}._tcp.{}.", globals.discovery_srv)
+/// The endpoints to call, and those that are left out for want of TLS.
+fn sorted_out(found: Vec<String>, with_insecure: bool) -> (Vec<String>, Vec<String>) {
+    found
+        .into_iter()
+        .partition(|endpoint| with_insecure || !endpoint.starts_with("http://"))
 }
 
-/// Hosts with ports.
-async fn targets(resolver: &TokioResolver, query: &str) -> Result<Vec<String>, String> {
-    let lookup = resolver.srv_lookup(query).await;
-    let lookup = lookup.map_err(|error| error.to_string())?;
-    let records = lookup
-        .answers()
-        .iter()
-        .filter_map(|record| match &record.data {
-            RData::SRV(srv) => Some((srv.priority, srv.target.to_string(), srv.port)),
-            _ => None,
-        });
-    let mut records: Vec<_> = records.collect();
-    records.sort();
-    let named = records
-        .iter()
-        .map(|(_, host, port)| (host.trim_end_matches('.'), port));
-    Ok(named.map(|(host, port)| format!("{host}:{port}")).collect())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_without_tls_are_left_out_unless_they_are_wanted() {
+        let found = || vec!["https://a:1".to_owned(), "http://b:2".to_owned()];
+        let (wanted, insecure) = sorted_out(found(), false);
+        assert_eq!(
+            (wanted, insecure),
+            (
+                vec!["https://a:1".to_owned()],
+                vec!["http://b:2".to_owned()]
+            )
+        );
+        assert_eq!(sorted_out(found(), true).0, found());
+    }
 }

@@ -122,9 +122,9 @@ pub(crate) fn user_and_password(
 }
 
 fn credentials(globals: &Globals) -> Result<Credentials, Failure> {
+    // A token goes before a user.
     if !globals.jwt.is_empty() {
-        let message = "--auth-jwt-token is not supported: use --user and --password";
-        return Err(Failure::arguments(message));
+        return Ok(None);
     }
     user_and_password(&globals.user, &globals.password, "Password: ")
 }
@@ -174,15 +174,17 @@ pub(crate) fn file_error(action: &str, path: &Path, error: &io::Error) -> String
     format!("{action} {}: {first}{}", path.display(), letters.as_str())
 }
 
-/// Connects to some endpoints with the other settings as they are.
-pub(crate) async fn connect(
-    globals: &Globals,
-    endpoints: &[String],
-    credentials: Credentials,
-) -> Result<Client, Failure> {
-    let invalid = |error: cairn_client::Error| Failure::arguments(words(&error));
-    let mut options = ConnectOptions::new(endpoints)
-        .map_err(invalid)?
+impl Globals {
+    /// How to connect to the endpoints of the flags, as nobody.
+    pub(crate) fn connect_options(&self) -> Result<ConnectOptions, Failure> {
+        options(self, &self.endpoints)
+    }
+}
+
+fn options(globals: &Globals, endpoints: &[String]) -> Result<ConnectOptions, Failure> {
+    let options = ConnectOptions::new(endpoints);
+    let mut options = options
+        .map_err(|error| Failure::arguments(words(&error)))?
         .connect_timeout(globals.dial_timeout)
         .request_timeout(globals.command_timeout)
         .keepalive(globals.keepalive_time, globals.keepalive_timeout);
@@ -192,6 +194,20 @@ pub(crate) async fn connect(
     if let Some(tls) = tls(globals)? {
         options = options.tls(tls);
     }
+    if !globals.jwt.is_empty() {
+        options = options.token(&globals.jwt);
+    }
+    Ok(options)
+}
+
+/// Connects to some endpoints with the other settings as they are.
+pub(crate) async fn connect(
+    globals: &Globals,
+    endpoints: &[String],
+    credentials: Credentials,
+) -> Result<Client, Failure> {
+    let invalid = |error: cairn_client::Error| Failure::arguments(words(&error));
+    let options = options(globals, endpoints)?;
     let Some((user, password)) = credentials else {
         return Ok(options.connect_lazy());
     };

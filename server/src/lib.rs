@@ -27,6 +27,8 @@ mod net;
 mod settings;
 mod start;
 
+pub use start::{Embedded, StartError};
+
 /// Runs this process: a command for data at rest, or a member.
 #[must_use]
 pub fn run() -> std::process::ExitCode {

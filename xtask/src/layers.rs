@@ -85,6 +85,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("cairn-client", &["cairn-proto"]),
     ("cairn-ctl", &["cairn-client", "cairn-proto"]),
+    ("cairn-embed", &["cairn-client", "cairn-server"]),
     ("cairn-history", &["cairn-proto"]),
     (
         "cairn-sim",
@@ -104,11 +105,19 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("cairn-testbed", &[]),
     ("cairn-bench", &["cairn-proto", "cairn-testbed"]),
-    ("xtask", &["cairn-proto", "cairn-bench", "cairn-history"]),
+    (
+        "xtask",
+        &[
+            "cairn-proto",
+            "cairn-bench",
+            "cairn-client",
+            "cairn-history",
+        ],
+    ),
 ];
 
-/// What the tests of every crate may use.
-const TESTBED: &str = "cairn-testbed";
+/// What the tests of every crate may use: ports, and a server within the test.
+const FOR_TESTS: [&str; 2] = ["cairn-testbed", "cairn-embed"];
 
 /// Crates of ours that hold rules alone.
 const CORE: &[&str] = &[
@@ -223,7 +232,7 @@ fn check_edges(package: &Package, findings: &mut Vec<String>) {
         let other = dependency.name.as_str();
         let fine = match dependency.kind {
             DependencyKind::Development => {
-                other == name || other == TESTBED || tests_may.contains(other)
+                other == name || FOR_TESTS.contains(&other) || tests_may.contains(other)
             }
             _ => below.contains(&other),
         };

@@ -12,6 +12,7 @@ use tokio::time::timeout_at;
 use super::{Balancer, EndpointId, Pick};
 use crate::clock::now;
 use crate::connect::{ConnectOptions, Endpoint};
+use crate::counters::Counting;
 use crate::transport::Connection;
 
 /// See the module.
@@ -20,6 +21,7 @@ pub(crate) struct Pool {
     state: Mutex<State>,
     /// Something was connected, lost or refused.
     changed: Notify,
+    counting: Counting,
     /// Tasks must not keep the pool.
     own: Weak<Self>,
 }
@@ -65,6 +67,7 @@ impl Pool {
             options,
             state: Mutex::new(state),
             changed: Notify::new(),
+            counting: Counting::default(),
             own: own.clone(),
         })
     }
@@ -146,6 +149,7 @@ impl Pool {
             match opened {
                 Ok(connection) => {
                     tracing::debug!(%endpoint, "connected");
+                    self.counting.connections.add();
                     state.balancer.connected(id);
                     let alive = connection.liveness();
                     state.with_slot(id, |slot| {
@@ -170,6 +174,7 @@ impl Pool {
         alive.lost().await;
         let Some(pool) = own.upgrade() else { return };
         tracing::debug!(%endpoint, "connection lost");
+        pool.counting.connections_lost.add();
         {
             let mut state = pool.state.lock();
             state.balancer.lost(id, now());
@@ -189,6 +194,25 @@ impl Pool {
     /// What the pool was made with.
     pub(crate) fn options(&self) -> &ConnectOptions {
         &self.options
+    }
+
+    pub(crate) fn counting(&self) -> &Counting {
+        &self.counting
+    }
+
+    /// The endpoints, beginning with one by chance.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn shuffled(&self) -> Vec<(EndpointId, Endpoint)> {
+        let mut state = self.state.lock();
+        let slots = state.slots.iter();
+        let mut found: Vec<_> = slots
+            .map(|(id, slot)| (*id, slot.endpoint.clone()))
+            .collect();
+        if !found.is_empty() {
+            let turn = state.chance.random_range(0..found.len());
+            found.rotate_left(turn);
+        }
+        found
     }
 
     pub(crate) fn endpoints(&self) -> Vec<Endpoint> {

@@ -15,10 +15,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+#[cfg(feature = "json")]
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
+use tracing::Instrument as _;
 
 pub use entry::{Change, Entry};
 pub use follow::{Callback, Changes};
@@ -148,6 +150,7 @@ impl<V> CacheRequest<V> {
     }
 
     /// Decodes values from JSON.
+    #[cfg(feature = "json")]
     pub fn json<T: DeserializeOwned>(self) -> CacheRequest<T> {
         self.decode(|kv| serde_json::from_slice(&kv.value))
     }
@@ -173,6 +176,7 @@ impl<V: Send + Sync + 'static> IntoFuture for CacheRequest<V> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
+            let keys = self.keys.clone();
             let (sender, revision) = watch::channel(Revision::FIRST);
             let shared = Arc::new(Shared {
                 client: self.client.clone(),
@@ -183,7 +187,8 @@ impl<V: Send + Sync + 'static> IntoFuture for CacheRequest<V> {
             });
             let mut feed = Feed::new(self, Arc::clone(&shared), sender);
             let watch = feed.fill().await?;
-            let task = tokio::spawn(feed.run(watch));
+            let span = tracing::debug_span!(parent: None, "etcd_cache", ?keys);
+            let task = tokio::spawn(feed.run(watch).instrument(span));
             Ok(Cache {
                 shared,
                 feed: Arc::new(FeedHandle(task.abort_handle())),

@@ -6,10 +6,12 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+#[cfg(feature = "tls")]
 use tokio_rustls::TlsConnector;
 
 use super::endpoint::{Endpoint, Place};
 use super::options::ConnectOptions;
+#[cfg(feature = "tls")]
 use super::tls::Tls;
 
 /// Bytes in both directions.
@@ -61,9 +63,31 @@ async fn dial_as(
         Some(connector) => connector.connect(endpoint.clone()).await?,
         None => plain(endpoint).await?,
     };
-    if !endpoint.is_secured(options.tls.is_some()) {
+    if !options.secures(endpoint) {
         return Ok(socket);
     }
+    secured(endpoint, options, protocol, socket).await
+}
+
+#[cfg(not(feature = "tls"))]
+async fn secured(
+    endpoint: &Endpoint,
+    _options: &ConnectOptions,
+    _protocol: &[u8],
+    _socket: Box<dyn Socket>,
+) -> io::Result<Box<dyn Socket>> {
+    let reason =
+        format!("{endpoint} asks for TLS, and the client was built without the feature tls");
+    Err(io::Error::new(io::ErrorKind::Unsupported, reason))
+}
+
+#[cfg(feature = "tls")]
+async fn secured(
+    endpoint: &Endpoint,
+    options: &ConnectOptions,
+    protocol: &[u8],
+    socket: Box<dyn Socket>,
+) -> io::Result<Box<dyn Socket>> {
     let standard = Tls::new();
     let tls = options.tls.as_ref().unwrap_or(&standard);
     let config = tls.config(protocol).map_err(io::Error::other)?;

@@ -17,17 +17,35 @@ impl ConnectOptions {
     ///
     /// [`Error::Unavailable`] if DNS has none.
     pub async fn discover(domain: &str) -> Result<Self, Error> {
+        Self::new(Self::discovered_endpoints(domain, None).await?)
+    }
+
+    /// The endpoints that DNS has for a domain, as URLs; with a name, in the services
+    /// `_etcd-client-ssl-NAME._tcp` and `_etcd-client-NAME._tcp`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ConnectOptions::discover`].
+    pub async fn discovered_endpoints(
+        domain: &str,
+        name: Option<&str>,
+    ) -> Result<Vec<String>, Error> {
         let resolver = TokioResolver::builder_tokio().and_then(ResolverBuilder::build);
         let resolver = resolver.map_err(|error| Error::invalid("DNS", error.to_string()))?;
-        Self::new(endpoints(&resolver, domain).await?)
+        endpoints(&resolver, domain, name).await
     }
 }
 
-async fn endpoints(resolver: &TokioResolver, domain: &str) -> Result<Vec<String>, Error> {
+async fn endpoints(
+    resolver: &TokioResolver,
+    domain: &str,
+    name: Option<&str>,
+) -> Result<Vec<String>, Error> {
+    let suffix = name.map(|name| format!("-{name}")).unwrap_or_default();
     let mut found = Vec::new();
     let mut reasons = Vec::new();
     for (service, scheme) in SERVICES {
-        let query = format!("_{service}._tcp.{domain}.");
+        let query = format!("_{service}{suffix}._tcp.{domain}.");
         match resolver.srv_lookup(&query).await {
             Ok(answer) => {
                 let records = answer.answers().iter();
@@ -77,14 +95,17 @@ mod tests {
                 let asked = Message::from_vec(&buffer[..len]).unwrap();
                 let query = asked.queries[0].clone();
                 let mut answer = Message::response(asked.metadata.id, OpCode::Query);
-                if query.name().to_ascii() == "_etcd-client-ssl._tcp.example.com." {
-                    for (priority, host, port) in [(2, "b", 2379), (1, "a", 2380)] {
-                        let host = Name::from_ascii(format!("{host}.example.com.")).unwrap();
-                        let data = RData::SRV(SRV::new(priority, 0, port, host));
-                        answer
-                            .answers
-                            .push(Record::from_rdata(query.name().clone(), 60, data));
-                    }
+                let targets = match query.name().to_ascii().as_str() {
+                    "_etcd-client-ssl._tcp.example.com." => vec![(2, "b", 2379), (1, "a", 2380)],
+                    "_etcd-client-blue._tcp.example.com." => vec![(1, "c", 2379)],
+                    _ => Vec::new(),
+                };
+                for (priority, host, port) in targets {
+                    let host = Name::from_ascii(format!("{host}.example.com.")).unwrap();
+                    let data = RData::SRV(SRV::new(priority, 0, port, host));
+                    answer
+                        .answers
+                        .push(Record::from_rdata(query.name().clone(), 60, data));
                 }
                 answer.queries.push(query);
                 let bytes = answer.to_vec().unwrap();
@@ -104,12 +125,14 @@ mod tests {
     #[tokio::test]
     async fn endpoints_are_those_of_the_services_the_preferred_first() {
         let resolver = dns().await;
-        let found = endpoints(&resolver, "example.com").await.unwrap();
+        let found = endpoints(&resolver, "example.com", None).await.unwrap();
         assert_eq!(
             found,
             ["https://a.example.com:2380", "https://b.example.com:2379"]
         );
-        let none = endpoints(&resolver, "example.org").await.unwrap_err();
+        let named = endpoints(&resolver, "example.com", Some("blue")).await;
+        assert_eq!(named.unwrap(), ["http://c.example.com:2379"]);
+        let none = endpoints(&resolver, "example.org", None).await.unwrap_err();
         assert!(
             none.to_string().contains("_etcd-client._tcp.example.org."),
             "{none}"

@@ -60,6 +60,7 @@ impl Endpoint {
     }
 
     /// The name that the server's certificate must have.
+    #[cfg(feature = "tls")]
     pub(crate) fn server_name(&self) -> &str {
         match &self.place {
             Place::Tcp { host, .. } => host,

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::connector::Connector;
+use super::connector::{Socket, dial_http1};
 use super::endpoint::Endpoint;
+#[cfg(feature = "tls")]
 use super::tls::Tls;
 use crate::client::Client;
 use crate::error::Error;
@@ -32,18 +34,23 @@ use crate::into_bytes::IntoBytes;
 #[derive(Clone)]
 pub struct ConnectOptions {
     pub(crate) endpoints: Vec<Endpoint>,
+    #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) connector: Option<Arc<dyn Connector>>,
     pub(crate) namespace: Bytes,
     pub(crate) limits: Limits,
+    #[cfg(feature = "websocket")]
+    pub(crate) watches_over_websocket: bool,
 }
 
-/// A name and what proves it.
+/// Who calls.
 #[derive(Clone)]
-pub(crate) struct Credentials {
-    pub(crate) user: String,
-    pub(crate) password: String,
+pub(crate) enum Credentials {
+    /// A name and what proves it.
+    Password { user: String, password: String },
+    /// A token that was fetched by somebody else.
+    Token(String),
 }
 
 /// Times and sizes.
@@ -92,16 +99,20 @@ impl ConnectOptions {
         }
         Ok(Self {
             endpoints,
+            #[cfg(feature = "tls")]
             tls: None,
             credentials: None,
             connector: None,
             namespace: Bytes::new(),
             limits: Limits::default(),
+            #[cfg(feature = "websocket")]
+            watches_over_websocket: false,
         })
     }
 
     /// Speaks TLS as told. `https` endpoints are spoken to with TLS in any case, by default with
     /// the authorities of the operating system.
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
@@ -111,11 +122,29 @@ impl ConnectOptions {
     /// Calls as a user. The token is fetched by the first call, and again whenever it ended.
     #[must_use]
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
-        self.credentials = Some(Credentials {
+        self.credentials = Some(Credentials::Password {
             user: name.into(),
             password: password.into(),
         });
         self
+    }
+
+    /// Calls with a token that somebody else fetched, one that a server signed, say. When it has ended,
+    /// calls fail.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.credentials = Some(Credentials::Token(token.into()));
+        self
+    }
+
+    /// A connection to an endpoint for the program's own HTTP/1.1, with TLS as told: to read a
+    /// member's metrics, say.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, and TLS's.
+    pub async fn dial_http1(&self, endpoint: &Endpoint) -> std::io::Result<Box<dyn Socket>> {
+        dial_http1(endpoint, self).await
     }
 
     /// How long one attempt to connect may take, TLS included. 2 s by default.
@@ -166,6 +195,17 @@ impl ConnectOptions {
         self
     }
 
+    /// Has watches, and the caches, locks and elections that stand on them, go over WebSockets at the
+    /// servers' JSON gateway, where a proxy lets only HTTP/1.1 pass. Other calls stay gRPC's; a client
+    /// that only watches is made by [`ConnectOptions::connect_lazy`] and makes none, unless it has a
+    /// user to log in. etcd's gateway takes no user from a client certificate.
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    pub fn watches_over_websocket(mut self) -> Self {
+        self.watches_over_websocket = true;
+        self
+    }
+
     /// Reaches servers in a way of one's own.
     #[must_use]
     pub fn connector(mut self, connector: impl Connector) -> Self {
@@ -180,12 +220,31 @@ impl ConnectOptions {
     /// [`Error::Unavailable`] if no endpoint answers within the time for a request;
     /// [`Error::Server`] if the login is refused; [`Error::Invalid`] if TLS files cannot be used.
     pub async fn connect(self) -> Result<Client, Error> {
+        #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             tls.config(b"h2")?;
         }
         let client = self.connect_lazy();
         client.reach().await?;
         Ok(client)
+    }
+
+    fn user_name(&self) -> Option<&str> {
+        match &self.credentials {
+            Some(Credentials::Password { user, .. }) => Some(user),
+            // What it says is a secret.
+            Some(Credentials::Token(_)) => Some("of a token"),
+            None => None,
+        }
+    }
+
+    /// Whether an endpoint is spoken to with TLS.
+    pub(crate) fn secures(&self, endpoint: &Endpoint) -> bool {
+        #[cfg(feature = "tls")]
+        let has_tls = self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let has_tls = false;
+        endpoint.is_secured(has_tls)
     }
 
     /// A client that connects with its first call. Must be made within a tokio runtime.
@@ -197,10 +256,12 @@ impl ConnectOptions {
 
 impl fmt::Debug for ConnectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectOptions")
+        let mut shown = f.debug_struct("ConnectOptions");
+        #[cfg(feature = "tls")]
+        shown.field("tls", &self.tls);
+        shown
             .field("endpoints", &self.endpoints)
-            .field("tls", &self.tls)
-            .field("user", &self.credentials.as_ref().map(|it| &it.user))
+            .field("user", &self.user_name())
             .field("namespace", &self.namespace)
             .field("limits", &self.limits)
             .finish_non_exhaustive()

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use super::node::{V2Error, V2Response, WireError};
-use crate::connect::{ConnectOptions, Endpoint, dial_http1};
+use crate::connect::{ConnectOptions, Credentials, Endpoint, dial_http1};
 use crate::error::Error;
 
 /// What is done with a key.
@@ -209,8 +209,8 @@ impl Http {
             .method(method)
             .uri(path)
             .header(HOST, endpoint.authority());
-        if let Some(credentials) = &self.options.credentials {
-            let pair = format!("{}:{}", credentials.user, credentials.password);
+        if let Some(Credentials::Password { user, password }) = &self.options.credentials {
+            let pair = format!("{user}:{password}");
             request = request.header(AUTHORIZATION, format!("Basic {}", STANDARD.encode(pair)));
         }
         let mut body = Bytes::new();

@@ -4,6 +4,7 @@
 //! method makes one that is sent when it is awaited (`client.put("a", "1").await`), and `new` makes
 //! one for a transaction (`Put::new("a", "1")`). The type parameter says which of both it is.
 
+mod chunks;
 mod compact;
 mod compare;
 mod delete;
@@ -14,6 +15,7 @@ mod put;
 mod range;
 mod txn;
 
+pub use chunks::RangeChunks;
 pub use compact::Compact;
 pub use compare::{Compare, CompareNumber, CompareValue};
 pub use delete::{Delete, DeleteResponse};

@@ -17,7 +17,7 @@ use crate::unfold::{BoxFuture, unfold};
 
 /// Keys of a page where the caller does not say.
 pub(super) const PAGE_KEYS: u32 = 500;
-const RANGE_STREAM: &str = "/etcdserverpb.KV/RangeStream";
+pub(super) const RANGE_STREAM: &str = "/etcdserverpb.KV/RangeStream";
 
 /// Where a read of many keys stands.
 pub(super) struct Pages {

@@ -3,23 +3,18 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use cairn_proto::etcdserverpb as pb;
 use tokio::sync::watch;
-use tokio::time::{sleep, sleep_until, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 
+use super::Leases;
 use super::clock::{Duty, LeaseClock};
-use super::{KEEP_ALIVE, Leases, seconds_of};
-use crate::balance::EndpointId;
 use crate::client::Client;
 use crate::clock::now;
 use crate::error::Error;
 use crate::revision::LeaseId;
-use crate::transport::{Replies, Requests};
 
-/// How long to wait before members are asked again, when none took the stream.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// A lease that is renewed, at whatever member answers, until this is dropped or it is lost.
+/// A lease that is renewed, at whatever member answers, until this is dropped or it is lost. All
+/// leases of a client share one stream.
 ///
 /// It counts as lost by this program's own clock, counted from the sending of the last renewal
 /// that was answered: never later than the server lets it end, so that who checks
@@ -68,18 +63,10 @@ impl Leases {
 
 impl LeaseGuard {
     fn new(client: Client, id: LeaseId, clock: LeaseClock) -> Self {
-        let (sender, state) = watch::channel(clock);
-        let keeper = Keeper {
-            client: client.clone(),
-            id,
-            clock,
-            state: sender,
-        };
-        tokio::spawn(keeper.run());
         Self {
+            state: client.keeper().add(&client, id, clock),
             client,
             id,
-            state,
             revokes: false,
         }
     }
@@ -161,104 +148,5 @@ impl Drop for LeaseGuard {
             let id = self.id;
             runtime.spawn(async move { leases.revoke(id).await });
         }
-    }
-}
-
-/// The task that renews.
-struct Keeper {
-    client: Client,
-    id: LeaseId,
-    clock: LeaseClock,
-    state: watch::Sender<LeaseClock>,
-}
-
-/// How a stream ended.
-enum End {
-    /// The lease is lost, or nobody holds on to it.
-    Over,
-    /// Renewals go on at another member.
-    Leave(Option<EndpointId>),
-}
-
-impl Keeper {
-    async fn run(mut self) {
-        let mut avoided = Vec::new();
-        loop {
-            let state = self.state.clone();
-            let end = tokio::select! {
-                () = state.closed() => End::Over,
-                end = self.keep_on_one_member(&avoided) => end,
-            };
-            match end {
-                End::Over => break,
-                End::Leave(place) => avoided = place.into_iter().collect(),
-            }
-            self.clock.left(now());
-        }
-        let _ = self.clock.duty(now());
-        self.tell();
-    }
-
-    fn tell(&self) {
-        self.state.send_replace(self.clock);
-    }
-
-    /// Renews on one stream until it no longer works.
-    async fn keep_on_one_member(&mut self, avoided: &[EndpointId]) -> End {
-        // The stream is opened when a renewal is due, so that what was just granted is not in haste.
-        if let Duty::Wait(until) = self.clock.duty(now()) {
-            sleep_until(until.into()).await;
-        }
-        if self.clock.duty(now()) == Duty::Lost {
-            return End::Over;
-        }
-        let opening = self.client.open_stream(KEEP_ALIVE, avoided);
-        let opened = timeout_at(self.clock.ends().into(), opening).await;
-        let Ok(Ok((mut requests, mut replies, place))) = opened else {
-            sleep(PAUSE).await;
-            return End::Leave(None);
-        };
-        loop {
-            match self.clock.duty(now()) {
-                Duty::Lost => return End::Over,
-                Duty::Leave => return End::Leave(Some(place.id)),
-                Duty::Ask => {
-                    self.clock.asked(now());
-                    if self.ask(&mut requests).is_none() {
-                        return End::Leave(Some(place.id));
-                    }
-                }
-                Duty::Wait(until) => {
-                    match timeout_at(until.into(), self.answer(&mut replies)).await {
-                        Err(_) => {}
-                        Ok(Ok(Some(ttl))) => {
-                            self.clock.answered(ttl);
-                            self.tell();
-                        }
-                        Ok(Ok(None)) => return End::Leave(Some(place.id)),
-                        Ok(Err(failure)) => {
-                            // A token that ended is renewed; any other refusal is tried again until
-                            // the lease ends.
-                            let _ = self.client.stream_failed(&place, &failure);
-                            sleep(PAUSE).await;
-                            return End::Leave(Some(place.id));
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn ask(&self, requests: &mut Requests) -> Option<()> {
-        let request = pb::LeaseKeepAliveRequest { id: self.id.get() };
-        requests.send(&request).ok()
-    }
-
-    async fn answer(
-        &self,
-        replies: &mut Replies,
-    ) -> Result<Option<Duration>, crate::transport::CallFailure> {
-        let answer = replies.next::<pb::LeaseKeepAliveResponse>().await?;
-        Ok(answer.map(|answer| seconds_of(answer.ttl)))
     }
 }

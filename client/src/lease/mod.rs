@@ -2,6 +2,7 @@
 
 mod clock;
 mod guard;
+mod keeper;
 
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::transport::CallFailure;
 pub(crate) const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 
 pub use guard::LeaseGuard;
+
+pub(crate) use keeper::{Keeper, Keepers};
 
 /// The calls about leases; see [`Client::leases`].
 #[derive(Clone, Debug)]

@@ -67,7 +67,7 @@ impl Connection {
     /// Connects, and drives the connection in a task until all handles are gone or it is lost.
     pub(crate) async fn open(endpoint: &Endpoint, options: &ConnectOptions) -> io::Result<Self> {
         let authority = Authority::try_from(endpoint.authority()).map_err(io::Error::other)?;
-        let is_secured = endpoint.is_secured(options.tls.is_some());
+        let is_secured = options.secures(endpoint);
         let vital = Arc::new(Vital::default());
         let limits = options.limits;
         let opening = async {

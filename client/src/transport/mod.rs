@@ -13,4 +13,6 @@ mod vital;
 pub(crate) use connection::{Connection, Headers, token_header};
 pub(crate) use failure::CallFailure;
 pub(crate) use framing::frame;
+#[cfg(feature = "websocket")]
+pub(crate) use status::of_http;
 pub(crate) use streaming::{Replies, Requests};

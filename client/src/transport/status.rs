@@ -23,7 +23,7 @@ pub(super) fn of_headers(headers: &HeaderMap) -> Option<Result<(), CallFailure>>
 }
 
 /// What an HTTP status without a gRPC status means, by gRPC's table.
-pub(super) fn of_http(status: StatusCode) -> CallFailure {
+pub(crate) fn of_http(status: StatusCode) -> CallFailure {
     let code = match status.as_u16() {
         400 => Code::Internal,
         401 => Code::Unauthenticated,

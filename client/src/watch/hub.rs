@@ -1,4 +1,4 @@
-//! The gRPC stream that watches share: opened while there is a watch, and again when it is lost.
+//! The stream that watches share: opened while there is a watch, and again when it is lost.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,18 +10,19 @@ use parking_lot::Mutex;
 use pb::watch_request::RequestUnion;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::sleep;
+use tracing::Instrument as _;
 
 use super::core::{Acceptance, Core, Output, Sink, Spec, WatchKey};
 use super::event::Update;
 use super::queue::Queue;
+use super::way::Way;
 use crate::balance::{EndpointId, retry};
 use crate::client::{Client, StreamPlace};
 use crate::error::Error;
-use crate::transport::{CallFailure, Replies, Requests};
+use crate::transport::CallFailure;
 
 /// How long to wait before members are tried again, when none took the stream.
 const PAUSE: Duration = Duration::from_millis(100);
-const WATCH: &str = "/etcdserverpb.Watch/Watch";
 
 /// The streams of a client: one for calls to any endpoint, and one for each that was named.
 #[derive(Debug, Default)]
@@ -77,7 +78,8 @@ impl Hub {
                 queues: Queues::default(),
                 commands: receiver,
             };
-            tokio::spawn(driver.run());
+            let span = tracing::debug_span!(parent: None, "etcd_watches");
+            tokio::spawn(driver.run().instrument(span));
             commands
         });
         // Its receiver goes only under the lock, with the sender.
@@ -167,9 +169,9 @@ impl Driver {
                 }
                 continue;
             }
-            match self.client.open_stream(WATCH, &past.avoided).await {
-                Ok((requests, replies, place)) => {
-                    let (end, has_answered) = self.serve(requests, replies).await;
+            match Way::open(&self.client, &past.avoided).await {
+                Ok((way, place)) => {
+                    let (end, has_answered) = self.serve(way).await;
                     self.hub.is_connected.store(false, Ordering::Relaxed);
                     self.core.lost();
                     if has_answered {
@@ -179,6 +181,7 @@ impl Driver {
                 }
                 Err(Error::Unavailable { reason }) => {
                     tracing::warn!(reason, "watches wait for a member");
+                    past.avoided.clear();
                     sleep(PAUSE).await;
                 }
                 Err(error) => self.core.fail_all(&error, &mut self.queues),
@@ -220,10 +223,10 @@ impl Driver {
     }
 
     /// Serves one stream to its end; also returns whether the server ever answered.
-    async fn serve(&mut self, mut requests: Requests, mut replies: Replies) -> (End, bool) {
+    async fn serve(&mut self, mut way: Way) -> (End, bool) {
         let mut has_answered = false;
         for request in self.core.opened() {
-            if let Err(failure) = requests.send(&request) {
+            if let Err(failure) = way.send(&request).await {
                 return (End::Lost(failure), has_answered);
             }
         }
@@ -233,7 +236,7 @@ impl Driver {
                     Some(command) => self.apply(command).into_iter().collect(),
                     None => return (End::Idle, has_answered),
                 },
-                answer = replies.next::<pb::WatchResponse>() => match answer {
+                answer = way.next() => match answer {
                     Ok(Some(answer)) => {
                         if !has_answered {
                             has_answered = true;
@@ -249,7 +252,7 @@ impl Driver {
                 },
             };
             for request in to_send {
-                if let Err(failure) = requests.send(&request) {
+                if let Err(failure) = way.send(&request).await {
                     return (End::Lost(failure), has_answered);
                 }
             }

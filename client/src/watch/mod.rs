@@ -2,13 +2,18 @@
 //!
 //! [`Core`] is what many watches have in common on one gRPC stream, as a state machine: which
 //! revision each goes on from, whom an answer belongs to, what to ask when the stream is new.
-//! [`hub`] drives it over connections, and [`Queue`] is what a consumer reads from, with a bound.
+//! [`hub`] drives it over streams ([`way`]), and [`Queue`] is what a consumer reads from, with a bound.
 
 mod core;
 mod event;
 mod hub;
+#[cfg(feature = "websocket")]
+mod json;
 mod queue;
 mod stream;
+mod way;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 pub use event::{Event, Update};
 pub use stream::{Watch, WatchRequest};

@@ -77,11 +77,10 @@ async fn ranges_are_the_same_at_once_in_pages_and_as_a_stream() {
     for program in Program::all() {
         let servers = Servers::one(&program).await;
         let client = servers.client().await;
-        for at in 0..1200 {
-            client
-                .put(format!("k/{at:04}"), format!("{at}"))
-                .await
-                .unwrap();
+        for first in (0..1200).step_by(100) {
+            let put = |at: i32| Put::new(format!("k/{at:04}"), format!("{at}")).into();
+            let puts = (first..first + 100).map(put);
+            client.txn().then_all(puts).await.unwrap();
         }
         client.put("l", "after them").await.unwrap();
         let all = client.range(Keys::prefix("k/")).await.unwrap();

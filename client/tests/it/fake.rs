@@ -20,12 +20,23 @@ use prost::Message;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+
+/// What all leases live for.
+pub(crate) const LEASE_SECONDS: i64 = 9;
+
+fn seconds(count: i64) -> Duration {
+    Duration::from_secs(u64::try_from(count).unwrap())
+}
 
 /// What the server holds.
 pub(crate) struct Book {
     /// The put of each revision from 2 on.
     pub(crate) history: Vec<(Bytes, Bytes)>,
+    /// When each lease ends.
+    pub(crate) leases: BTreeMap<i64, Instant>,
+    /// Streams that leases were renewed over.
+    pub(crate) lease_streams: usize,
     compacted: i64,
     token: u32,
     chance: SmallRng,
@@ -68,6 +79,8 @@ impl Fake {
     pub(crate) fn new(seed: u64, faults: u32) -> Self {
         let book = Book {
             history: Vec::new(),
+            leases: BTreeMap::new(),
+            lease_streams: 0,
             compacted: 0,
             token: 0,
             chance: SmallRng::seed_from_u64(seed),
@@ -140,6 +153,9 @@ impl Fake {
         if path.ends_with("/Watch") {
             return self.watch(request.into_body(), respond).await;
         }
+        if path.ends_with("/LeaseKeepAlive") {
+            return self.renew(request.into_body(), respond).await;
+        }
         let fault = self.fault();
         match fault {
             Fault::Refused => {
@@ -207,7 +223,17 @@ impl Fake {
         if token.is_none_or(|token| *token != book.token.to_string()) {
             return Err((16, "etcdserver: invalid auth token"));
         }
-        let answer = if path.ends_with("/Put") {
+        let answer = if path.ends_with("/LeaseGrant") {
+            let ttl = pb::LeaseGrantRequest::decode(message).unwrap().ttl;
+            let id = 1 + i64::try_from(book.leases.len()).unwrap();
+            book.leases.insert(id, Instant::now() + seconds(ttl));
+            frame(&pb::LeaseGrantResponse {
+                header: book.header(),
+                id,
+                ttl,
+                ..pb::LeaseGrantResponse::default()
+            })
+        } else if path.ends_with("/Put") {
             let put = pb::PutRequest::decode(message).unwrap();
             book.history.push((put.key, put.value));
             frame(&pb::PutResponse {
@@ -224,6 +250,47 @@ impl Fake {
         drop(book);
         self.news.notify_waiters();
         Ok(answer)
+    }
+
+    /// Renews leases, sooner or later, until something goes wrong.
+    async fn renew(&self, mut requests: RecvStream, mut respond: SendResponse<Bytes>) -> After {
+        self.with(|book| book.lease_streams += 1);
+        let Some(mut body) = head(&mut respond) else {
+            return After::Stay;
+        };
+        let mut unread = BytesMut::new();
+        while let Some(Ok(chunk)) = requests.data().await {
+            let _ = requests.flow_control().release_capacity(chunk.len());
+            unread.extend_from_slice(&chunk);
+            while let Some(message) = split_message(&mut unread) {
+                if self.chance(20) {
+                    return After::Break;
+                }
+                self.dawdle().await;
+                let id = pb::LeaseKeepAliveRequest::decode(message).unwrap().id;
+                let ttl = self.with(|book| book.renew(id));
+                self.dawdle().await;
+                if self.chance(20) {
+                    body.send_reset(Reason::INTERNAL_ERROR);
+                    return After::Stay;
+                }
+                let answer = pb::LeaseKeepAliveResponse {
+                    header: None,
+                    id,
+                    ttl,
+                };
+                let _ = body.send_data(frame(&answer), false);
+            }
+        }
+        After::Stay
+    }
+
+    /// Is slow, as chance has it.
+    async fn dawdle(&self) {
+        if self.chance(50) {
+            let millis = self.with(|book| book.chance.random_range(0..4000));
+            sleep(Duration::from_millis(millis)).await;
+        }
     }
 
     /// Serves watchers until something goes wrong.
@@ -336,6 +403,18 @@ impl Book {
     /// Forgets everything before the present.
     pub(crate) fn compact(&mut self) {
         self.compacted = self.revision();
+    }
+
+    /// Renews a lease; 0 if it has ended.
+    fn renew(&mut self, id: i64) -> i64 {
+        let now = Instant::now();
+        match self.leases.get_mut(&id) {
+            Some(ends) if *ends > now => {
+                *ends = now + seconds(LEASE_SECONDS);
+                LEASE_SECONDS
+            }
+            _ => 0,
+        }
     }
 
     fn header(&self) -> Option<pb::ResponseHeader> {

@@ -1,12 +1,15 @@
 //! The client against a server that misbehaves, from seeds, in time that only the test passes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_client::{Client, ConnectOptions, Error, Event, Keys, Update};
 use proptest::prelude::*;
 
-use crate::fake::Fake;
+use tokio::time::{Instant, sleep};
+
+use crate::fake::{Fake, LEASE_SECONDS};
 
 /// How many writes a client makes.
 const WRITES: usize = 40;
@@ -63,10 +66,20 @@ proptest! {
             let fake = Fake::new(seed, faults);
             let first = client(&fake).await;
             let second = client(&fake).await;
+            let done = (first.clone(), second.clone());
             let (first, second) = tokio::join!(write(first, "a"), write(second, "b"));
             check_writes(&fake, &first);
             check_writes(&fake, &second);
+            let (first_done, second_done) = (done.0.counters(), done.1.counters());
+            let ambiguous = [&first, &second].map(|told| {
+                told.iter()
+                    .filter(|(_, told)| told.as_ref().is_err_and(Error::is_ambiguous))
+                    .count() as u64
+            });
+            assert_eq!(ambiguous, [first_done.ambiguous, second_done.ambiguous]);
+            assert_eq!(first_done.calls, WRITES as u64);
             if faults == 0 {
+                assert_eq!((first_done.retries, first_done.connections_lost), (0, 0));
                 assert!(first.iter().all(|(_, told)| told.is_ok()));
             }
         });
@@ -130,7 +143,7 @@ proptest! {
                 }
                 tokio::select! {
                     _ = changes.next() => check(),
-                    () = tokio::time::sleep(std::time::Duration::from_millis(10)) => {}
+                    () = sleep(Duration::from_millis(10)) => {}
                 }
             }
             fake.with(|book| book.faults = 0);
@@ -138,6 +151,32 @@ proptest! {
             let last = cairn_client::Revision::new(last).unwrap();
             cache.wait_for(last).await.unwrap();
             check();
+        });
+    }
+
+    #[test]
+    fn a_lease_that_counts_as_alive_is_alive_at_the_server(seed: u64, faults in 0_u32..60) {
+        run(async {
+            let fake = Fake::new(seed, faults);
+            let client = client(&fake).await;
+            let mut kept = Vec::new();
+            let ttl = Duration::from_secs(LEASE_SECONDS.unsigned_abs());
+            for _ in 0..3 {
+                let lease = client.leases().keep(ttl).await;
+                kept.extend(lease.ok());
+            }
+            for _ in 0..600 {
+                for lease in kept.iter().filter(|lease| lease.is_alive()) {
+                    let ends = fake.with(|book| book.leases[&lease.id().get()]);
+                    assert!(ends > Instant::now(), "{:?} has ended", lease.id());
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+            if faults == 0 {
+                assert!(kept.len() == 3 && kept.iter().all(cairn_client::LeaseGuard::is_alive));
+                assert_eq!(fake.with(|book| book.lease_streams), 1);
+                assert_eq!(client.counters().lease_streams, 1);
+            }
         });
     }
 }

@@ -8,17 +8,31 @@ use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+/// Whether there is a way.
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Open,
+    Closed,
+    /// What is sent vanishes, and nobody is told.
+    BlackHole,
+}
+
 /// Decides whether there is a way.
-pub(crate) struct Gate(watch::Sender<bool>);
+pub(crate) struct Gate(watch::Sender<State>);
 
 impl Gate {
     /// Breaks every connection and lets no other be made.
     pub(crate) fn close(&self) {
-        self.0.send_replace(false);
+        self.0.send_replace(State::Closed);
     }
 
     pub(crate) fn open(&self) {
-        self.0.send_replace(true);
+        self.0.send_replace(State::Open);
+    }
+
+    /// Lets everything vanish that is sent either way, without a word.
+    pub(crate) fn swallow(&self) {
+        self.0.send_replace(State::BlackHole);
     }
 }
 
@@ -27,7 +41,7 @@ pub(crate) fn gate() -> (
     Gate,
     impl Fn(Endpoint) -> Connecting + Send + Sync + 'static,
 ) {
-    let (sender, state) = watch::channel(true);
+    let (sender, state) = watch::channel(State::Open);
     let connector = move |endpoint: Endpoint| -> Connecting {
         let state = state.clone();
         Box::pin(async move { pass(&endpoint, state).await })
@@ -37,10 +51,12 @@ pub(crate) fn gate() -> (
 
 async fn pass(
     endpoint: &Endpoint,
-    mut state: watch::Receiver<bool>,
+    mut state: watch::Receiver<State>,
 ) -> io::Result<Box<dyn Socket>> {
-    if !*state.borrow_and_update() {
-        return Err(io::ErrorKind::ConnectionRefused.into());
+    match *state.borrow_and_update() {
+        State::Open => {}
+        State::Closed => return Err(io::ErrorKind::ConnectionRefused.into()),
+        State::BlackHole => std::future::pending().await,
     }
     let text = endpoint.to_string();
     let address = text.trim_start_matches("http://").parse::<SocketAddr>();
@@ -49,8 +65,10 @@ async fn pass(
     tokio::spawn(async move {
         tokio::select! {
             _ = copy_bidirectional(&mut inside, &mut server) => {}
-            _ = state.wait_for(|is_open| !is_open) => {}
+            _ = state.wait_for(|state| *state != State::Open) => {}
         }
+        // Both sockets stay open as long as the hole is there.
+        let _ = state.wait_for(|state| *state != State::BlackHole).await;
     });
     Ok(Box::new(client))
 }

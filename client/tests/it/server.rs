@@ -5,13 +5,23 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use cairn_client::{Client, ConnectOptions};
+use cairn_client::{Client, ConnectOptions, Tls};
 use cairn_testbed::ports::free_address;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// How long anything may take on a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Passwords that cost little, and a member that is alone and leads at once.
+const QUICK: [&str; 6] = [
+    "--bcrypt-cost",
+    "4",
+    "--heartbeat-interval",
+    "20",
+    "--election-timeout",
+    "200",
+];
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -43,11 +53,15 @@ impl Program {
 
     /// Whether it serves v2 keys, with `--enable-v2`.
     pub(crate) fn has_v2(&self) -> bool {
+        self.is_etcd("3.4") || self.is_etcd("3.5")
+    }
+
+    /// Whether it is an etcd of these versions.
+    pub(crate) fn is_etcd(&self, version: &str) -> bool {
+        let wanted = format!("etcd Version: {version}");
         let version = Command::new(&self.path).arg("--version").output().unwrap();
         let version = String::from_utf8_lossy(&version.stdout).into_owned();
-        ["etcd Version: 3.4", "etcd Version: 3.5"]
-            .iter()
-            .any(|it| version.contains(it))
+        version.contains(&wanted)
     }
 
     /// Every server that there is: Cairn and the etcds.
@@ -84,12 +98,25 @@ pub(crate) struct Member {
 /// Members of one cluster, and their data.
 pub(crate) struct Servers {
     pub(crate) members: Vec<Member>,
+    /// Of clients that are let in.
+    tls: Option<Tls>,
     _home: TempDir,
 }
 
 impl Servers {
     /// Starts a cluster and waits until it serves.
     pub(crate) async fn start(program: &Program, count: usize, flags: &[&str]) -> Self {
+        Self::start_with(program, count, flags, None).await
+    }
+
+    /// The same with flags of TLS, for clients like this.
+    pub(crate) async fn start_with(
+        program: &Program,
+        count: usize,
+        flags: &[&str],
+        tls: Option<Tls>,
+    ) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let home = tempfile::tempdir().unwrap();
         let port = || free_address().unwrap().port();
         let ports: Vec<(u16, u16)> = (0..count).map(|_| (port(), port())).collect();
@@ -99,7 +126,7 @@ impl Servers {
             .map(|(at, (_, peer))| format!("m{at}=http://127.0.0.1:{peer}"))
             .collect();
         let member = |(at, (client, peer)): (usize, &(u16, u16))| {
-            let url = format!("http://127.0.0.1:{client}");
+            let url = format!("{scheme}://127.0.0.1:{client}");
             let peer = format!("http://127.0.0.1:{peer}");
             let data = home.path().join(format!("m{at}")).display().to_string();
             let mut arguments: Vec<String> = [
@@ -114,7 +141,8 @@ impl Servers {
             .into_iter()
             .flat_map(|(flag, value)| [flag.to_owned(), value])
             .collect();
-            arguments.extend(flags.iter().map(|&flag| flag.to_owned()));
+            let quick = if count == 1 { &QUICK[..] } else { &QUICK[..2] };
+            arguments.extend(quick.iter().chain(flags).map(|&flag| flag.to_owned()));
             let mut member = Member {
                 url,
                 program: program.path.clone(),
@@ -126,6 +154,7 @@ impl Servers {
         };
         let servers = Self {
             members: ports.iter().enumerate().map(member).collect(),
+            tls,
             _home: home,
         };
         servers.wait_until_serving().await;
@@ -145,9 +174,12 @@ impl Servers {
     }
 
     pub(crate) fn options(&self) -> ConnectOptions {
-        ConnectOptions::new(self.urls())
-            .unwrap()
-            .request_timeout(PATIENCE)
+        let options = ConnectOptions::new(self.urls()).unwrap();
+        let options = options.request_timeout(PATIENCE);
+        match &self.tls {
+            Some(tls) => options.tls(tls.clone()),
+            None => options,
+        }
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -156,8 +188,7 @@ impl Servers {
 
     pub(crate) async fn wait_until_serving(&self) {
         for url in self.urls() {
-            let options = ConnectOptions::new([&url]).unwrap();
-            let client = options.request_timeout(PATIENCE).connect_lazy();
+            let client = self.options().connect_lazy().only(&url).unwrap();
             let deadline = Instant::now() + PATIENCE;
             while let Err(error) = client.get("ready?").await {
                 assert!(Instant::now() < deadline, "{url}: {error}");

@@ -1,5 +1,7 @@
 //! Watches against real servers that come and go.
 
+use std::time::Duration;
+
 use cairn_client::{Client, Event, Keys, Revision, Update, Watch};
 use tokio::time::timeout;
 
@@ -94,7 +96,7 @@ async fn progress_is_told_when_it_is_asked_for() {
         let told = async {
             loop {
                 watch.request_progress();
-                let next = timeout(std::time::Duration::from_secs(1), watch.next()).await;
+                let next = timeout(Duration::from_secs(1), watch.next()).await;
                 if let Ok(Some(Ok(Update::Progress(revision)))) = next
                     && revision >= now
                 {
@@ -220,4 +222,39 @@ async fn a_watch_leaves_a_member_that_is_paused() {
     for watch in &mut watches {
         assert_eq!(many(watch, 1).await.len(), 1);
     }
+}
+
+#[tokio::test]
+async fn calls_and_watches_leave_a_member_that_a_black_hole_swallowed() {
+    let servers = Servers::start(&Program::cairn(), 3, &[]).await;
+    let (gate, connector) = crate::gate::gate();
+    let (swallowed, others) = (servers.urls()[0].clone(), servers.client().await);
+    // The gate is before one member, the way to the others is free.
+    let (_free, direct) = crate::gate::gate();
+    let connector = move |endpoint: cairn_client::Endpoint| {
+        if endpoint.to_string() == swallowed {
+            connector(endpoint)
+        } else {
+            direct(endpoint)
+        }
+    };
+    let options = servers.options().connector(connector);
+    let mut watches = Vec::new();
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let options = options.clone();
+        let client = options.keepalive(Duration::from_secs(1), Duration::from_secs(1));
+        let client = client.connect().await.unwrap();
+        watches.push(client.watch(Keys::prefix("h/")).await.unwrap());
+        clients.push(client);
+    }
+    gate.swallow();
+    put(&others, "h/1", "1").await;
+    for (watch, client) in watches.iter_mut().zip(&clients) {
+        assert_eq!(many(watch, 1).await.len(), 1);
+        for _ in 0..6 {
+            client.get("h/1").await.unwrap();
+        }
+    }
+    gate.open();
 }

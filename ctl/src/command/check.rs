@@ -52,6 +52,9 @@ pub(crate) fn definition() -> Command {
         "check",
         "Whether a cluster is up to a load: perf, datascale",
     )
+    .after_help(
+        "What a data directory holds is checked by the server's own `cairn check --data-dir DIR`.",
+    )
     .subcommands([arguments(perf, ""), arguments(datascale, "")])
 }
 

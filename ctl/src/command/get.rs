@@ -1,13 +1,13 @@
 //! `get`: keys and ranges of keys.
 
-use cairn_proto::etcdserverpb::RangeRequest;
 use cairn_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+use cairn_proto::etcdserverpb::{RangeRequest, RangeResponse};
 use clap::Command;
 
 use crate::cli::{Flags, arguments, choice, leaf, number, switch};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::key_range::{OPEN_END, prefix_end};
-use crate::session::Context;
+use crate::session::{Context, Session, failure};
 use crate::show::Format;
 
 const CONSISTENCY_HELP: &str =
@@ -48,7 +48,10 @@ pub(crate) fn definition() -> Command {
             "max-mod-rev",
             "Only keys changed at this revision or before",
         ),
-        switch("stream", "Taken for etcdctl's sake: the answer is the same"),
+        switch(
+            "stream",
+            "Read by RangeStream (etcd 3.7, Cairn); with -w simple, pairs are put out as they come",
+        ),
     ]);
     arguments(get, "<key> [range_end]").after_help(
         "Examples:\n  get app/config\n  get app/ --prefix --keys-only\n  get a g               (from a up to g)\n  get app/config --rev=42 -w json",
@@ -173,12 +176,52 @@ pub(super) fn request(flags: &Flags) -> Result<RangeRequest, Failure> {
     })
 }
 
+/// Reads by `RangeStream`, piece by piece.
+async fn stream(
+    session: &Session,
+    request: RangeRequest,
+    mut take: impl FnMut(RangeResponse) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let told = |error| failure(Exit::Error, &error);
+    let mut chunks = session.client.range_chunks(request).await.map_err(told)?;
+    while let Some(chunk) = chunks.next().await {
+        take(chunk.map_err(told)?)?;
+    }
+    Ok(())
+}
+
+/// Adds a piece to an answer: what it says replaces what others said, and its pairs come after theirs.
+fn add(whole: &mut RangeResponse, chunk: RangeResponse) {
+    if chunk.header.is_some() {
+        whole.header = chunk.header;
+    }
+    whole.kvs.extend(chunk.kvs);
+    whole.more |= chunk.more;
+    if chunk.count != 0 {
+        whole.count = chunk.count;
+    }
+}
+
 pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     let flags = &context.flags;
     let request = request(flags)?;
     let mut session = context.session().await?;
-    let response = session.call(request).await?;
     let format = session.globals.format;
+    if flags.is("stream") && format == Format::Simple && !flags.is("count-only") {
+        session.style.value_only = flags.is("print-value-only");
+        return stream(&session, request, |chunk| session.show(&chunk)).await;
+    }
+    let response = if flags.is("stream") {
+        let mut whole = RangeResponse::default();
+        stream(&session, request, |chunk| {
+            add(&mut whole, chunk);
+            Ok(())
+        })
+        .await?;
+        whole
+    } else {
+        session.call(request).await?
+    };
     if flags.is("count-only") && format != Format::Fields {
         return Err(Failure::arguments(
             "--count-only is only for `--write-out=fields`",

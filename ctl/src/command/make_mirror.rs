@@ -168,6 +168,8 @@ async fn destination(
         insecure_transport: flags.is("dest-insecure-transport"),
         skip_verify: false,
         discovery_srv: String::new(),
+        // The token is the source's.
+        jwt: String::new(),
         ..globals.clone()
     };
     connect(&globals, &[endpoint], credentials).await

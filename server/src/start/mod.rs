@@ -3,6 +3,7 @@
 mod bootstrap;
 mod data;
 pub(crate) mod discovery;
+mod embedded;
 mod listeners;
 mod lock_file;
 mod places;
@@ -41,10 +42,12 @@ use crate::net::tls::ClientTls;
 use crate::settings::{CLUSTER_VERSION, Settings};
 use crate::start::lock_file::LockFile;
 
+pub use embedded::Embedded;
+
 pub(crate) use process::run;
 
 /// Why a member does not start.
-pub(crate) type StartError = Box<dyn std::error::Error + Send + Sync>;
+pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long a connection to another member may take, beside an election timeout; etcd's number.
 const PEER_DIAL_TIME: Duration = Duration::from_secs(1);

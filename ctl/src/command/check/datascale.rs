@@ -5,7 +5,7 @@ use super::memory::resident_bytes;
 use super::{check_empty, compact, defragment, delete, size};
 use crate::failure::Failure;
 use crate::progress::{self, Unit};
-use crate::session::{Context, put_out};
+use crate::session::{Context, Session, put_out};
 
 /// Pairs and clients, by size.
 const LOADS: [(u64, usize); 4] = [
@@ -19,8 +19,8 @@ const VALUE_BYTES: usize = 512;
 const PAIR_BYTES: usize = KEY_BYTES + VALUE_BYTES;
 const MIB: f64 = 1024.0 * 1024.0;
 
-async fn memory(endpoint: &str, when: &str) -> Result<f64, Failure> {
-    match resident_bytes(endpoint).await {
+async fn memory(session: &Session, endpoint: &str, when: &str) -> Result<f64, Failure> {
+    match resident_bytes(session, endpoint).await {
         Ok(bytes) => Ok(bytes),
         Err(reason) => {
             let text = format!(
@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
         .first()
         .cloned()
         .unwrap_or_default();
-    let before = memory(&endpoint, "before").await?;
+    let before = memory(&session, &endpoint, "before").await?;
     put_out(
         format!(
             "Start data scale check for work load [{puts} key-value pairs, {PAIR_BYTES} bytes per \
@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     let bar = progress::bar(Some(puts), Unit::Keys, "Writing");
     let outcome = load::run(plan, sessions, &bar).await;
     bar.finish_and_clear();
-    let after = memory(&endpoint, "after").await?;
+    let after = memory(&session, &endpoint, "after").await?;
     let revision = delete(&session, &prefix).await?;
     if context.flags.is("auto-compact") {
         compact(&session, revision).await?;

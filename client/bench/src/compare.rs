@@ -1,0 +1,176 @@
+//! All clients, one after the other, at one server.
+
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::work::KEYS;
+
+const ROUNDS: usize = 5;
+const COUNT: usize = 60_000;
+const PORT: u16 = 23_790;
+
+/// A server of its own, and its data.
+pub struct Server {
+    process: std::process::Child,
+    _home: TempDir,
+    pub url: String,
+}
+
+impl Server {
+    /// Starts one with a command line that takes etcd's flags.
+    pub fn start(command: &[&str]) -> Result<Self> {
+        let (program, flags) = command.split_first().context("no server")?;
+        let home = tempfile::tempdir()?;
+        let url = format!("http://127.0.0.1:{PORT}");
+        let peer = format!("http://127.0.0.1:{}", PORT + 1);
+        let process = std::process::Command::new(program)
+            .args(flags)
+            .arg("--data-dir")
+            .arg(home.path().join("data"))
+            .args([
+                "--listen-client-urls",
+                &url,
+                "--advertise-client-urls",
+                &url,
+            ])
+            .args([
+                "--listen-peer-urls",
+                &peer,
+                "--initial-advertise-peer-urls",
+                &peer,
+            ])
+            .args(["--initial-cluster", &format!("default={peer}")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("starting {program}"))?;
+        let server = Self {
+            process,
+            _home: home,
+            url,
+        };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(("127.0.0.1", PORT)).is_err() {
+            ensure!(Instant::now() < deadline, "the server does not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Processor time of one operation in microseconds, and operations in a second.
+#[derive(Clone, Copy)]
+struct Cost {
+    cpu: f64,
+    rate: f64,
+}
+
+pub async fn run(server: &[&str]) -> Result<()> {
+    let own = std::env::current_exe()?;
+    let go = build_go()?;
+    let clients = [
+        ("cairn-client", &own, Some("cairn")),
+        ("etcd-client", &own, Some("etcd")),
+        ("clientv3", &go, None),
+    ];
+    println!(
+        "| µs of processor time | {} |",
+        clients.map(|it| it.0).join(" | ")
+    );
+    println!("|---|---:|---:|---:|");
+    for kind in ["put", "get", "watch"] {
+        let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); clients.len()];
+        for _ in 0..ROUNDS {
+            for (at, (_, program, name)) in clients.iter().enumerate() {
+                let server = Server::start(server)?;
+                let mut command = Command::new(program);
+                command
+                    .args(*name)
+                    .args([kind, &server.url, &COUNT.to_string()]);
+                if kind != "put" {
+                    write(&own, &server.url, KEYS).await?;
+                }
+                let cost = cost(command, kind == "watch", &own, &server.url).await?;
+                if let Some(costs) = costs.get_mut(at) {
+                    costs.push(cost);
+                }
+            }
+        }
+        let shown: Result<Vec<String>> = costs
+            .into_iter()
+            .map(|mut costs| {
+                costs.sort_by(|a, b| a.cpu.total_cmp(&b.cpu));
+                let median = costs.get(costs.len() / 2).context("no run")?;
+                Ok(format!("{:.2} ({:.0}/s)", median.cpu, median.rate))
+            })
+            .collect();
+        println!("| {kind} | {} |", shown?.join(" | "));
+    }
+    Ok(())
+}
+
+/// Runs a client; once it watches, another process writes.
+async fn cost(mut command: Command, is_watch: bool, own: &PathBuf, url: &str) -> Result<Cost> {
+    let mut child: Child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();
+    if is_watch {
+        ensure!(
+            lines.next_line().await?.as_deref() == Some("ready"),
+            "{command:?}"
+        );
+        write(own, url, COUNT).await?;
+    }
+    let line = lines
+        .next_line()
+        .await?
+        .with_context(|| format!("{command:?} says nothing"))?;
+    let (cpu, rate) = line.split_once(' ').context("no result")?;
+    ensure!(child.wait().await?.success(), "{command:?} failed");
+    Ok(Cost {
+        cpu: cpu.parse()?,
+        rate: rate.parse()?,
+    })
+}
+
+async fn write(own: &PathBuf, url: &str, count: usize) -> Result<()> {
+    let mut writer = Command::new(own);
+    writer.args([
+        "cairn",
+        "put",
+        url,
+        &count.next_multiple_of(crate::work::TASKS).to_string(),
+    ]);
+    let status = writer.stdout(Stdio::null()).status().await?;
+    ensure!(status.success(), "the writer failed");
+    Ok(())
+}
+
+fn build_go() -> Result<PathBuf> {
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("go");
+    let built = std::env::current_exe()?.with_file_name("clientv3-bench");
+    let mut build = std::process::Command::new("go");
+    build
+        .args(["build", "-o"])
+        .arg(&built)
+        .arg(".")
+        .current_dir(source);
+    ensure!(
+        build.status().context("starting go")?.success(),
+        "go does not build"
+    );
+    Ok(built)
+}
