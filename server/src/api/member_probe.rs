@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::settings::CLUSTER_VERSION;
 use cairn_replica::alarms;
 use cairn_replica::request::Range;
+use cairn_v2::Counter;
 
 /// Answers the pages' questions.
 pub(super) struct MemberProbe {
@@ -122,6 +123,9 @@ impl Probe for MemberProbe {
             .mvcc_db_total_size_in_use_in_bytes
             .set(number(backend.size_in_use()));
         metrics
+            .mvcc_db_open_read_transactions
+            .set(count(backend.open_reads()));
+        metrics
             .debugging_mvcc_current_revision
             .set(store.current().to_wire());
         metrics.debugging_mvcc_compact_revision.set(
@@ -150,6 +154,16 @@ impl Probe for MemberProbe {
         metrics
             .debugging_mvcc_slow_watcher_total
             .set(count(watches.unsynced + watches.victims));
+
+        metrics
+            .debugging_mvcc_pending_events_total
+            .set(count(member.watches().pending_events()));
+
+        let v2 = member.v2();
+        metrics.debugging_store_watchers.set(count(v2.watchers()));
+        let expires = &metrics.debugging_store_expires_total;
+        let expired = v2.stats().of(Counter::ExpireCount);
+        expires.inc_by(expired.saturating_sub(expires.get()));
 
         let alarms = member.alarms();
         for alarm in alarms::Alarm::ALL {
