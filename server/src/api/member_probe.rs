@@ -54,6 +54,32 @@ impl MemberProbe {
         read?;
         Ok(())
     }
+
+    /// Who watches, in both APIs.
+    fn measure_watchers(&self, metrics: &Metrics) {
+        let member = &*self.member;
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let watches = member.watches().counts();
+        metrics
+            .debugging_mvcc_watch_stream_total
+            .set(count(watches.streams));
+        metrics
+            .debugging_mvcc_watcher_total
+            .set(count(watches.watchers));
+        metrics
+            .debugging_mvcc_slow_watcher_total
+            .set(count(watches.unsynced + watches.victims));
+
+        metrics
+            .debugging_mvcc_pending_events_total
+            .set(count(member.watches().pending_events()));
+
+        let v2 = member.v2();
+        metrics.debugging_store_watchers.set(count(v2.watchers()));
+        let expires = &metrics.debugging_store_expires_total;
+        let expired = v2.stats().of(Counter::ExpireCount);
+        expires.inc_by(expired.saturating_sub(expires.get()));
+    }
 }
 
 impl Probe for MemberProbe {
@@ -144,27 +170,7 @@ impl Probe for MemberProbe {
         if let Some(backup) = &member.backup {
             backup.measure(metrics, store.current().number());
         }
-        let watches = member.watches().counts();
-        metrics
-            .debugging_mvcc_watch_stream_total
-            .set(count(watches.streams));
-        metrics
-            .debugging_mvcc_watcher_total
-            .set(count(watches.watchers));
-        metrics
-            .debugging_mvcc_slow_watcher_total
-            .set(count(watches.unsynced + watches.victims));
-
-        metrics
-            .debugging_mvcc_pending_events_total
-            .set(count(member.watches().pending_events()));
-
-        let v2 = member.v2();
-        metrics.debugging_store_watchers.set(count(v2.watchers()));
-        let expires = &metrics.debugging_store_expires_total;
-        let expired = v2.stats().of(Counter::ExpireCount);
-        expires.inc_by(expired.saturating_sub(expires.get()));
-
+        self.measure_watchers(metrics);
         let alarms = member.alarms();
         for alarm in alarms::Alarm::ALL {
             let is_raised = alarms.is_raised_by(alarm, member.identity.member);

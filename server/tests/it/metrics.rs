@@ -6,7 +6,7 @@ use cairn_proto::etcdserverpb::{CompactionRequest, SnapshotRequest, WatchCreateR
 use rustix::process::Signal;
 
 use crate::cluster_harness::{Cluster, get, put as put_one};
-use crate::harness::{Server, until};
+use crate::harness::{Clients, Server, until};
 use crate::http_client::request;
 use crate::requests::put;
 use crate::watches::Watching;
@@ -45,6 +45,12 @@ async fn what_a_member_does_alone_is_counted() {
             "{family}"
         );
     }
+    compactions_are_counted(&server, &mut clients).await;
+    what_waits_for_a_client_is_counted(&server, &clients).await;
+    waits_of_the_second_api_are_counted(&server).await;
+}
+
+async fn compactions_are_counted(server: &Server, clients: &mut Clients) {
     let value = "v".repeat(100 << 10);
     for number in 0..40 {
         let key = format!("k{number}");
@@ -67,7 +73,7 @@ async fn what_a_member_does_alone_is_counted() {
         "process_virtual_memory_bytes",
         "etcd_network_known_peers",
     ] {
-        moves(&server, family).await;
+        moves(server, family).await;
     }
     let line = server.log();
     let line = line
@@ -87,11 +93,13 @@ async fn what_a_member_does_alone_is_counted() {
     for field in ["took", "current-db-size", "current-db-size-in-use"] {
         assert!(line[field].is_string(), "{field} in {line}");
     }
+}
 
+async fn what_waits_for_a_client_is_counted(server: &Server, clients: &Clients) {
     // A client that takes nothing: what it asked for waits here.
     let mut snapshot = clients.maintenance.clone();
     let unread = snapshot.snapshot(SnapshotRequest {}).await.unwrap();
-    moves(&server, "etcd_mvcc_db_open_read_transactions").await;
+    moves(server, "etcd_mvcc_db_open_read_transactions").await;
     drop(unread);
     let idle = server.clients().await;
     let watching = Watching::open(&idle).await;
@@ -105,10 +113,10 @@ async fn what_a_member_does_alone_is_counted() {
     for _ in 0..5 {
         watching.create(create.clone()).await;
     }
-    moves(&server, "etcd_debugging_mvcc_pending_events_total").await;
+    moves(server, "etcd_debugging_mvcc_pending_events_total").await;
     drop((watching, idle));
     until("no event waits", async || {
-        let pending = total(&server, "etcd_debugging_mvcc_pending_events_total");
+        let pending = total(server, "etcd_debugging_mvcc_pending_events_total");
         pending.abs() < 0.5
     })
     .await;
@@ -117,15 +125,17 @@ async fn what_a_member_does_alone_is_counted() {
         "etcd_debugging_server_watch_send_loop_watch_stream_duration_seconds_count",
         "etcd_debugging_server_watch_send_loop_watch_stream_duration_per_event_seconds_count",
     ] {
-        moves(&server, family).await;
+        moves(server, family).await;
     }
+}
 
+async fn waits_of_the_second_api_are_counted(server: &Server) {
     let waiting = std::thread::spawn({
         let address = server.address();
         move || request(address, "GET", "/v2/keys/x?wait=true", &[], b"").status
     });
-    moves(&server, "etcd_debugging_store_watch_requests_total").await;
-    moves(&server, "etcd_debugging_store_watchers").await;
+    moves(server, "etcd_debugging_store_watch_requests_total").await;
+    moves(server, "etcd_debugging_store_watchers").await;
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     let set = request(
         server.address(),
@@ -136,7 +146,7 @@ async fn what_a_member_does_alone_is_counted() {
     );
     assert_eq!(set.status, 201);
     assert_eq!(waiting.join().unwrap(), 200);
-    moves(&server, "etcd_debugging_store_expires_total").await;
+    moves(server, "etcd_debugging_store_expires_total").await;
 }
 
 /// etcd counts a heartbeat that a leader sends late, and a read index that takes over half a second.
