@@ -3,8 +3,9 @@
 use crate::table::Table;
 
 /// What an operator can do about a database that is damaged.
-pub const DAMAGED_ADVICE: &str = "the member's database is damaged: put a backup in its place, or \
-     remove the member from its cluster and add it again with an empty data directory";
+pub const DAMAGED_ADVICE: &str = "the member's database is damaged: give it another member's with \
+     `cairn rebuild`, put a backup in its place, or remove the member from its cluster and add it again with an \
+     empty data directory";
 
 /// A row that does not decode, contradicts another one, or is missing.
 ///

@@ -10,6 +10,7 @@ use crate::buffer::Buffer;
 use crate::error::{
     CommitError, DefragmentError, InstallError, OpenError, ReadError, ReceiveError,
 };
+use crate::stored_value::StoredValue;
 use crate::table::Table;
 
 /// From where to where keys are wanted.
@@ -19,7 +20,7 @@ pub type KeyBounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// What a read of many keys calls with the place of a key that is there, and its value.
-pub type Found<'f, 'a> = dyn FnMut(usize, &'a [u8]) + 'f;
+pub type Found<'f, 'a> = dyn FnMut(usize, StoredValue<'a>) + 'f;
 
 /// A key and its value.
 pub type Entry<'a> = (&'a [u8], &'a [u8]);
@@ -158,7 +159,7 @@ pub trait EngineSnapshot: Send {
     ) -> Result<(), ReadError> {
         for (place, key) in keys.iter().enumerate() {
             if let Some(value) = self.get(table, key)? {
-                found(place, value);
+                found(place, StoredValue::plain(value));
             }
         }
         Ok(())

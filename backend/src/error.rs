@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::applied::Applied;
-use crate::damaged_row::DamagedRow;
+use crate::damaged_row::{DAMAGED_ADVICE, DamagedRow};
+use crate::lmdb::Damage;
 
 /// Opening an engine or a backend.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,14 @@ pub enum OpenError {
         size_bytes: u64,
         /// How long it says it is.
         expected_bytes: u64,
+    },
+    /// A page above the rows is not what was written.
+    #[error("database {}: {damage}; {DAMAGED_ADVICE}", path.display())]
+    DamagedPage {
+        /// The file.
+        path: PathBuf,
+        /// The first such page.
+        damage: Damage,
     },
     /// The file lacks a table that every database of ours has.
     #[error("database {} has no table {table}", path.display())]
@@ -101,8 +110,10 @@ pub enum CommitError {
     #[error(transparent)]
     Damaged(#[from] DamagedRow),
     /// The memory map cannot grow with the database.
-    #[error("cannot grow the memory map to {bytes} bytes")]
+    #[error("cannot grow the memory map of database {} to {bytes} bytes", path.display())]
     Grow {
+        /// The file.
+        path: PathBuf,
         /// The size it should have had.
         bytes: usize,
         /// Why.

@@ -16,6 +16,7 @@ mod backend;
 mod batch_tx;
 mod buffer;
 mod committer;
+mod crc;
 mod damaged_row;
 mod engine;
 mod error;
@@ -29,6 +30,7 @@ mod row;
 mod rows_checksum;
 mod sender;
 mod signal;
+mod stored_value;
 mod table;
 mod transfer;
 
@@ -55,7 +57,8 @@ pub use read_tx::ReadTx;
 pub use receiver::SnapshotReceiver;
 pub use rows_checksum::RowsChecksum;
 pub use sender::{CHUNK_BYTES, SnapshotSender};
-pub use table::{PerTable, STATE_CHECKSUM_KEY, Table};
+pub use stored_value::StoredValue;
+pub use table::{CLUSTER_ID_KEY, PerTable, STATE_CHECKSUM_KEY, Table};
 pub use transfer::TransferHeader;
 
 /// The longest key a table takes, in bytes: LMDB's limit.

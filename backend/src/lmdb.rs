@@ -36,8 +36,9 @@ use crate::error::{
     CommitError, DefragmentError, InstallError, OpenError, ReadError, ReceiveError,
 };
 use crate::lmdb::defragment::Changes;
-use crate::lmdb::env::Env;
 use crate::lmdb::received::Received;
+
+pub(crate) use env::Env;
 
 pub use check::{CheckError, CheckReport, Damage, check};
 pub use memory_signals::tell_memory_signals;
@@ -82,6 +83,9 @@ pub struct LmdbOptions {
     pub readers_max: u32,
     /// How much a defragmentation copies between two looks at what was written meanwhile.
     pub defragment_piece_bytes: usize,
+    /// Whether the rows of a file that is made have checksums. One that is there stays as it is:
+    /// without them it is one of before there were any.
+    pub row_checksums: bool,
     /// Told of damage, so that the process can be stopped.
     pub on_damage: Option<DamageHook>,
 }
@@ -92,6 +96,7 @@ impl Default for LmdbOptions {
             map_bytes: MAP_BYTES,
             readers_max: 4096,
             defragment_piece_bytes: DEFRAGMENT_PIECE_BYTES,
+            row_checksums: true,
             on_damage: None,
         }
     }

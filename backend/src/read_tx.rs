@@ -2,7 +2,6 @@
 
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -12,6 +11,7 @@ use crate::damaged_row::DamagedRow;
 use crate::engine::{Engine, EngineSnapshot, Found, KeyBounds, Order, Visit};
 use crate::error::ReadError;
 use crate::merge;
+use crate::stored_value::StoredValue;
 use crate::table::Table;
 
 /// The tables as they were when the last batch before it ended, whatever is written since.
@@ -21,27 +21,10 @@ use crate::table::Table;
 pub struct ReadTx {
     published: Arc<Published>,
     snapshot: Box<dyn EngineSnapshot>,
-    _reading: Option<Reading>,
-}
-
-/// Counts a view while it is open.
-struct Reading(Arc<AtomicUsize>);
-
-impl Reading {
-    fn begin(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl ReadTx {
-    /// Opens a view of what `load` gives, and is counted in `reading`.
+    /// Opens a view of what `load` gives.
     ///
     /// The engine is opened after the buffers are loaded, so that nothing is missed; but it may by
     /// then hold a later batch. A batch is sealed, and its seal published, before the engine
@@ -51,10 +34,7 @@ impl ReadTx {
     ///
     /// An installation publishes another engine, so what is loaded and opened always belong
     /// together; that it too counts as a seal only makes the view a newer one.
-    pub(crate) fn open(
-        reading: &Arc<AtomicUsize>,
-        load: impl Fn() -> Arc<Published>,
-    ) -> Result<Self, ReadError> {
+    pub(crate) fn open(load: impl Fn() -> Arc<Published>) -> Result<Self, ReadError> {
         let mut published = load();
         loop {
             let snapshot = published.engine.snapshot()?;
@@ -63,7 +43,6 @@ impl ReadTx {
                 return Ok(Self {
                     published,
                     snapshot,
-                    _reading: Some(Reading::begin(reading)),
                 });
             }
             published = since;
@@ -75,7 +54,6 @@ impl ReadTx {
         Self {
             published: Arc::new(Published::empty(engine)),
             snapshot,
-            _reading: None,
         }
     }
 
@@ -222,7 +200,7 @@ impl ReadTx {
         let mut not_pending = Vec::with_capacity(rest.len());
         for (place, key) in (may_be_pending..).zip(rest) {
             match layers().find_map(|layer| layer.get(table, key)) {
-                Some(Some(value)) => found(place, value),
+                Some(Some(value)) => found(place, StoredValue::plain(value)),
                 Some(None) => {}
                 None => {
                     places.push(place);

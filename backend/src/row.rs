@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use crate::crc;
 use crate::damaged_row::DamagedRow;
 use crate::table::Table;
 
@@ -13,8 +14,7 @@ const CHECKSUM_BYTES: usize = 4;
 
 /// The row's checksum.
 fn checksum(table: Table, key: &[u8], value: &[u8]) -> u32 {
-    let crc = crc32c::crc32c_append(table.checksum_seed(), key);
-    crc32c::crc32c_append(crc, value)
+    crc::of_row(table.checksum_seed(), key, value)
 }
 
 /// Writes a value and its checksum into `stored`.

@@ -33,16 +33,21 @@ pub enum Table {
 }
 
 /// Keys of [`Table::Meta`] that may differ between members whose data are equal.
-const MEMBER_LOCAL_META: [&[u8]; 4] = [
+const MEMBER_LOCAL_META: [&[u8]; 5] = [
     applied::INDEX_KEY,
     applied::TERM_KEY,
     STATE_CHECKSUM_KEY,
+    CLUSTER_ID_KEY,
     b"storageVersion",
 ];
 
 /// Where the checksum of what was applied is stored, in [`Table::Meta`]. Above this crate it is known
 /// what is in it; here, that it names the applied index and so is a member's own.
 pub const STATE_CHECKSUM_KEY: &[u8] = b"stateChecksum";
+
+/// Where the ID of the cluster is stored, in [`Table::Meta`]: 8 bytes, big-endian. Databases of before it
+/// was have none until they are opened beside their log.
+pub const CLUSTER_ID_KEY: &[u8] = b"clusterId";
 
 /// See [`Table::checksum_seed`].
 static SEEDS: LazyLock<PerTable<u32>> = LazyLock::new(|| {

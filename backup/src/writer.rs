@@ -217,7 +217,7 @@ impl Writer {
         let is_new = self.base_index != Some(after) || around.tail.lag(after).since_ms.is_some();
         if self.base_ms.is_none_or(is_due) && is_new {
             let held = around.backend.send().map_err(Error::database)?;
-            self.write_base(around, SnapshotPlan::for_backup(held.view())?)?;
+            self.write_base(around, SnapshotPlan::new(held.view())?)?;
             return Ok(Step::Again);
         }
         if self.flush(around)? {
@@ -272,15 +272,7 @@ impl Writer {
     /// The last object, from the last that a listing shows.
     fn find_end(&self, around: &Around<'_>) -> Result<Option<Chain>, Error> {
         let key = self.options.key.as_ref();
-        // From the object before the newest base on, which is always kept.
-        let bases = around.store.list(&self.names.base_folder(), "")?;
-        let newest = bases
-            .iter()
-            .filter_map(|name| self.names.parse_base(name))
-            .max();
-        let before = newest.and_then(|base| base.resume.0.checked_sub(2));
-        let after = before.map_or_else(String::new, |at| self.names.log(Sequence(at)));
-        let listed = around.store.list(&self.names.log_folder(), &after)?;
+        let listed = around.store.list(&self.names.log_folder(), "")?;
         let read = |at| read_record(around.store, self.names, at, key);
         let mut chain = None;
         let mut at = Sequence::FIRST;
@@ -297,8 +289,8 @@ impl Writer {
                 break;
             }
         }
-        if chain.is_none() && !(listed.is_empty() && bases.is_empty()) {
-            let reason = "the end of the backup is not where its listings say".to_owned();
+        if chain.is_none() && !listed.is_empty() {
+            let reason = "none of the objects that it lists is there".to_owned();
             return Err(StoreError(reason).into());
         }
         while let Found::Record(record, digest) = read(at)? {
@@ -313,7 +305,7 @@ impl Writer {
         self.forget_base();
         // Counted as one that sends, so that what frees many pages waits.
         let held = around.backend.send().map_err(Error::database)?;
-        let plan = SnapshotPlan::for_backup(held.view())?;
+        let plan = SnapshotPlan::new(held.view())?;
         let end = position(&plan, around.environment.now_ms());
         let (next, previous) = match &self.chain {
             Some(chain) => (chain.next, chain.previous),

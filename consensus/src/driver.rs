@@ -383,6 +383,11 @@ impl Driver {
         &self.conf_state
     }
 
+    /// The term of an entry of the log.
+    pub(crate) fn term_of(&self, index: LogIndex) -> Option<Term> {
+        self.raw.store().term_of(index.get())
+    }
+
     /// How things stand.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -9,6 +9,7 @@
 //! What an entry means, how members reach one another and when time passes is not known here.
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod compaction;
 mod conf_change;
 pub mod disk;
@@ -33,6 +34,7 @@ mod turn;
 pub mod wal;
 mod wire;
 
+pub use adopt::{AdoptError, Fit, adopt_state, fit_state};
 pub use compaction::{CompactionPolicy, LogExtent};
 pub use conf_change::{ConfChange, ConfChangeKind, ConfState, UnreadableConfChange};
 pub use driver::{

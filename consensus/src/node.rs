@@ -14,8 +14,9 @@ use crate::member_id::{Identity, MemberId};
 use crate::node_options::NodeOptions;
 use crate::shared_log::SharedLog;
 use crate::status::Status;
+use crate::term::Term;
 use crate::turn::{SnapshotPoint, Turn};
-use crate::wal::{LogWrite, Marker, Wal, WalError};
+use crate::wal::{LogWrite, Marker, Wal, WalError, WalOptions};
 
 /// A member that a cluster begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,6 +186,12 @@ impl Node {
         Ok(said.map(RawEntry::from_raft))
     }
 
+    /// The term of an entry of the log, or of the one before all.
+    #[must_use]
+    pub fn term_of(&self, index: LogIndex) -> Option<Term> {
+        self.driver.term_of(index)
+    }
+
     /// The log, for whoever does its work.
     #[must_use]
     pub fn log(&self) -> SharedLog {
@@ -211,15 +218,8 @@ pub(crate) fn recover(
     disk: Arc<dyn Disk>,
     options: &NodeOptions,
 ) -> Result<(Wal, LogStore), NodeError> {
-    let mut log = LogStore::new();
-    let wal = Wal::open(disk, options.wal, &mut |record| log.recover(record))?;
+    let (wal, mut log) = read_back(disk, options.wal)?;
     let marker = LogIndex::new(log.first() - 1);
-    if log
-        .term_of(marker.get())
-        .is_none_or(|term| term.get() == 0 && marker != LogIndex::ZERO)
-    {
-        return Err(NodeError::Gap { marker });
-    }
     let last = LogIndex::new(log.last());
     let applied = options.applied;
     if applied > last {
@@ -240,6 +240,23 @@ pub(crate) fn recover(
         return Err(NodeError::SnapshotNotInstalled { applied, point });
     }
     log.settle_commit(applied);
+    Ok((wal, log))
+}
+
+/// Reads the log on `disk`, whatever the application has applied.
+pub(crate) fn read_back(
+    disk: Arc<dyn Disk>,
+    options: WalOptions,
+) -> Result<(Wal, LogStore), NodeError> {
+    let mut log = LogStore::new();
+    let wal = Wal::open(disk, options, &mut |record| log.recover(record))?;
+    let marker = LogIndex::new(log.first() - 1);
+    if log
+        .term_of(marker.get())
+        .is_none_or(|term| term.get() == 0 && marker != LogIndex::ZERO)
+    {
+        return Err(NodeError::Gap { marker });
+    }
     Ok((wal, log))
 }
 

@@ -41,6 +41,9 @@ pub enum Error {
     /// Our own log.
     #[error("Cairn's log: {0}")]
     Log(#[from] cairn_consensus::NodeError),
+    /// A state and a log that do not belong together.
+    #[error("the snapshot cannot be this member's state: {0}")]
+    Adopt(#[from] cairn_consensus::AdoptError),
     /// A row that cannot be carried over.
     #[error("bucket {bucket}, key {key}: {reason}")]
     Row {

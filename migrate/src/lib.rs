@@ -6,6 +6,7 @@
 //! - [`SnapshotPlan`]: a member's state as a database file of etcd's, while writes go on. It is what
 //!   `Maintenance.Snapshot` sends.
 //! - [`restore()`]: such a file, etcd's or ours, as the data directory of a member of a new cluster.
+//! - [`rebuild()`]: such a file as the database of a member of the same cluster, which has lost its own.
 //! - [`move_in()`]: a stopped etcd member's data directory as Cairn's; [`go_back()`]: the reverse.
 //! - [`snapshot_status`], [`hash_kv`], [`check()`]: what is in a file or directory, and whether it is whole.
 //!
@@ -24,6 +25,7 @@ mod mapping;
 mod move_in;
 mod place;
 mod progress;
+mod rebuild;
 mod restore;
 mod snapshot;
 mod status;
@@ -39,6 +41,7 @@ pub use mapping::StorageVersion;
 pub use move_in::{MoveIn, Moved, move_in};
 pub use place::Room;
 pub use progress::{NoProgress, Progress};
+pub use rebuild::{Rebuilt, rebuild};
 pub use restore::{BumpRevision, NewMember, Restored, restore};
 pub use snapshot::{SnapshotPlan, Stopped};
 pub use status::{SnapshotStatus, snapshot_status};

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `key` | the same | the same, without the empty row by which `etcdutl` raises a revision |
 //! | `alarm`, `auth`, `authUsers`, `authRoles` | the same | the same |
-//! | `lease` | without the field that is Cairn's (20000, the log index of the last renewal: it means something in its own log alone) | the same; no renewal is known |
+//! | `lease` | a snapshot has the same, and etcd passes over the field that is Cairn's (20000, the log index of the last renewal). It means something in its own log alone: etcd's data directory is without it | the same; a new cluster's is without the field |
 //! | `members`, `members_removed` | the key in etcd's form: hexadecimal, without leading zeros | the key with 16 digits |
 //! | `cluster` | the version; a downgrade as etcd's JSON | the version; the target of a downgrade, if there is one |
 //! | `meta` | `consistent_index`, `term`, `scheduledCompactRev`, `finishedCompactRev`; beside them `confState` as the members say it, and `storageVersion`. What else Cairn notes there is about one member's copy, and stays | the same four. The other two follow from the rest. Any other is an error |
@@ -77,7 +77,8 @@ fn same<'a>(key: &'a [u8], value: &'a [u8]) -> Mapped<'a> {
     Ok(Some((key.into(), value.into())))
 }
 
-fn lease_outward<'a>(key: &'a [u8], value: &'a [u8]) -> Mapped<'a> {
+/// A lease without what only Cairn knows of it.
+pub(crate) fn lease_outward<'a>(key: &'a [u8], value: &'a [u8]) -> Mapped<'a> {
     let lease = leasepb::Lease::decode(value).map_err(|error| error.to_string())?;
     Ok(Some((key.into(), lease.encode_to_vec().into())))
 }

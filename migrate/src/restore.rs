@@ -16,7 +16,7 @@ use crate::data_dir::{DataDir, Kind, sync};
 use crate::error::Error;
 use crate::etcd_database::EtcdDatabase;
 use crate::load::Loading;
-use crate::mapping::{FINISHED_KEY, INDEX_KEY, SCHEDULED_KEY, TERM_KEY};
+use crate::mapping::{FINISHED_KEY, INDEX_KEY, SCHEDULED_KEY, TERM_KEY, lease_outward};
 use crate::progress::Progress;
 
 /// What a restored directory is called until it is whole.
@@ -113,7 +113,13 @@ fn fill(
             let (at, _) = BucketKey::decode(key).map_err(|error| Error::row("key", key, error))?;
             last = Some(at.main);
         }
-        if kept {
+        if kept && table == Table::Lease {
+            let lease = lease_outward(key, value);
+            let lease = lease.map_err(|why| Error::row(table.name(), key, why))?;
+            if let Some((key, value)) = lease {
+                loading.row(table, &key, &value)?;
+            }
+        } else if kept {
             loading.row(table, key, value)?;
         }
         Ok(())

@@ -37,7 +37,7 @@ struct Rows<'a> {
     version: StorageVersion,
     /// Whether members are to agree on `version` anew.
     sets_cluster_version: bool,
-    /// Whether leases keep what only Cairn knows of them.
+    /// Whether leases keep what only Cairn knows of them, so that later log entries can be applied.
     keeps_renewals: bool,
 }
 
@@ -67,20 +67,11 @@ impl<'a> SnapshotPlan<'a> {
     ///
     /// If the view cannot be read, or nothing was ever applied.
     pub fn new(view: &'a ReadTx) -> Result<Self, Error> {
-        Self::of_version(view, None)
-    }
-
-    /// As [`Self::new`], for replaying later log entries on it: rows of leases keep the field that is
-    /// Cairn's, which etcd passes over.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::new`].
-    pub fn for_backup(view: &'a ReadTx) -> Result<Self, Error> {
         Self::plan(view, None, true)
     }
 
-    /// As [`Self::new`], for members of another version, which they are told to have agreed on.
+    /// The same for etcd alone, for members of another version perhaps, which they are told to have
+    /// agreed on.
     ///
     /// # Errors
     ///

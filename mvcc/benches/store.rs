@@ -72,14 +72,19 @@ impl Disk {
 
     /// A store of the keys that `key` makes of `0..keys`, written in that order.
     fn with_keys(keys: u64, key: fn(u64) -> Vec<u8>) -> Self {
+        Self::of(keys, key, &VALUE, LmdbOptions::default())
+    }
+
+    fn of(keys: u64, key: fn(u64) -> Vec<u8>, value: &[u8], options: LmdbOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let backend = open(&directory);
+        let engine = LmdbEngine::open(directory.path(), options).unwrap();
+        let backend = Backend::open(engine, BackendOptions::default()).unwrap();
         let committer = backend.spawn_committer(Duration::from_millis(100)).unwrap();
         let store = Store::restore(backend).unwrap();
         for first in (0..keys).step_by(1000) {
             let mut batch = store.write();
             for number in first..(first + 1000).min(keys) {
-                batch.txn().put(&key(number), &VALUE, None);
+                batch.txn().put(&key(number), value, None);
             }
             batch.end().unwrap();
         }
@@ -90,11 +95,6 @@ impl Disk {
             directory,
         }
     }
-}
-
-fn open(directory: &TempDir) -> Backend {
-    let engine = LmdbEngine::open(directory.path(), LmdbOptions::default()).unwrap();
-    Backend::open(engine, BackendOptions::default()).unwrap()
 }
 
 /// Keys in the order of their numbers are scattered over the key space, as those of users are.
@@ -219,6 +219,45 @@ fn range_all(c: &mut Criterion) {
     group.finish();
 }
 
+/// What the checksums of rows cost: the same reads of files with and without, by turns.
+fn row_checksums(c: &mut Criterion) {
+    const KEYS: u64 = 200_000;
+    for value_bytes in [100, 256, 1024] {
+        let value = vec![7; value_bytes];
+        let stores = [("with", true), ("without", false)].map(|(name, row_checksums)| {
+            let options = LmdbOptions {
+                row_checksums,
+                ..LmdbOptions::default()
+            };
+            (name, Disk::of(KEYS, key, &value, options))
+        });
+        let mut group = c.benchmark_group(format!("row_checksums/{value_bytes}"));
+        for limit in [1, 1000, 100_000] {
+            let mut buffer = Vec::new();
+            for (name, disk) in &stores {
+                let mut number = 0;
+                group.bench_function(BenchmarkId::new(*name, limit), |b| {
+                    b.iter(|| {
+                        buffer.clear();
+                        number += 7919;
+                        let mut query = RangeQuery::new(KeyRange::From(key(number % KEYS).into()));
+                        if limit == 1 {
+                            query.range = KeyRange::One(key(number % KEYS).into());
+                        }
+                        if limit == 100_000 {
+                            query.range = KeyRange::All;
+                        }
+                        query.limit = NonZeroUsize::new(limit);
+                        let sink = &mut |kv: StoredKv<'_>| buffer.extend_from_slice(kv.encoded);
+                        disk.store.range(&query, sink).unwrap()
+                    });
+                });
+            }
+        }
+        group.finish();
+    }
+}
+
 fn hash_and_restore(c: &mut Criterion, disk: &Disk) {
     let mut group = c.benchmark_group("whole_store");
     group.sample_size(10);
@@ -264,6 +303,6 @@ fn compact(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = criterion::Criterion::default().with_measurement(CpuTime);
-    targets = put, read, range_all, compact
+    targets = put, read, range_all, row_checksums, compact
 }
 criterion_main!(benches);

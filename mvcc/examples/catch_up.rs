@@ -1,14 +1,11 @@
 //! What it takes to bring a member that has missed a million revisions to where the leader is, without
 //! a network between them: `cargo run --release -p cairn-mvcc --example catch_up [DIRECTORY]`.
 //!
-//! The leader's database goes to the follower as rows, and beside that as LMDB's own copy of the file,
-//! which is what decision 10 compares. Files are made under DIRECTORY, or where the system has
-//! temporary ones.
+//! The leader's database goes to the follower as rows (decision 10). Files are made under DIRECTORY, or
+//! where the system has temporary ones.
 #![expect(clippy::print_stdout, reason = "what was measured is shown")]
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -80,27 +77,7 @@ fn measure(directory: &Path, keys: u64) -> Result<(), Error> {
         leader.hash_kv(ReadAt::Latest)?.hash,
         follower.hash_kv(ReadAt::Latest)?.hash
     );
-
-    let copying = copy_file(&leader, &directory.join("copy"))?;
-    println!("  LMDB's copy, read and written: {copying:?}");
     Ok(())
-}
-
-/// Writes LMDB's copy of the file durably to another place.
-fn copy_file(leader: &Store, to: &Path) -> Result<Duration, Error> {
-    timed(|| {
-        let mut file = leader.backend().snapshot()?;
-        let mut to = File::create(to)?;
-        let mut piece = vec![0; 1 << 20];
-        loop {
-            let length = file.read(&mut piece)?;
-            if length == 0 {
-                break;
-            }
-            to.write_all(piece.get(..length).unwrap_or_default())?;
-        }
-        Ok(to.sync_all()?)
-    })
 }
 
 fn open(directory: &Path) -> Result<Store, Error> {

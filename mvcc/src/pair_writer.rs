@@ -8,7 +8,7 @@ use crate::error::ReadError;
 use crate::range_order::Row;
 use crate::range_query::RangeQuery;
 use crate::stored_kv::{KvFields, MalformedKv, StoredKv};
-use crate::values::Values;
+use crate::values::{Values, open_put};
 
 /// How many rows are read together at most. The more, the closer their values lie; a row takes some
 /// 120 bytes meanwhile.
@@ -16,6 +16,9 @@ pub(crate) const AHEAD_ROWS_MAX: usize = 64 * 1024;
 
 /// Fewer rows are read one by one: what sorting saves does not pay for itself.
 const TOGETHER_ROWS_MIN: usize = 16;
+
+/// How many rows ahead values are fetched from memory, where they lie in no order.
+const PREFETCHED_ROWS: usize = 4;
 
 /// Reads, or makes, the encoded pairs of rows.
 pub(crate) struct PairWriter<'q, V> {
@@ -53,10 +56,17 @@ impl<'q, V: Values> PairWriter<'q, V> {
         } else {
             Vec::new()
         };
-        let mut values = values.into_iter();
+        let mut soon = values.iter().skip(PREFETCHED_ROWS);
+        let mut values = values.iter();
         for (sent, Row { key, version }) in (1..).zip(rows) {
+            if let Some(soon) = soon.next() {
+                soon.prefetch();
+            }
             let flow = match values.next() {
-                Some(encoded) => self.send(key, *version, encoded, &mut *sink)?,
+                Some(stored) => {
+                    let encoded = open_put(*stored, version.modified)?;
+                    self.send(key, *version, encoded, &mut *sink)?
+                }
                 None => self.write(key, *version, &mut *sink)?,
             };
             if flow.is_break() {

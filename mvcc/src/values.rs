@@ -4,12 +4,18 @@
 //! order, which turns a way down a tree for each into steps from one to the next, or at least keeps
 //! to one part of the tree at a time, and are put back in key order. They are not copied for it.
 
-use cairn_backend::{BatchTx, Found, ReadTx, Table};
+use cairn_backend::{BatchTx, Found, ReadTx, StoredValue, Table};
 use cairn_index::FullRevision;
 
 use crate::bucket_key::BucketKey;
 use crate::error::ReadError;
 use crate::range_order::Row;
+
+/// The value of the put at `at`, which a checksum is made of on the way.
+pub(crate) fn open_put(stored: StoredValue<'_>, at: FullRevision) -> Result<&[u8], ReadError> {
+    let opened = stored.open(Table::Key, BucketKey::put(at).as_bytes());
+    Ok(opened.map_err(cairn_backend::ReadError::from)?)
+}
 
 /// A view of what changes wrote.
 pub(crate) trait Values {
@@ -19,8 +25,8 @@ pub(crate) trait Values {
     /// The values at ascending keys.
     fn find_many<'v>(&'v self, keys: &[&[u8]], found: &mut Found<'_, 'v>) -> Result<(), ReadError>;
 
-    /// The values of rows, in the order of the rows.
-    fn of_rows(&self, rows: &[Row<'_>]) -> Result<Vec<&[u8]>, ReadError> {
+    /// The values of rows, in the order of the rows; each is to be opened by [`open_put`].
+    fn of_rows(&self, rows: &[Row<'_>]) -> Result<Vec<StoredValue<'_>>, ReadError> {
         let changes = rows.iter().map(|row| row.version.modified);
         let mut places: Vec<(FullRevision, usize)> = changes.zip(0..).collect();
         places.sort_unstable();

@@ -194,6 +194,7 @@ fn action(fault: Fault, chance: &mut Chance, members: u64) -> Action {
         Fault::DiskStalls => Action::DiskStalls { whom, takes: lasts },
         Fault::CommitFails => Action::CommitFails { whom },
         Fault::LateCommits => Action::LateCommits { whom, lasts },
+        Fault::DiskFull => Action::DiskFull { whom, lasts },
         Fault::SlowApply => Action::SlowApply {
             whom,
             each: Millis(chance.between(1, 300)),

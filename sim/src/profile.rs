@@ -54,6 +54,8 @@ pub enum Fault {
     CommitFails,
     /// The database is far behind.
     LateCommits,
+    /// The database finds no space.
+    DiskFull,
     /// Applying takes its time.
     SlowApply,
     /// A member stops and goes on.
@@ -538,6 +540,20 @@ pub const PROFILES: &[Profile] = &[
         keys: 4,
         asks: &[(1, Asked::V2)],
         ask_gap: (20, 250),
+        ..GENERAL
+    },
+    Profile {
+        name: "full-disk",
+        about: "a database that finds no space, also at a start, loses nothing that was acknowledged",
+        faults: &[
+            (25, Fault::DiskFull),
+            (15, Fault::Crash),
+            (10, Fault::CrashAtWrite),
+            (5, Fault::CrashAll),
+            (5, Fault::Isolate),
+            (5, Fault::SlowApply),
+        ],
+        fault_gap: (100, 1200),
         ..GENERAL
     },
 ];

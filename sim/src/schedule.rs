@@ -114,6 +114,13 @@ pub enum Action {
         /// How long.
         lasts: Millis,
     },
+    /// Lets the database find no space for a while; the member goes on with what is in memory and in the log.
+    DiskFull {
+        /// Whose.
+        whom: Whom,
+        /// How long.
+        lasts: Millis,
+    },
     /// Lets every batch that is applied take longer for a while.
     SlowApply {
         /// Whose.

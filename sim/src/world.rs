@@ -104,6 +104,7 @@ enum Ending {
     Cuts(Vec<(MemberId, MemberId)>),
     Swap,
     Weather,
+    Full(MemberId),
 }
 
 /// How a run ended.

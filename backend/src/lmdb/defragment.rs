@@ -20,11 +20,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::buffer::Buffer;
-use crate::engine::Order;
+use crate::engine::{EngineSnapshot as _, Order};
 use crate::error::DefragmentError;
-use crate::lmdb::LmdbEngine;
 use crate::lmdb::env::{Env, LmdbSnapshot, RowError, WriteTxn};
-use crate::table::Table;
+use crate::lmdb::{LmdbEngine, LmdbOptions};
+use crate::table::{STATE_CHECKSUM_KEY, Table};
 
 /// In the names of files that are being made.
 pub(super) const PURPOSE: &str = "defragment";
@@ -54,7 +54,11 @@ const NOTES_MAX: usize = 500_000;
 pub(super) fn run(engine: &LmdbEngine) -> Result<(), DefragmentError> {
     let _only = engine.defragmenting.lock();
     let path = engine.directory.temporary_file(PURPOSE);
-    let env = Arc::new(Env::open(&engine.directory, &path, &engine.options)?);
+    let options = LmdbOptions {
+        row_checksums: takes_checksums(engine)?,
+        ..engine.options.clone()
+    };
+    let env = Arc::new(Env::open(&engine.directory, &path, &options)?);
     engine.committed.lock().begin();
     let done = Copying::new(engine, env).run(&path);
     engine.committed.lock().end();
@@ -67,6 +71,16 @@ pub(super) fn run(engine: &LmdbEngine) -> Result<(), DefragmentError> {
         Err(DefragmentError::Replaced) => Ok(()),
         done => done,
     }
+}
+
+/// Whether the rows of the new file have checksums.
+///
+/// Those of a file of before there were any get them as soon as it has a checksum of what was applied:
+/// a file with the first and without the second is one that has lost it, and a start refuses it.
+fn takes_checksums(engine: &LmdbEngine) -> Result<bool, DefragmentError> {
+    let snapshot = engine.current.load_full().snapshot()?;
+    let of_state = || snapshot.get(Table::Meta, STATE_CHECKSUM_KEY);
+    Ok(!snapshot.is_before_checksums() || of_state()?.is_some())
 }
 
 /// What commits tell a running defragmentation.

@@ -26,8 +26,10 @@ use crate::buffer::Buffer;
 use crate::damaged_row::DamagedRow;
 use crate::engine::EngineSize;
 use crate::error::{CommitError, OpenError, ReadError};
+use crate::lmdb::check::{CheckError, check_branches};
 use crate::lmdb::{DamageHook, Directory, LmdbOptions};
 use crate::row;
+use crate::stored_value::StoredValue;
 use crate::table::{PerTable, Table};
 
 use lock_file::LockFile;
@@ -58,7 +60,7 @@ type Tables = PerTable<Database<'static, Bytes, Bytes>>;
 type Gate = ArcRwLockReadGuard<RawRwLock, ()>;
 
 /// An open LMDB file.
-pub(super) struct Env {
+pub(crate) struct Env {
     heed: heed::Env<WithoutTls>,
     tables: Tables,
     /// Whether rows have checksums: all files have, but those of before there were any.
@@ -82,10 +84,12 @@ impl Env {
         let heed = reserve(options, path)?;
         lock_file.unlink()?;
         check_length(&heed, path)?;
-        let (tables, is_checked) = open_tables(&heed).map_err(|source| OpenError::Lmdb {
-            path: path.to_owned(),
-            source,
-        })?;
+        check_pages(path)?;
+        let (tables, is_checked) =
+            open_tables(&heed, options).map_err(|source| OpenError::Lmdb {
+                path: path.to_owned(),
+                source,
+            })?;
         Ok(Self {
             heed,
             tables,
@@ -139,6 +143,15 @@ impl Env {
         }
     }
 
+    /// A row as it is stored, to be opened later.
+    fn stored_value<'a>(&'a self, stored: &'a [u8]) -> StoredValue<'a> {
+        if self.is_checked {
+            StoredValue::sealed(stored, self)
+        } else {
+            StoredValue::plain(stored)
+        }
+    }
+
     /// The value of a stored row.
     pub(super) fn value<'a>(
         &self,
@@ -149,6 +162,17 @@ impl Env {
         if !self.is_checked {
             return Ok(stored);
         }
+        self.open_row(table, key, stored)
+    }
+
+    /// The value of a row with a checksum, which must be its own.
+    #[inline]
+    pub(crate) fn open_row<'a>(
+        &self,
+        table: Table,
+        key: &[u8],
+        stored: &'a [u8],
+    ) -> Result<&'a [u8], DamagedRow> {
         row::open(table, key, stored).ok_or_else(|| {
             let damaged = row::damaged(self.heed.path(), table, key);
             if let Some(DamageHook(tell)) = &self.on_damage {
@@ -229,7 +253,11 @@ impl Env {
         grown.map_err(|source| {
             // LMDB has unmapped the old map before the system refused the new one.
             self.map_lost.store(true, Ordering::Relaxed);
-            CommitError::Grow { bytes, source }
+            CommitError::Grow {
+                path: self.heed.path().to_owned(),
+                bytes,
+                source,
+            }
         })
     }
 }
@@ -395,14 +423,33 @@ pub(super) fn check_length(heed: &heed::Env<WithoutTls>, path: &Path) -> Result<
     Ok(())
 }
 
-/// Opens or makes the tables; with them, whether rows have checksums. A new file says that they do.
-fn open_tables(heed: &heed::Env<WithoutTls>) -> Result<(Tables, bool), Error> {
-    let is_new = heed.unnamed_database_stat().entries == 0;
+/// Refuses a file whose trees are damaged above their rows: LMDB believes what pages say.
+fn check_pages(path: &Path) -> Result<(), OpenError> {
+    match check_branches(path) {
+        Ok(damage) => match damage.into_iter().next() {
+            None => Ok(()),
+            Some(damage) => Err(OpenError::DamagedPage {
+                path: path.to_owned(),
+                damage,
+            }),
+        },
+        Err(CheckError::Io { path, source }) => Err(OpenError::Io { path, source }),
+        // LMDB has just opened it.
+        Err(CheckError::NoDatabase { .. }) => Ok(()),
+    }
+}
+
+/// Opens or makes the tables; with them, whether rows have checksums. A file that is made says it.
+fn open_tables(
+    heed: &heed::Env<WithoutTls>,
+    options: &LmdbOptions,
+) -> Result<(Tables, bool), Error> {
+    let marks = options.row_checksums && heed.unnamed_database_stat().entries == 0;
     let made = heed.create_databases_and_commit(heed.write_txn()?, |opener, txn| {
         let tables = PerTable::try_from_fn(|table| {
             opener.create_database::<Bytes, Bytes>(txn, Some(table.name()))
         })?;
-        let mark = if is_new {
+        let mark = if marks {
             Some(opener.create_database::<Bytes, Bytes>(txn, Some(CHECKSUMS_MARK))?)
         } else {
             opener.open_database::<Bytes, Bytes>(txn, Some(CHECKSUMS_MARK))?

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use cairn_backend::{
-    Backend, BackendOptions, CheckError, DamageHook, LmdbEngine, LmdbOptions, ReadError, Table,
-    check,
+    Backend, BackendOptions, CheckError, DamageHook, LmdbEngine, LmdbOptions, OpenError, ReadError,
+    Table, check,
 };
 use proptest::prelude::*;
 
@@ -157,4 +157,45 @@ fn any_damage_is_found_or_changes_nothing() {
         }
     }
     assert!(found > 100, "{found} of 200");
+}
+
+/// LMDB follows a damaged page to wherever it leads, as far as out of the file.
+#[test]
+fn a_damaged_branch_page_refuses_to_open_and_says_which_page_it_is() {
+    const BRANCH: u8 = 1;
+    const PAGE_BYTES: usize = 4096;
+
+    let disk = filled();
+    let path = disk.path().join("db");
+    let whole = std::fs::read(&path).unwrap();
+    let hash = disk.open().hash().unwrap();
+    let pages = whole.chunks(PAGE_BYTES).enumerate();
+    let branches = pages.filter(|(number, page)| {
+        page[..8] == (*number as u64).to_le_bytes() && page[10..12] == [BRANCH, 0]
+    });
+    let mut refused = 0;
+    for (number, _) in branches {
+        // The number of a page below, the end of the list of entries, all but the head.
+        for (from, length) in [(PAGE_BYTES - 6, 4), (12, 4), (16, PAGE_BYTES - 16)] {
+            let at = number * PAGE_BYTES + from;
+            let noise: Vec<u8> = whole[at..at + length]
+                .iter()
+                .map(|byte| byte ^ 0x5a)
+                .collect();
+            overwrite(&path, at as u64, &noise);
+            match LmdbEngine::open(disk.path(), LmdbOptions::default()) {
+                Err(OpenError::DamagedPage { .. }) => refused += 1,
+                // Nobody's page.
+                Ok(engine) => {
+                    let backend = Backend::open(engine, BackendOptions::default()).unwrap();
+                    assert_eq!(backend.hash().unwrap(), hash, "page {number}");
+                }
+                Err(OpenError::InUse { .. }) => {}
+                Err(other) => panic!("{other}"),
+            }
+            overwrite(&path, at as u64, &whole[at..at + length]);
+        }
+    }
+    assert!(refused >= 6, "{refused}");
+    assert_eq!(disk.open().hash().unwrap(), hash);
 }

@@ -235,6 +235,7 @@ fn check_many<'a>(
     let slices: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
     let mut found = vec![None; keys.len()];
     get_many(&slices, &mut |place, value| {
+        let value = value.open(table, slices.get(place).unwrap()).unwrap();
         let before = found.get_mut(place).unwrap().replace(value.to_vec());
         assert_eq!(before, None, "found twice");
     })

@@ -1,7 +1,7 @@
 //! Databases from before rows had checksums.
 
 use bytes::Bytes;
-use cairn_backend::{Table, check};
+use cairn_backend::{STATE_CHECKSUM_KEY, Table, check};
 use heed::types;
 
 use crate::engines::{Disk as _, LmdbDisk};
@@ -31,7 +31,7 @@ fn old_database(disk: &LmdbDisk) {
 }
 
 #[test]
-fn an_old_database_is_read_and_written_as_it_is_until_it_is_defragmented() {
+fn an_old_database_is_read_and_written_as_it_is_until_it_knows_its_state_and_is_defragmented() {
     let disk = LmdbDisk::new();
     old_database(&disk);
     let path = disk.path().join("db");
@@ -40,6 +40,21 @@ fn an_old_database_is_read_and_written_as_it_is_until_it_is_defragmented() {
     batch.put(Table::Lease, b"new", Bytes::from_static(b"row"));
     batch.end().unwrap();
     backend.commit().unwrap();
+
+    backend.defragment().unwrap();
+    drop(backend);
+    let backend = disk.open();
+    let is_before = || backend.read().unwrap().is_before_checksums();
+    assert!(
+        is_before(),
+        "a start takes it for a file that has lost the checksum of its state"
+    );
+
+    let mut batch = backend.write();
+    batch.put(Table::Meta, STATE_CHECKSUM_KEY, Bytes::from_static(b"sum"));
+    batch.end().unwrap();
+    backend.commit().unwrap();
+    assert!(is_before());
     let hash = backend.hash().unwrap();
     let report = check(&path).unwrap();
     assert!(
@@ -48,13 +63,14 @@ fn an_old_database_is_read_and_written_as_it_is_until_it_is_defragmented() {
     );
 
     backend.defragment().unwrap();
+    assert!(!is_before());
     assert_eq!(backend.hash().unwrap(), hash);
     let report = check(&path).unwrap();
     assert!(
         report.has_checksums && report.damage.is_empty(),
         "{report:?}"
     );
-    assert_eq!(report.rows, 11);
+    assert_eq!(report.rows, 12);
     drop(backend);
     let backend = disk.open();
     let view = backend.read().unwrap();

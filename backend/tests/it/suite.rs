@@ -156,6 +156,7 @@ fn many_keys_are_found_however_far_apart_they_are() {
             let slices: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
             let mut found = vec![None; keys.len()];
             view.get_many(Table::Auth, &slices, &mut |place, value| {
+                let value = value.open(Table::Auth, slices[place]).unwrap();
                 found[place] = Some(Bytes::copy_from_slice(value));
             })
             .unwrap();

@@ -303,8 +303,11 @@ impl DiskFile for FaultFile {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         for_sectors(offset, buffer.len(), |number, within, part| {
-            if let Some(target) = buffer.get_mut(part) {
-                target.copy_from_slice(inode.sector(number).get(within).unwrap_or_default());
+            let sector = inode.sector(number);
+            let ends = (buffer.get_mut(part), sector.get(within));
+            assert!(matches!(ends, (Some(_), Some(_))), "parts lie within");
+            if let (Some(target), Some(source)) = ends {
+                target.copy_from_slice(source);
             }
         });
         Ok(())
@@ -468,7 +471,9 @@ impl State {
         );
         for_sectors(offset, bytes.len(), |number, within, part| {
             let mut sector = file.sector(number);
-            if let (Some(target), Some(source)) = (sector.get_mut(within), bytes.get(part)) {
+            let ends = (sector.get_mut(within), bytes.get(part));
+            assert!(matches!(ends, (Some(_), Some(_))), "parts lie within");
+            if let (Some(target), Some(source)) = ends {
                 target.copy_from_slice(source);
             }
             file.unsynced.insert(number, Box::new(sector));

@@ -45,6 +45,10 @@ impl EncodedKvs {
     }
 
     /// The encoded key-values one by one, sharing this buffer.
+    ///
+    /// # Panics
+    ///
+    /// If invariant 1 is broken: a record that is passed over would be a pair that nobody misses.
     pub fn iter(&self) -> impl Iterator<Item = Bytes> + use<> {
         let mut rest = self.framed.clone();
         std::iter::from_fn(move || {
@@ -52,8 +56,11 @@ impl EncodedKvs {
                 return None;
             }
             rest.advance(1); // The key of field 2.
-            let len = usize::try_from(prost::encoding::decode_varint(&mut rest).ok()?).ok()?;
-            (len <= rest.len()).then(|| rest.split_to(len))
+            let len = prost::encoding::decode_varint(&mut rest).ok();
+            let len = len.and_then(|len| usize::try_from(len).ok());
+            let len = len.filter(|len| *len <= rest.len());
+            assert!(len.is_some(), "invariant 1: records are whole");
+            len.map(|len| rest.split_to(len))
         })
     }
 

@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::CommandError;
 use super::bar::Bar;
-use crate::logging::size::size;
+use super::output::size;
 
 #[derive(Subcommand)]
 pub(super) enum BackupCommand {

@@ -1,4 +1,4 @@
-//! `migrate`, `check` and `defrag`: data directories of stopped members.
+//! `migrate`, `check`, `rebuild` and `defrag`: data directories of stopped members.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use cairn_backend::{Backend, BackendOptions, LmdbEngine, LmdbOptions};
-use cairn_migrate::{DataDir, Kind, Moved, Room, StorageVersion, WentBack};
+use cairn_consensus::Fit;
+use cairn_migrate::{DataDir, Kind, Moved, Rebuilt, Room, StorageVersion, WentBack};
 use clap::{Args, ValueEnum};
 
 use super::bar::Bar;
+use super::output::size;
 use super::{CommandError, Place};
-use crate::logging::size::size;
 
 #[derive(Args)]
 pub(super) struct MigrateArgs {
@@ -29,6 +30,14 @@ pub(super) struct MigrateArgs {
     /// on]
     #[arg(long)]
     target_version: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct RebuildArgs {
+    #[command(flatten)]
+    place: Place,
+    /// The snapshot, which `etcdctl snapshot save` has got from another member of the cluster
+    snapshot: PathBuf,
 }
 
 /// Whose a data directory is to become.
@@ -151,6 +160,36 @@ pub(super) fn check(place: &Place, text: &mut String) -> Result<ExitCode, Comman
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::FAILURE)
+}
+
+pub(super) fn rebuild(args: &RebuildArgs, text: &mut String) -> Result<(), CommandError> {
+    let directory = args.place.directory();
+    let Rebuilt {
+        identity,
+        applied,
+        fit,
+        revision,
+        kept,
+    } = cairn_migrate::rebuild(&directory, &args.snapshot, &mut Bar::default())?;
+    let log = match fit {
+        Fit::Within => "its log goes on from there",
+        Fit::Beyond => "its log begins there",
+    };
+    writeln!(
+        text,
+        "{} has a new database: member {} of cluster {}, revision {revision}, log entry {applied}; {log}",
+        directory.root().display(),
+        identity.member,
+        identity.cluster,
+    )?;
+    if let Some(kept) = kept {
+        writeln!(
+            text,
+            "the old one is kept in {}; delete it when all is well",
+            kept.display()
+        )?;
+    }
+    Ok(())
 }
 
 pub(super) fn defragment(place: &Place, text: &mut String) -> Result<(), CommandError> {

@@ -1,4 +1,5 @@
-//! Commands for data at rest: `cairn snapshot …`, `backup …`, `hashkv`, `defrag`, `migrate`, `check`.
+//! Commands for data at rest: `cairn snapshot …`, `backup …`, `hashkv`, `defrag`, `migrate`, `check`,
+//! `rebuild`.
 //!
 //! Names, flags and output are those of etcdutl, where it has such a command. The work itself is
 //! `cairn_migrate`'s and `cairn_backup`'s. None of them talks to a member.
@@ -16,9 +17,12 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::output::Format;
+use crate::logging::Chain;
 
 /// The words that a command line of ours begins with; all others are a member's.
-const WORDS: [&str; 6] = ["snapshot", "backup", "hashkv", "defrag", "migrate", "check"];
+const WORDS: [&str; 7] = [
+    "snapshot", "backup", "hashkv", "defrag", "migrate", "check", "rebuild",
+];
 
 /// Why a command failed.
 type CommandError = Box<dyn std::error::Error + Send + Sync>;
@@ -56,6 +60,9 @@ enum Command {
     Migrate(data::MigrateArgs),
     /// Reads all of a stopped member's data, and says what is wrong where
     Check(Place),
+    /// Gives a stopped member whose database is damaged the one of a snapshot of its cluster; its log,
+    /// and so what it has promised, stays
+    Rebuild(data::RebuildArgs),
 }
 
 /// Where a stopped member's data are.
@@ -90,7 +97,7 @@ pub(crate) fn run_process() -> Option<ExitCode> {
     Some(match done {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "Error: {error}");
+            let _ = writeln!(std::io::stderr(), "Error: {}", Chain(&*error));
             ExitCode::FAILURE
         }
     })
@@ -104,6 +111,7 @@ fn run(line: CommandLine, text: &mut String) -> Result<ExitCode, CommandError> {
         Command::Hashkv { filename, rev } => snapshot::hash(&filename, rev, format, text)?,
         Command::Defrag(place) => data::defragment(&place, text)?,
         Command::Migrate(args) => data::migrate(&args, text)?,
+        Command::Rebuild(args) => data::rebuild(&args, text)?,
         Command::Check(place) => return data::check(&place, text),
     }
     Ok(ExitCode::SUCCESS)

@@ -11,8 +11,7 @@ use tempfile::TempDir;
 use super::CommandError;
 use super::backup::{self, parent};
 use super::bar::Bar;
-use super::output::{Field, Format, print};
-use crate::logging::size::size;
+use super::output::{Field, Format, print, size};
 use crate::settings::{self, FirstStart, Invocation};
 use crate::start::first_members;
 

@@ -154,6 +154,11 @@ mod tests {
                 source: full(),
             }),
             Box::new(commit()),
+            Box::new(CommitError::Grow {
+                path: path(),
+                bytes: 7,
+                source: full().into(),
+            }),
             Box::new(swap()),
             Box::new(wal()),
         ]
@@ -177,9 +182,125 @@ mod tests {
         ]
     }
 
+    /// Those of other crates, and of this one, that say themselves what the system said.
+    fn errors_that_show_their_cause() -> Vec<Box<dyn Error>> {
+        vec![
+            Box::new(cairn_migrate::Error::Io {
+                path: path(),
+                source: full(),
+            }),
+            Box::new(crate::logging::LogError::Open {
+                path: path(),
+                source: full(),
+            }),
+            Box::new(crate::settings::SettingsError::FileUnreadable {
+                path: "/data/db".to_owned(),
+                source: full(),
+            }),
+        ]
+    }
+
+    /// The types of errors in a file that hold what the system said.
+    fn types_with_causes(text: &str) -> Vec<String> {
+        let mut named = None;
+        let mut found = Vec::new();
+        for line in text.lines().take_while(|line| *line != "#[cfg(test)]") {
+            if line.starts_with('}') {
+                named = None;
+            }
+            let words: Vec<_> = line.split_whitespace().collect();
+            if let Some(at) = words
+                .iter()
+                .position(|word| ["enum", "struct"].contains(word))
+            {
+                let name = words.get(at + 1).copied().unwrap_or_default();
+                named = Some(
+                    name.trim_matches(|it: char| !it.is_alphanumeric())
+                        .to_owned(),
+                );
+            }
+            let holds = [
+                "source: io::Error",
+                "source: std::io::Error",
+                "(#[source] io::Error",
+                "Broken(io::Error",
+            ];
+            if holds.iter().any(|it| line.contains(it))
+                && !line.contains("fn ")
+                && !line.contains("|")
+            {
+                found.extend(named.clone());
+            }
+        }
+        found
+    }
+
+    /// Whoever adds an error that carries one of the system's shows it here too.
+    #[test]
+    fn every_error_that_carries_one_of_the_systems_is_among_these() {
+        const SEEN: [&str; 15] = [
+            // Here.
+            "CheckError",
+            "CommitError",
+            "DefragmentError",
+            "Error",
+            "InstallError",
+            "LogError",
+            "OpenError",
+            "SettingsError",
+            "WalError",
+            // With the path of a log's directory, or of no file.
+            "IncarnationsError",
+            "RestoreError",
+            // They show it in their own text.
+            "BoltError",
+            "SnapError",
+            "JwtKeyError",
+            "TlsError",
+        ];
+        const OF_CONNECTIONS: [&str; 2] = ["ConnectionError", "HandshakeError"];
+
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .unwrap();
+        let crates = [
+            "auth",
+            "backend",
+            "consensus",
+            "etcd-file",
+            "index",
+            "lease",
+            "migrate",
+            "mvcc",
+            "replica",
+            "server",
+            "v2",
+            "watch",
+        ];
+        let mut directories: Vec<_> = crates.iter().map(|it| root.join(it).join("src")).collect();
+        let mut found = std::collections::BTreeSet::new();
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|it| it == "rs") {
+                    found.extend(types_with_causes(&std::fs::read_to_string(path).unwrap()));
+                }
+            }
+        }
+        let known: std::collections::BTreeSet<_> = SEEN
+            .iter()
+            .chain(&OF_CONNECTIONS)
+            .map(|&it| it.to_owned())
+            .collect();
+        assert_eq!(found, known);
+    }
+
     #[test]
     fn storage_errors_show_the_file_and_what_the_system_said() {
-        for error in errors_of_files().into_iter().chain(errors_of_others()) {
+        let all = errors_of_files().into_iter().chain(errors_of_others());
+        for error in all.chain(errors_that_show_their_cause()) {
             let shown = Chain(&*error).to_string();
             assert!(shown.contains("/data/db"), "{shown}");
             let said = "No space left on device (os error 28)";

@@ -88,9 +88,6 @@ const APPLY_LAG_MAX: u64 = 5000;
 /// Bytes of requests that may be under way: what the log writes in a second or so.
 const IN_FLIGHT_BYTES_MAX: usize = 256 << 20;
 
-/// How long a read may wait for its index before it counts as slow; etcd asks again after that.
-const READ_INDEX_SLOW: Duration = Duration::from_millis(500);
-
 /// What a member allows.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
@@ -345,14 +342,7 @@ impl Member {
             self.progress.wait_applied(index).await;
             Ok(())
         };
-        let begun = Instant::now();
-        let result = tokio::time::timeout(self.limits.request_timeout, confirmed).await;
-        let took = begun.elapsed();
-        if took > READ_INDEX_SLOW {
-            self.metrics.server_slow_read_indexes_total.inc();
-            tracing::warn!(?took, expected_duration = ?READ_INDEX_SLOW, "a read waited long for its index");
-        }
-        match result {
+        match tokio::time::timeout(self.limits.request_timeout, confirmed).await {
             Ok(result) => result,
             Err(_) => {
                 self.metrics.server_read_indexes_failed_total.inc();

@@ -14,6 +14,7 @@ use cairn_replica::apply::Applier;
 use cairn_replica::membership::{self, MemberChange};
 use cairn_replica::state::check_received;
 
+use super::belonging::{check_belongs, check_log_is_there, explain};
 use super::{StartError, millis_now};
 use crate::net::peer::{
     Connector, JoinError, Network, RemoteCluster, ask_all_for_members, ask_for_members,
@@ -45,6 +46,7 @@ pub(super) fn open_node(
     let options = node_options(settings, applier)?;
     let mut remotes = Vec::new();
     if !Node::exists(&*disk)? {
+        check_log_is_there(applier.applied(), settings)?;
         match first_start(settings, network)? {
             FirstStart::New(cluster) => {
                 check_not_begun(&cluster, network)?;
@@ -63,12 +65,14 @@ pub(super) fn open_node(
         }
     }
     let node = match Node::open(Arc::clone(&disk), &options) {
-        Err(NodeError::SnapshotNotInstalled { point, .. }) => {
+        Err(NodeError::SnapshotNotInstalled { point, .. }) if is_received(store, &point) => {
             install_received(store, applier, &point)?;
             Node::open(Arc::clone(&disk), &node_options(settings, applier)?)
         }
         opened => opened,
-    }?;
+    };
+    let node = node.map_err(|error| explain(error, settings))?;
+    check_belongs(&node, store, settings)?;
     let node = if settings.raft.force_new_cluster {
         alone(node, disk, &node_options(settings, applier)?)?
     } else {
@@ -111,16 +115,25 @@ fn first_start(settings: &Settings, network: &Network) -> Result<FirstStart, Sta
     Ok(settings.first_start_among(found)?)
 }
 
+fn received_of(point: &SnapshotPoint) -> Applied {
+    Applied {
+        index: point.index.get(),
+        term: point.term.get(),
+    }
+}
+
+/// Whether the database of `point` came whole before a crash.
+fn is_received(store: &Store, point: &SnapshotPoint) -> bool {
+    store.backend().received().contains(&received_of(point))
+}
+
 /// Ends what a crash cut short: the log begins after a database that is here and not installed.
 fn install_received(
     store: &Store,
     applier: &mut Applier,
     point: &SnapshotPoint,
 ) -> Result<(), StartError> {
-    let received = Applied {
-        index: point.index.get(),
-        term: point.term.get(),
-    };
+    let received = received_of(point);
     let prepared = store.prepare_install(received)?;
     check_received(store, &prepared)?;
     let installed = store.install(prepared)?;

@@ -1,5 +1,6 @@
 //! Starting a member: open what it holds, take up where it left off, open the doors.
 
+mod belonging;
 mod bootstrap;
 mod data;
 pub(crate) mod discovery;
@@ -99,8 +100,6 @@ impl Server {
         for (worker, desk) in workers.handles().zip(desk_tasks) {
             worker.spawn(desk);
         }
-        let runtimes = workers.handles().chain(peer_worker.handles());
-        member.metrics.count_tasks(runtimes);
         look_after_cluster(settings, &member, &workers);
         Ok(Self {
             consensus: member.consensus.clone(),

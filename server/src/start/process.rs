@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::service_manager::ServiceManager;
 use super::{Server, StartError};
-use crate::logging::{Log, fatal};
+use crate::logging::{Chain, Log, fatal};
 use crate::settings::{
     self, CAIRN_VERSION, ETCD_VERSION, Invocation, LogSettings, Settings, SettingsError,
 };
@@ -38,11 +38,11 @@ fn refuse(error: &SettingsError) -> ExitCode {
     let code = error.exit_code();
     match Log::start(&LogSettings::default()) {
         Ok(log) if code != MALFORMED => {
-            tracing::warn!(%error, "failed to verify flags");
+            tracing::warn!(error = %Chain(error), "failed to verify flags");
             drop(log);
         }
         _ => {
-            let _ = writeln!(std::io::stderr(), "{error}");
+            let _ = writeln!(std::io::stderr(), "{}", Chain(error));
         }
     }
     ExitCode::from(code)

@@ -115,7 +115,6 @@ pub(super) fn wire(
         housekeeping: member.housekeeping.clone(),
         policy: compaction_policy(settings),
         shortening: false,
-        metrics: Arc::clone(&member.metrics),
         heartbeat: settings.raft.heartbeat,
     };
     let apply = ApplyThread {

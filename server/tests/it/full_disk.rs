@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cairn_proto::etcdserverpb::{AlarmRequest, CompactionRequest};
+use cairn_proto::etcdserverpb::{AlarmRequest, CompactionRequest, DefragmentRequest};
 use tempfile::TempDir;
 
+use crate::cluster_harness::Cluster;
 use crate::harness::{Clients, Place, until};
 use crate::requests::*;
 
@@ -18,9 +19,13 @@ struct SmallDisk {
 
 impl SmallDisk {
     fn mount() -> Option<Self> {
+        Self::mount_of("size=8m")
+    }
+
+    fn mount_of(size: &str) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", size, "tmpfs"])
             .arg(directory.path())
             .output();
         if mounted.is_ok_and(|it| it.status.success()) {
@@ -43,6 +48,16 @@ impl SmallDisk {
         let mut all = vec![data_dir.as_str(), wal_dir.as_str()];
         all.extend(flags);
         Place::new(&all)
+    }
+
+    /// Gives it another size.
+    fn resize(&self, size: &str) {
+        let options = format!("remount,{size}");
+        let done = Command::new("mount")
+            .args(["-o", &options])
+            .arg(self.directory.path())
+            .status();
+        assert!(done.unwrap().success());
     }
 
     fn ballast(&self) -> PathBuf {
@@ -158,4 +173,127 @@ async fn below_the_reserve_writes_are_refused_and_all_else_goes_on() {
     remove(&disk.ballast());
     until("the alarm is off", async || !alarm_is_on(&clients).await).await;
     kv.put(put("b", "2")).await.unwrap();
+}
+
+/// The next segment of the log finds no space: nothing can be acknowledged any more, and what was is there.
+#[tokio::test]
+async fn a_segment_of_the_log_that_finds_no_space_stops_the_member_with_file_and_cause() {
+    // A segment has 64 MiB, and a spare is not to be had.
+    let Some(disk) = SmallDisk::mount_of("size=80m") else {
+        return;
+    };
+    let log = format!("--wal-dir={}", disk.directory.path().join("log").display());
+    let server = Place::new(&[&log, "--disk-reserve-bytes=0"]).start();
+    let mut kv = server.clients().await.kv;
+    let value = "v".repeat(1_000_000);
+    let mut acknowledged = 0;
+    while kv
+        .put(put(&format!("k{acknowledged}"), &value))
+        .await
+        .is_ok()
+    {
+        acknowledged += 1;
+        assert!(acknowledged < 100, "the disk does not hold so many");
+    }
+    let said = server.log_when_ended();
+    let line = logged(&said.log, "cannot go on: stopping before anything is lost");
+    // A segment is made under this name.
+    let segment = disk.directory.path().join("log/spare-");
+    for part in [segment.to_str().unwrap(), "No space left on device"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert_eq!(said.status.code(), Some(1));
+
+    disk.resize("size=300m");
+    let server = said.place.start();
+    let mut kv = server.clients().await.kv;
+    let found = kv.range(all()).await.unwrap().into_inner().count;
+    assert!(
+        found == acknowledged || found == acknowledged + 1,
+        "{found} of {acknowledged}"
+    );
+    kv.put(put("again", "")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_defragmentation_that_finds_no_space_says_so_and_changes_nothing() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let server = disk
+        .place(&["--disk-reserve-bytes=0", "--backend-batch-interval=10ms"])
+        .start();
+    let clients = server.clients().await;
+    let mut kv = clients.kv.clone();
+    let value = "v".repeat(200_000);
+    for number in 0..10 {
+        kv.put(put(&format!("k{number}"), &value)).await.unwrap();
+    }
+    disk.fill(100_000);
+    let mut maintenance = clients.maintenance.clone();
+    let refusal = maintenance
+        .defragment(DefragmentRequest {})
+        .await
+        .unwrap_err();
+    let file = disk
+        .directory
+        .path()
+        .join("data/member/snap/db.defragment-0");
+    for part in [file.to_str().unwrap(), "os error"] {
+        assert!(refusal.message().contains(part), "{part}: {refusal:?}");
+    }
+    assert!(!file.exists(), "what was begun is removed");
+    assert_eq!(kv.range(all()).await.unwrap().into_inner().count, 10);
+    remove(&disk.ballast());
+    maintenance.defragment(DefragmentRequest {}).await.unwrap();
+    kv.put(put("again", "")).await.unwrap();
+    let server = server.kill().start();
+    let mut kv = server.clients().await.kv;
+    assert_eq!(kv.range(all()).await.unwrap().into_inner().count, 11);
+}
+
+#[tokio::test]
+async fn a_database_that_is_received_and_finds_no_space_is_asked_for_again_until_there_is() {
+    let Some(disk) = SmallDisk::mount_of("size=16m") else {
+        return;
+    };
+    let flags = [
+        "--snapshot-count=10",
+        "--snapshot-catchup-entries=2",
+        "--disk-reserve-bytes=0",
+    ];
+    let mut cluster = Cluster::start(3, &flags);
+    cluster.settle().await;
+    cluster.kill(2);
+    // Its database on a small disk from now on.
+    let snap = cluster.data_dir(2).join("member/snap");
+    let moved = disk.directory.path().join("snap");
+    std::fs::create_dir(&moved).unwrap();
+    std::fs::copy(snap.join("db"), moved.join("db")).unwrap();
+    std::fs::remove_dir_all(&snap).unwrap();
+    std::os::unix::fs::symlink(&moved, &snap).unwrap();
+    let mut kv = cluster.clients(0).await.kv;
+    let value = "v".repeat(1_000_000);
+    for number in 0..25 {
+        kv.put(put(&format!("k{number}"), &value)).await.unwrap();
+    }
+    // It serves when it has caught up.
+    let starting = cluster.begin(2);
+    let told = "failed to send database snapshot";
+    let logs = || cluster.member(0).log() + &cluster.member(1).log();
+    until("the leader hears that there is no space", async || {
+        logs().contains(told)
+    })
+    .await;
+    let line = logged(&logs(), told);
+    for part in ["snap/db.receiving-", "os error"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    kv.put(put("meanwhile", "")).await.unwrap();
+    disk.resize("size=200m");
+    cluster.begun(2, starting);
+    cluster.settle().await;
+    let server = cluster.member(2);
+    let mut kv = server.clients().await.kv;
+    assert_eq!(kv.range(all()).await.unwrap().into_inner().count, 26);
 }

@@ -42,6 +42,13 @@ pub(crate) struct Refusal {
     pub(crate) log: String,
 }
 
+/// A server that has ended by itself.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) place: Place,
+    pub(crate) log: String,
+}
+
 /// Clients of one connection.
 #[derive(Clone)]
 pub(crate) struct Clients {
@@ -213,6 +220,19 @@ impl Server {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         self.place.take().unwrap()
+    }
+
+    /// Waits until the process has ended by itself; with all that it said.
+    pub(crate) fn log_when_ended(self) -> Ended {
+        let log = Arc::clone(&self.log);
+        let (status, place) = self.ended();
+        // Its last lines are on their way.
+        let deadline = Instant::now() + PATIENCE;
+        while Arc::strong_count(&log) > 1 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let log = log.lock().unwrap().clone();
+        Ended { status, place, log }
     }
 
     /// Waits until the process has ended by itself.

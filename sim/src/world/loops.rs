@@ -4,6 +4,7 @@
 //! server's threads do; what is here is only when.
 
 use bytes::Bytes;
+use cairn_backend::Uncommitted;
 use cairn_consensus::{Incarnation, LogDone};
 use cairn_history::{IncidentKind, MemberId, Time};
 use cairn_mvcc::Progress;
@@ -554,7 +555,13 @@ impl World<'_> {
         )
         .ok()
         .and_then(|backend| planted::stored_index(&backend));
-        if let Err(error) = life.store.backend().commit() {
+        let committed = life.store.backend().commit();
+        if let Err(Uncommitted::NoSpace { .. }) = committed {
+            self.trace.note(now, format_args!("{id} finds no space"));
+            self.wake_after(id, Loop::Commit, next);
+            return;
+        }
+        if let Err(error) = committed {
             self.trace.note(now, format_args!("{id} stops: {error}"));
             self.history.incident(
                 now,

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use cairn_backend::Backend;
+use cairn_backend::{Backend, Uncommitted};
 use cairn_consensus::{Incarnation, LogIndex, SnapshotPoint, Term};
 use cairn_history::MemberId;
 use cairn_proto::raftpb;
@@ -171,7 +171,12 @@ impl World<'_> {
         };
         life.shortening = false;
         let applied = life.applier.applied();
-        if let Err(error) = life.store.backend().force_commit() {
+        let committed = life.store.backend().force_commit();
+        if let Err(Uncommitted::NoSpace { .. }) = committed {
+            // It stays as long as it is, and is asked for again.
+            return;
+        }
+        if let Err(error) = committed {
             self.trace
                 .note(self.now, format_args!("{id} stops: {error}"));
             self.stop(id, Leaves::Everything, 500 * MILLI);

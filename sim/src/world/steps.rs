@@ -57,6 +57,7 @@ impl World<'_> {
             Action::LateCommits { whom, lasts } => self.with(*whom, |member, now| {
                 member.no_commits_before = Time(now.0 + lasts.0 * MILLI);
             }),
+            Action::DiskFull { whom, lasts } => self.fill_disk(*whom, lasts.0),
             Action::SlowApply { whom, each, lasts } => self.with(*whom, |member, now| {
                 member.slow_apply = (each.0 * MILLI, Time(now.0 + lasts.0 * MILLI));
             }),
@@ -108,6 +109,11 @@ impl World<'_> {
                 }
             }
             Ending::Swap => self.swap_back(),
+            Ending::Full(id) => {
+                if let Some(member) = self.members.get_mut(&id) {
+                    member.engine.set_full(false);
+                }
+            }
             Ending::Weather => self.network.set_weather(Weather::default()),
         }
     }
@@ -124,6 +130,7 @@ impl World<'_> {
         for id in ids {
             if let Some(member) = self.members.get_mut(&id) {
                 member.disk.clear_script();
+                member.engine.set_full(false);
                 member.cut = None;
                 member.stall = 0;
                 member.slow_apply = (0, Time(0));
@@ -185,6 +192,12 @@ impl World<'_> {
         if let Some(member) = self.members.get_mut(&id) {
             change(member, now);
         }
+    }
+
+    fn fill_disk(&mut self, whom: Whom, millis: u64) {
+        let id = self.named(whom);
+        self.with(whom, |member, _| member.engine.set_full(true));
+        self.plan(millis * MILLI, Event::Ends(Ending::Full(id)));
     }
 
     pub(super) fn named(&self, whom: Whom) -> MemberId {

@@ -206,8 +206,12 @@ impl<H: History, S: Sink> Hub<H, S> {
         let mut places = vec![Vec::new(); window.watchers.len()];
         for (place, change) in changes.iter().enumerate() {
             group.matching(&change.key, |number: usize| {
-                if let (Some(&key), Some(places)) =
-                    (window.watchers.get(number), places.get_mut(number))
+                let of_one = (window.watchers.get(number), places.get_mut(number));
+                assert!(
+                    matches!(of_one, (Some(_), Some(_))),
+                    "a watcher of the window"
+                );
+                if let (Some(&key), Some(places)) = of_one
                     && self.watcher(key).wants(change)
                 {
                     places.push(place);

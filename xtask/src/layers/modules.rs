@@ -21,8 +21,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "start",
         &["settings", "logging", "metrics", "member", "api", "net"],
     ),
-    ("gateway", &["settings", "net", "start"]),
-    ("commands", &["settings", "logging", "start", "gateway"]),
+    ("commands", &["settings", "logging", "start"]),
 ];
 
 /// Every use of a module that is not below the one that uses it.

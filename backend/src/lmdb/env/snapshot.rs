@@ -111,7 +111,7 @@ impl EngineSnapshot for LmdbSnapshot {
         let mut walk = Walk::new(self.env.tables[table], &self.txn);
         for (place, key) in keys.iter().enumerate() {
             if let Some(stored) = walk.find(key)? {
-                found(place, self.env.value(table, key, stored)?);
+                found(place, self.env.stored_value(stored));
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cairn_auth::AuthRequest;
-use cairn_backend::{RowsChecksum, Table};
+use cairn_backend::{LmdbEngine, LmdbOptions, RowsChecksum, STATE_CHECKSUM_KEY, Table};
 use cairn_consensus::{ConfChange, MemberId};
 use cairn_index::Revision;
 use cairn_lease::LeaseId;
@@ -348,6 +348,50 @@ fn a_whole_table_of_an_earlier_day_is_refused() {
         earlier.retain(|(it, _), _| *it != table);
         assert!(started(&earlier).is_err(), "{}", table.name());
     }
+}
+
+/// The checksum of the state comes with the first entry that is applied. A defragmentation before it,
+/// as at a start that is asked for one, must not make it look lost.
+#[test]
+fn a_database_of_before_checksums_starts_whenever_it_is_defragmented() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        let options = LmdbOptions {
+            row_checksums: false,
+            ..LmdbOptions::default()
+        };
+        let engine = LmdbEngine::open(directory.path(), options).unwrap();
+        Backend::open(engine, BackendOptions::default()).unwrap()
+    };
+    let start = |backend: &Backend| {
+        let restored = Restored::read(backend.clone()).unwrap();
+        Applier::restore(restored).unwrap()
+    };
+    let backend = open();
+    let mut tx = backend.write();
+    for ((table, key), value) in &rows_of_all_kinds() {
+        tx.put(*table, key, Bytes::copy_from_slice(value));
+    }
+    tx.delete(Table::Meta, STATE_CHECKSUM_KEY);
+    tx.end().unwrap();
+    backend.commit().unwrap();
+    backend.defragment().unwrap();
+    let mut applier = start(&backend);
+    let next = applier.applied().next();
+    let entry = Entry {
+        index: next,
+        term: Term::new(1),
+        kind: EntryKind::Empty,
+    };
+    applier.apply([entry]).unwrap();
+    drop(applier);
+    backend.commit().unwrap();
+    backend.defragment().unwrap();
+    drop(backend);
+
+    let backend = open();
+    assert_eq!(start(&backend).applied(), next);
+    assert!(!backend.read().unwrap().is_before_checksums());
 }
 
 #[test]

@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use cairn_watch::{SinkBudget, StreamId, WatchId, WatchRefusal, WatchReply, WatchRequest};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::dispatcher::{Request, WatchHandle};
-use super::sink::Queue;
 
 /// Opens the two halves of a stream. The stream ends when either is dropped.
 pub(super) fn open(
     id: StreamId,
-    queue: Queue,
+    queue: mpsc::UnboundedReceiver<WatchReply>,
     budget: Arc<SinkBudget>,
     dispatcher: WatchHandle,
 ) -> (WatchAsks, WatchReplies) {
@@ -43,7 +42,7 @@ pub(crate) struct WatchAsks {
 
 /// The half that is told.
 pub(crate) struct WatchReplies {
-    queue: Queue,
+    queue: mpsc::UnboundedReceiver<WatchReply>,
     budget: Arc<SinkBudget>,
     _listening: oneshot::Sender<()>,
 }
@@ -52,7 +51,7 @@ impl WatchReplies {
     /// The next reply; none when the stream has ended.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<WatchReply>> {
         self.queue
-            .poll_next(context)
+            .poll_recv(context)
             .map(|reply| reply.inspect(|reply| self.budget.give_back(reply)))
     }
 }

@@ -106,7 +106,10 @@ impl Caller {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let number = |name| text(name).and_then(|text| u64::from_str_radix(text, 16).ok());
         let member = |name| number(name).and_then(MemberId::from_wire);
-        let urls = text(PEER_URLS).unwrap_or_default();
+        let urls = match headers.get(PEER_URLS) {
+            None => "",
+            Some(_) => text(PEER_URLS).ok_or(Refusal::Unidentified)?,
+        };
         let incarnation = match headers.get(INCARNATION) {
             None => None,
             Some(_) => {

@@ -177,8 +177,7 @@ impl Peers {
             peer.poke();
             return Ok(());
         }
-        let urls = caller.peer_urls.iter();
-        let urls: Vec<_> = urls.filter_map(|url| Url::parse(url).ok()).collect();
+        let urls = readable(caller.member, &caller.peer_urls);
         self.add_remotes([(caller.member, urls)]);
         Ok(())
     }
@@ -192,9 +191,7 @@ impl Peers {
         let members = self.0.members.load();
         let mut wanted = remotes.clone();
         for member in members.iter() {
-            let urls = member.peer_urls.iter();
-            let urls = urls.filter_map(|url| Url::parse(url).ok());
-            wanted.insert(member.id, urls.collect());
+            wanted.insert(member.id, readable(member.id, &member.peer_urls));
         }
         wanted.remove(&self.identity().member);
         wanted.retain(|id, _| !members.was_removed(*id));
@@ -215,8 +212,7 @@ impl Peers {
             self.0.parts.activity.set_inactive(*id);
             self.metrics().known(*id, false);
         }
-        // A member knows itself too, as in etcd.
-        for id in table.keys().chain([&self.identity().member]) {
+        for id in table.keys() {
             self.metrics().known(*id, true);
         }
         self.0.table.store(Arc::new(table));
@@ -236,6 +232,18 @@ impl Peers {
         );
         peer
     }
+}
+
+/// The URLs of a member at which it can be called; of others the log says why not.
+fn readable(id: MemberId, urls: &[String]) -> Vec<Url> {
+    let parse = |text: &String| match Url::parse(text) {
+        Ok(url) => Some(url),
+        Err(error) => {
+            tracing::error!(remote_peer_id = %id, url = text, %error, "a member's peer URL cannot be used");
+            None
+        }
+    };
+    urls.iter().filter_map(parse).collect()
 }
 
 impl Transport for Peers {

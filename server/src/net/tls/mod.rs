@@ -24,7 +24,6 @@ mod server_tls;
 mod server_verifier;
 mod source;
 mod subject;
-mod words;
 
 #[cfg(test)]
 mod tests;
@@ -32,4 +31,3 @@ mod tests;
 pub(crate) use client_tls::ClientTls;
 pub(crate) use error::TlsError;
 pub(crate) use server_tls::ServerTls;
-pub(crate) use words::{in_etcds_words, refuses_certificate};
