@@ -12,8 +12,8 @@ use tokio::process::{Child, Command};
 
 use crate::work::KEYS;
 
-const ROUNDS: usize = 5;
-const COUNT: usize = 60_000;
+const ROUNDS: usize = 3;
+const COUNT: usize = 19_200;
 const PORT: u16 = 23_790;
 
 /// A server of its own, and its data.

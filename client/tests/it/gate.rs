@@ -53,7 +53,8 @@ async fn pass(
     endpoint: &Endpoint,
     mut state: watch::Receiver<State>,
 ) -> io::Result<Box<dyn Socket>> {
-    match *state.borrow_and_update() {
+    let now = *state.borrow_and_update();
+    match now {
         State::Open => {}
         State::Closed => return Err(io::ErrorKind::ConnectionRefused.into()),
         State::BlackHole => std::future::pending().await,
