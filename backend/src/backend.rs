@@ -119,6 +119,8 @@ struct Shared {
     in_use_bytes: AtomicU64,
     /// How many senders there are.
     sending: Arc<AtomicUsize>,
+    /// How many views are open.
+    reading: Arc<AtomicUsize>,
     signal: Arc<Signal>,
 }
 
@@ -158,6 +160,7 @@ impl Backend {
             total_bytes: AtomicU64::new(size.total_bytes),
             in_use_bytes: AtomicU64::new(size.in_use_bytes),
             sending: Arc::default(),
+            reading: Arc::default(),
             signal: Arc::default(),
         };
         let backend = Self {
@@ -193,7 +196,13 @@ impl Backend {
     ///
     /// If the engine cannot be read.
     pub fn read(&self) -> Result<ReadTx, ReadError> {
-        ReadTx::open(|| self.shared.published.load_full())
+        ReadTx::open(&self.shared.reading, || self.shared.published.load_full())
+    }
+
+    /// How many views of [`Self::read`] are open.
+    #[must_use]
+    pub fn open_reads(&self) -> usize {
+        self.shared.reading.load(Ordering::Relaxed)
     }
 
     /// Writes what is buffered to the engine: all batches that ended before are durable after.

@@ -2,6 +2,7 @@
 
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -21,10 +22,27 @@ use crate::table::Table;
 pub struct ReadTx {
     published: Arc<Published>,
     snapshot: Box<dyn EngineSnapshot>,
+    _reading: Option<Reading>,
+}
+
+/// Counts a view while it is open.
+struct Reading(Arc<AtomicUsize>);
+
+impl Reading {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl ReadTx {
-    /// Opens a view of what `load` gives.
+    /// Opens a view of what `load` gives, and is counted in `reading`.
     ///
     /// The engine is opened after the buffers are loaded, so that nothing is missed; but it may by
     /// then hold a later batch. A batch is sealed, and its seal published, before the engine
@@ -34,7 +52,10 @@ impl ReadTx {
     ///
     /// An installation publishes another engine, so what is loaded and opened always belong
     /// together; that it too counts as a seal only makes the view a newer one.
-    pub(crate) fn open(load: impl Fn() -> Arc<Published>) -> Result<Self, ReadError> {
+    pub(crate) fn open(
+        reading: &Arc<AtomicUsize>,
+        load: impl Fn() -> Arc<Published>,
+    ) -> Result<Self, ReadError> {
         let mut published = load();
         loop {
             let snapshot = published.engine.snapshot()?;
@@ -43,6 +64,7 @@ impl ReadTx {
                 return Ok(Self {
                     published,
                     snapshot,
+                    _reading: Some(Reading::begin(reading)),
                 });
             }
             published = since;
@@ -54,6 +76,7 @@ impl ReadTx {
         Self {
             published: Arc::new(Published::empty(engine)),
             snapshot,
+            _reading: None,
         }
     }
 

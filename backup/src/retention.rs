@@ -86,7 +86,11 @@ impl Retention {
                 .filter(|name| is_old(names.parse_part(name))),
         );
         let listed = around.store.list(&names.log_folder(), "")?;
-        let is_old = |name: &String| names.parse_log(name).is_some_and(|at| at < kept.resume);
+        // The one before stays: where nothing was written since, it is the end of the sequence.
+        let is_old = |name: &String| {
+            let at = names.parse_log(name);
+            at.is_some_and(|at| at.next() < kept.resume)
+        };
         doomed.extend(listed.into_iter().filter(is_old));
         Ok(doomed)
     }

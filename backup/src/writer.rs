@@ -272,7 +272,15 @@ impl Writer {
     /// The last object, from the last that a listing shows.
     fn find_end(&self, around: &Around<'_>) -> Result<Option<Chain>, Error> {
         let key = self.options.key.as_ref();
-        let listed = around.store.list(&self.names.log_folder(), "")?;
+        // From the object before the newest base on, which is always kept.
+        let bases = around.store.list(&self.names.base_folder(), "")?;
+        let newest = bases
+            .iter()
+            .filter_map(|name| self.names.parse_base(name))
+            .max();
+        let before = newest.and_then(|base| base.resume.0.checked_sub(2));
+        let after = before.map_or_else(String::new, |at| self.names.log(Sequence(at)));
+        let listed = around.store.list(&self.names.log_folder(), &after)?;
         let read = |at| read_record(around.store, self.names, at, key);
         let mut chain = None;
         let mut at = Sequence::FIRST;
@@ -289,8 +297,8 @@ impl Writer {
                 break;
             }
         }
-        if chain.is_none() && !listed.is_empty() {
-            let reason = "none of the objects that it lists is there".to_owned();
+        if chain.is_none() && !(listed.is_empty() && bases.is_empty()) {
+            let reason = "the end of the backup is not where its listings say".to_owned();
             return Err(StoreError(reason).into());
         }
         while let Found::Record(record, digest) = read(at)? {

@@ -5,6 +5,8 @@
 //! says which changes each key drops, so storage need not be scanned. A step that was lost in a
 //! crash is found again, since the index is rebuilt from what is stored.
 
+use std::time::Duration;
+
 use cairn_backend::Table;
 use cairn_index::{Key, KeyChange, Revision};
 
@@ -58,6 +60,15 @@ pub enum Progress {
     Finished(CompactionPoint),
 }
 
+/// What one step did, for whoever counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompactionWork {
+    /// Changes that were deleted.
+    pub deleted: usize,
+    /// How long the step was in the index.
+    pub in_index: Duration,
+}
+
 impl Store {
     /// How far a compaction has deleted all that it had to: by steps of this store, or of the one whose
     /// database was installed.
@@ -73,6 +84,21 @@ impl Store {
     ///
     /// [`WriteError`] if the backend fails.
     pub fn compaction_step(&self, changes_max: usize) -> Result<Progress, WriteError> {
+        let mut unseen = CompactionWork::default();
+        self.compaction_step_seen(changes_max, &|| Duration::ZERO, &mut unseen)
+    }
+
+    /// [`compaction_step`](Self::compaction_step), which adds to `work` what it did, by `clock`'s time.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`] if the backend fails.
+    pub fn compaction_step_seen(
+        &self,
+        changes_max: usize,
+        clock: &dyn Fn() -> Duration,
+        work: &mut CompactionWork,
+    ) -> Result<Progress, WriteError> {
         let mut compaction = self.compaction().lock();
         let Some(point) = self.compaction_point() else {
             return Ok(Progress::Idle);
@@ -85,13 +111,18 @@ impl Store {
         };
         let running = compaction.running.get_or_insert_with(|| Running::new(at));
         let changes_max = changes_max.max(1);
+        let begun = clock();
         if running.deletions.is_empty() {
             self.look_for_work(running, changes_max.saturating_mul(KEYS_PER_DELETION));
         }
-        self.delete(running, changes_max)?;
+        let looked = clock();
+        work.deleted += self.delete(running, changes_max)?;
+        let deleted = clock();
         if running.deletions.is_empty() {
             self.compact_keys(running, changes_max);
         }
+        let in_index = looked.saturating_sub(begun) + clock().saturating_sub(deleted);
+        work.in_index += in_index;
         if running.is_done() {
             let finished = running.at.into();
             return self.finish(&mut compaction, finished);
@@ -118,11 +149,12 @@ impl Store {
         running.next = chunk.resume.map_or(Next::End, Next::After);
     }
 
-    fn delete(&self, running: &mut Running, changes_max: usize) -> Result<(), WriteError> {
+    fn delete(&self, running: &mut Running, changes_max: usize) -> Result<usize, WriteError> {
         if running.deletions.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        let from = running.deletions.len().saturating_sub(changes_max);
+        let before = running.deletions.len();
+        let from = before.saturating_sub(changes_max);
         let mut tx = self.backend().write();
         for change in running.deletions.drain(from..).rev() {
             let key = match change {
@@ -131,7 +163,8 @@ impl Store {
             };
             tx.delete(Table::Key, key.as_bytes());
         }
-        Ok(tx.end()?)
+        tx.end()?;
+        Ok(before - from)
     }
 
     fn compact_keys(&self, running: &mut Running, keys_max: usize) {

@@ -43,7 +43,7 @@ pub use cairn_index::{
     Version, is_system_key,
 };
 pub use change::{Change, ChangeKind};
-pub use compaction::Progress;
+pub use compaction::{CompactionWork, Progress};
 pub use compaction_point::CompactionPoint;
 pub use error::{CompactError, InstallError, ReadError, ReceiveError, RestoreError, WriteError};
 pub use hash_kv::HashKv;

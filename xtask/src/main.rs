@@ -13,6 +13,7 @@ mod certificates;
 mod check_history;
 mod clients;
 mod cluster_test;
+mod conformance;
 mod crash;
 mod differential;
 mod etcdctl;
@@ -38,6 +39,7 @@ use clap::Parser;
 use crate::check_history::CheckHistory;
 use crate::clients::Clients;
 use crate::cluster_test::ClusterTest;
+use crate::conformance::Conformance;
 use crate::crash::Crash;
 use crate::differential::Differential;
 use crate::etcdctl::Etcdctl;
@@ -67,6 +69,8 @@ enum Task {
     ClusterTest(ClusterTest),
     /// Checks recorded histories of clusters again.
     CheckHistory(CheckHistory),
+    /// Says of each rule of etcd's whether it is seen on a server.
+    Conformance(Conformance),
     /// Calls Debian's etcdctl on Cairn and on a real etcd, and compares what it prints.
     Etcdctl(Etcdctl),
     /// Lets clients in other languages work with a cluster, in plain text and with certificates.
@@ -88,6 +92,7 @@ impl Task {
             Self::Crash(crash) => interruptible(crash.run(workspace)),
             Self::ClusterTest(test) => interruptible(test.run(workspace)),
             Self::CheckHistory(histories) => histories.run(),
+            Self::Conformance(conformance) => interruptible(conformance.run(workspace)),
             Self::Etcdctl(etcdctl) => interruptible(etcdctl.run(workspace)),
             Self::Clients(clients) => interruptible(clients.run(workspace)),
             Self::Patroni(patroni) => interruptible(patroni.run(workspace)),

@@ -28,6 +28,12 @@ pub(crate) struct ApiVersion {
     pub(crate) minor: u32,
 }
 
+impl std::fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
 impl ApiVersion {
     /// Reads what a server prints when asked for its version.
     fn parse(text: &str) -> Option<Self> {

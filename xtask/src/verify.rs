@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::cluster_test::ClusterTest;
+use crate::conformance::Conformance;
 use crate::crash::Crash;
 use crate::differential::Differential;
 use crate::etcdctl::Etcdctl;
@@ -36,6 +37,8 @@ enum Section {
     Docs,
     /// Simulated clusters.
     Sim,
+    /// Rules of etcd's, seen on Cairn and on a real etcd.
+    Conformance,
     /// `etcdctl` on Cairn and on a real etcd.
     Etcdctl,
     /// Random scripts against a real etcd.
@@ -108,6 +111,7 @@ impl Section {
                 Ok(Outcome::Passed)
             }
             Self::Sim => Sim::run_short(workspace),
+            Self::Conformance => interruptible(Conformance::in_gate(workspace)),
             Self::Etcdctl => interruptible(Etcdctl::default().run(workspace)),
             Self::Differential => match interruptible(Differential::short().run(workspace))? {
                 Outcome::Passed => {

@@ -344,6 +344,37 @@ fn what_is_older_than_promised_is_deleted_and_the_rest_can_be_restored() {
 }
 
 #[test]
+fn a_member_that_starts_long_after_the_last_write_goes_on_where_the_backup_ends() {
+    let world = World::new(1);
+    let store = FaultyStore::new(1, Faults::NONE);
+    let mut history = History::new(1);
+    let mut chance = Chance::new(1);
+    let options = WriterOptions {
+        retention: Some(Duration::from_secs(150)),
+        ..options(None)
+    };
+    for writes in [3, 0, 0, 3] {
+        // Each finds old objects to delete, and nothing new to write.
+        let tail = history.tail(1 << 20);
+        let mut writer = Writer::new(options.clone());
+        settle(&mut writer, &around(&store, &tail, &history, &world));
+        for _ in 0..writes {
+            world.pass(70_000);
+            history.go_on(&mut chance, world.now_ms.get(), &[&tail]);
+            settle(&mut writer, &around(&store, &tail, &history, &world));
+        }
+        cover(
+            &mut writer,
+            &around(&store, &tail, &history, &world),
+            &world,
+        );
+        world.pass(1_000_000);
+    }
+    assert_eq!(world.began.get(), 1);
+    assert_eq!(world.covered.get(), history.index());
+}
+
+#[test]
 fn a_cluster_that_was_restored_does_not_go_on_with_the_backup_of_the_old_one() {
     let run = Run::of(2, Faults::NONE);
     let last = run.history.revision();

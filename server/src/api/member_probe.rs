@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::settings::CLUSTER_VERSION;
 use cairn_replica::alarms;
 use cairn_replica::request::Range;
+use cairn_v2::Counter;
 
 /// Answers the pages' questions.
 pub(super) struct MemberProbe {
@@ -52,6 +53,32 @@ impl MemberProbe {
             .observe(begun.elapsed(), read.is_ok());
         read?;
         Ok(())
+    }
+
+    /// Who watches, in both APIs.
+    fn measure_watchers(&self, metrics: &Metrics) {
+        let member = &*self.member;
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let watches = member.watches().counts();
+        metrics
+            .debugging_mvcc_watch_stream_total
+            .set(count(watches.streams));
+        metrics
+            .debugging_mvcc_watcher_total
+            .set(count(watches.watchers));
+        metrics
+            .debugging_mvcc_slow_watcher_total
+            .set(count(watches.unsynced + watches.victims));
+
+        metrics
+            .debugging_mvcc_pending_events_total
+            .set(count(member.watches().pending_events()));
+
+        let v2 = member.v2();
+        metrics.debugging_store_watchers.set(count(v2.watchers()));
+        let expires = &metrics.debugging_store_expires_total;
+        let expired = v2.stats().of(Counter::ExpireCount);
+        expires.inc_by(expired.saturating_sub(expires.get()));
     }
 }
 
@@ -122,6 +149,9 @@ impl Probe for MemberProbe {
             .mvcc_db_total_size_in_use_in_bytes
             .set(number(backend.size_in_use()));
         metrics
+            .mvcc_db_open_read_transactions
+            .set(count(backend.open_reads()));
+        metrics
             .debugging_mvcc_current_revision
             .set(store.current().to_wire());
         metrics.debugging_mvcc_compact_revision.set(
@@ -140,17 +170,7 @@ impl Probe for MemberProbe {
         if let Some(backup) = &member.backup {
             backup.measure(metrics, store.current().number());
         }
-        let watches = member.watches().counts();
-        metrics
-            .debugging_mvcc_watch_stream_total
-            .set(count(watches.streams));
-        metrics
-            .debugging_mvcc_watcher_total
-            .set(count(watches.watchers));
-        metrics
-            .debugging_mvcc_slow_watcher_total
-            .set(count(watches.unsynced + watches.victims));
-
+        self.measure_watchers(metrics);
         let alarms = member.alarms();
         for alarm in alarms::Alarm::ALL {
             let is_raised = alarms.is_raised_by(alarm, member.identity.member);

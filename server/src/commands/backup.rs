@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::CommandError;
 use super::bar::Bar;
-use super::output::size;
+use crate::logging::size::size;
 
 #[derive(Subcommand)]
 pub(super) enum BackupCommand {

@@ -12,8 +12,8 @@ use cairn_migrate::{DataDir, Kind, Moved, Rebuilt, Room, StorageVersion, WentBac
 use clap::{Args, ValueEnum};
 
 use super::bar::Bar;
-use super::output::size;
 use super::{CommandError, Place};
+use crate::logging::size::size;
 
 #[derive(Args)]
 pub(super) struct MigrateArgs {

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use super::CommandError;
 use super::backup::{self, parent};
 use super::bar::Bar;
-use super::output::{Field, Format, print, size};
+use super::output::{Field, Format, print};
+use crate::logging::size::size;
 use crate::settings::{self, FirstStart, Invocation};
 use crate::start::first_members;
 

@@ -10,6 +10,7 @@ pub(crate) mod fatal;
 mod layer;
 mod line;
 mod output;
+pub(crate) mod size;
 mod timestamp;
 
 use std::fs::OpenOptions;

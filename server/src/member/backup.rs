@@ -282,6 +282,9 @@ impl Surroundings {
     }
 
     fn failed(&self, error: &Error) {
+        if matches!(error, Error::Stopped) {
+            return;
+        }
         self.metrics.backup_errors_total.inc();
         let error = Chain(error);
         tracing::warn!(%error, "the backup could not be written; it will be tried again");

@@ -31,6 +31,7 @@ use crate::logging::{Chain, fatal};
 use crate::member::Transport;
 use crate::member::error::{Error, ProposeError};
 use crate::member::inbox::{Arrived, Delivery, Inbox, PeerEvent};
+use crate::metrics::Metrics;
 
 /// A request on its way into the log.
 #[derive(Debug)]
@@ -105,6 +106,8 @@ pub(crate) struct ConsensusThread {
     pub policy: CompactionPolicy,
     /// Whether the housekeeper has been told that the log is long.
     pub shortening: bool,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// The time of one tick.
     pub heartbeat: Duration,
 }
@@ -160,6 +163,7 @@ impl ConsensusThread {
             }
             let now = Instant::now();
             if now >= next_tick {
+                self.count_late_heartbeat(now.saturating_duration_since(next_tick));
                 self.consensus.tick();
                 self.tell_warning();
                 // A thread that was held up does not make up for lost ticks: time that nobody could
@@ -167,6 +171,26 @@ impl ConsensusThread {
                 next_tick = now + self.heartbeat;
             }
         }
+    }
+
+    /// Counts a tick that is `late` by more than a heartbeat's time, if heartbeats were due with it: once
+    /// for each member that waited for one, as etcd does.
+    fn count_late_heartbeat(&mut self, late: Duration) {
+        if late <= self.heartbeat || self.progress.role() != Role::Leader {
+            return;
+        }
+        let group = self.consensus.node().driver().conf_state();
+        let others = (group.voters.len() + group.learners.len()).saturating_sub(1);
+        self.metrics
+            .server_heartbeat_send_failures_total
+            .inc_by(others as u64);
+        tracing::warn!(
+            heartbeat_interval = ?self.heartbeat,
+            expected_duration = ?(self.heartbeat * 2),
+            exceeded_duration = ?late,
+            "leader failed to send out heartbeat on time; took too long, leader is overloaded likely from \
+             slow disk"
+        );
     }
 
     /// Says what failed in the log and stops nothing.

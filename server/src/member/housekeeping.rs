@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use cairn_backend::{DefragmentError, Uncommitted};
 use cairn_consensus::MemberId;
-use cairn_mvcc::{CompactionPoint, Progress as CompactionProgress, Store};
+use cairn_mvcc::{CompactionPoint, CompactionWork, HashKv, Progress as CompactionProgress, Store};
 use cairn_proto::etcdserverpb::{AlarmRequest, CompactionRequest, alarm_request::AlarmAction};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use super::disk_space::{DiskSpace, Look};
 use super::progress::Progress;
 use super::reply::Reply;
 use crate::logging::Chain;
+use crate::logging::size::size;
 use crate::member::auto_compaction::Schedule;
 use crate::metrics::Metrics;
 use crate::settings::{CompactionSettings, Quota};
@@ -111,6 +112,9 @@ pub(crate) struct Housekeeper {
 struct Deletion {
     begun: Instant,
     next_batch: Instant,
+    work: CompactionWork,
+    /// The store's hash at the revision that is compacted, unless that had begun before.
+    hash: Option<HashKv>,
 }
 
 impl Deletion {
@@ -119,6 +123,8 @@ impl Deletion {
         Self {
             begun: now,
             next_batch: now,
+            work: CompactionWork::default(),
+            hash: None,
         }
     }
 
@@ -242,13 +248,18 @@ impl Housekeeper {
                 compact_revision = hash.compacted.map_or(-1, CompactionPoint::to_wire),
                 "storing new hash"
             );
+            deletion.hash = Some(hash);
         }
         let step_begun = Instant::now();
-        let progress = tasks
-            .store
-            .compaction_step(tasks.compaction.batch_revisions)?;
+        let before = deletion.work.deleted;
+        let progress = tasks.store.compaction_step_seen(
+            tasks.compaction.batch_revisions,
+            &|| step_begun.elapsed(),
+            &mut deletion.work,
+        )?;
         if progress != CompactionProgress::Idle {
-            tasks.metrics.compaction_step(step_begun.elapsed());
+            let deleted = deletion.work.deleted - before;
+            tasks.metrics.compaction_step(step_begun.elapsed(), deleted);
         }
         match progress {
             CompactionProgress::Idle => {
@@ -264,9 +275,7 @@ impl Housekeeper {
                     // the space back.
                     self.defragment()?;
                 }
-                let took = deletion.begun.elapsed();
-                tasks.metrics.compaction_finished(took);
-                self.log_compacted(point, took);
+                self.tell_compacted(point, deletion);
                 self.compacted.send_replace(Some(point));
                 *deletion = Deletion::begin();
             }
@@ -274,13 +283,23 @@ impl Housekeeper {
         Ok(true)
     }
 
-    fn log_compacted(&self, point: CompactionPoint, took: Duration) {
+    /// Says and counts that a compaction is done, with what etcd says of it.
+    fn tell_compacted(&self, point: CompactionPoint, deletion: &Deletion) {
+        let took = deletion.begun.elapsed();
+        self.tasks.metrics.compaction_finished(took, deletion.work);
         let backend = self.tasks.store.backend();
+        let (bytes, in_use) = (backend.size(), backend.size_in_use());
+        let hash = deletion.hash.as_ref();
+        let hash = hash.filter(|hash| point.revision() == Some(hash.revision));
         tracing::info!(
             compact_revision = point.to_wire(),
             took = ?took,
-            current_db_size_bytes = backend.size(),
-            current_db_size_in_use_bytes = backend.size_in_use(),
+            number_of_keys_compacted = deletion.work.deleted,
+            hash = hash.map(|hash| hash.hash),
+            current_db_size_bytes = bytes,
+            current_db_size = size(bytes),
+            current_db_size_in_use_bytes = in_use,
+            current_db_size_in_use = size(in_use),
             "finished scheduled compaction"
         );
     }

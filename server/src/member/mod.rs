@@ -88,6 +88,9 @@ const APPLY_LAG_MAX: u64 = 5000;
 /// Bytes of requests that may be under way: what the log writes in a second or so.
 const IN_FLIGHT_BYTES_MAX: usize = 256 << 20;
 
+/// How long a read may wait for its index before it counts as slow; etcd asks again after that.
+const READ_INDEX_SLOW: Duration = Duration::from_millis(500);
+
 /// What a member allows.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
@@ -342,7 +345,14 @@ impl Member {
             self.progress.wait_applied(index).await;
             Ok(())
         };
-        match tokio::time::timeout(self.limits.request_timeout, confirmed).await {
+        let begun = Instant::now();
+        let result = tokio::time::timeout(self.limits.request_timeout, confirmed).await;
+        let took = begun.elapsed();
+        if took > READ_INDEX_SLOW {
+            self.metrics.server_slow_read_indexes_total.inc();
+            tracing::warn!(?took, expected_duration = ?READ_INDEX_SLOW, "a read waited long for its index");
+        }
+        match result {
             Ok(result) => result,
             Err(_) => {
                 self.metrics.server_read_indexes_failed_total.inc();

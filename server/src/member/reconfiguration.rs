@@ -134,7 +134,9 @@ impl Member {
         let id = known_id(id)?;
         self.check_in_sync(id).await?;
         self.may_promote()?;
-        self.change_members(&MemberChange::Promote(id)).await
+        let members = self.change_members(&MemberChange::Promote(id)).await?;
+        self.metrics.server_learner_promote_successes.inc();
+        Ok(members)
     }
 
     fn may_add(&self, is_learner: bool) -> Result<(), ReconfigurationError> {

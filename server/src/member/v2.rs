@@ -208,6 +208,7 @@ impl Member {
         watch: Watch,
         from: Option<Revision>,
     ) -> Result<Waiting, V2Error> {
+        self.metrics.debugging_store_watch_requests_total.inc();
         let index = self.store.current();
         let from = from.unwrap_or_else(|| index.next());
         let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);

@@ -14,9 +14,11 @@ const fn method(service: &'static str, method: &'static str, kind: GrpcKind) -> 
 
 const AUTH: &str = "etcdserverpb.Auth";
 const CLUSTER: &str = "etcdserverpb.Cluster";
+const ELECTION: &str = "v3electionpb.Election";
 const HEALTH: &str = "grpc.health.v1.Health";
 const KV: &str = "etcdserverpb.KV";
 const LEASE: &str = "etcdserverpb.Lease";
+const LOCK: &str = "v3lockpb.Lock";
 const MAINTENANCE: &str = "etcdserverpb.Maintenance";
 const WATCH: &str = "etcdserverpb.Watch";
 
@@ -64,6 +66,13 @@ pub(crate) const GRPC_METHODS: &[GrpcMethod] = &[
     method(MAINTENANCE, "Snapshot", ServerStream),
     method(MAINTENANCE, "Status", Unary),
     method(WATCH, "Watch", BidiStream),
+    method(ELECTION, "Campaign", Unary),
+    method(ELECTION, "Leader", Unary),
+    method(ELECTION, "Observe", ServerStream),
+    method(ELECTION, "Proclaim", Unary),
+    method(ELECTION, "Resign", Unary),
+    method(LOCK, "Lock", Unary),
+    method(LOCK, "Unlock", Unary),
     method(HEALTH, "Check", Unary),
     method(HEALTH, "List", Unary),
     method(HEALTH, "Watch", ServerStream),

@@ -18,13 +18,17 @@ mod timed_disk;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use prometheus::{Encoder, HistogramOpts, Opts, TextEncoder};
+
+use tokio::runtime::Handle;
 
 use self::grpc::GrpcMetrics;
 use self::process::ProcessMetrics;
 use self::table::PlainMetrics;
 use crate::settings::{CLUSTER_VERSION, ETCD_VERSION, FeatureGates, MetricsDetail};
 use cairn_consensus::MemberId;
+use cairn_mvcc::CompactionWork;
 
 pub(crate) use self::apply_metrics::ApplyMetrics;
 pub(crate) use self::call::{Call, Counted};
@@ -54,7 +58,9 @@ pub(crate) struct Metrics {
     health_checks: prometheus::IntCounterVec,
     alarms: prometheus::IntGaugeVec,
     cluster_version: prometheus::IntGaugeVec,
+    scrapes: prometheus::IntCounterVec,
     member_id: OnceLock<String>,
+    runtimes: Mutex<Vec<Handle>>,
 }
 
 /// What is known of a member when its metrics are made.
@@ -173,7 +179,9 @@ impl Metrics {
                 "Version that the cluster runs at: 1 for the label.",
                 &["cluster_version"],
             )?,
+            scrapes: scrapes(&registry)?,
             member_id: OnceLock::new(),
+            runtimes: Mutex::default(),
             registry,
         };
         metrics.register_facts(&source)?;
@@ -298,21 +306,27 @@ impl Metrics {
     }
 
     /// Notes a step of a compaction, which holds up writers.
-    pub(crate) fn compaction_step(&self, took: Duration) {
+    pub(crate) fn compaction_step(&self, took: Duration, deleted: usize) {
         let millis = took.as_secs_f64() * 1000.0;
         let plain = &self.plain;
         plain
             .debugging_mvcc_db_compaction_pause_duration_milliseconds
             .observe(millis);
+        plain
+            .debugging_mvcc_db_compaction_keys_total
+            .inc_by(deleted as u64);
     }
 
     /// Notes that a compaction is done.
-    pub(crate) fn compaction_finished(&self, took: Duration) {
+    pub(crate) fn compaction_finished(&self, took: Duration, work: CompactionWork) {
         let millis = took.as_secs_f64() * 1000.0;
         let plain = &self.plain;
         plain
             .debugging_mvcc_db_compaction_total_duration_milliseconds
             .observe(millis);
+        plain
+            .debugging_mvcc_index_compaction_pause_duration_milliseconds
+            .observe(work.in_index.as_secs_f64() * 1000.0);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |now| now.as_secs());
         plain
@@ -334,9 +348,34 @@ impl Metrics {
         counter.inc_by(lost.saturating_sub(counter.get()));
     }
 
+    /// Counts the tasks of these runtimes from now on; each serves connections.
+    pub(crate) fn count_tasks<'a>(&self, runtimes: impl IntoIterator<Item = &'a Handle>) {
+        let mut known = self.runtimes.lock();
+        known.extend(runtimes.into_iter().cloned());
+        let workers = i64::try_from(known.len()).unwrap_or(i64::MAX);
+        self.plain.go_sched_gomaxprocs_threads.set(workers);
+    }
+
+    /// Notes a scrape while the returned guard lives.
+    #[must_use]
+    pub(crate) fn begin_scrape(&self) -> Scrape<'_> {
+        self.plain.promhttp_metric_handler_requests_in_flight.inc();
+        Scrape(self)
+    }
+
     /// Reads the process's own numbers anew.
     pub(crate) fn refresh_process(&self) {
         let os = self.process.read();
+        let runtimes = self.runtimes.lock();
+        let tasks: usize = runtimes
+            .iter()
+            .map(|runtime| runtime.metrics().num_alive_tasks())
+            .sum();
+        let tasks = i64::try_from(tasks).unwrap_or(i64::MAX);
+        self.plain.go_threads.set(os.threads);
+        self.plain
+            .go_goroutines
+            .set(tasks.saturating_add(os.threads));
         self.plain.os_fd_used.set(os.open_fds);
         self.plain.os_fd_limit.set(os.max_fds);
     }
@@ -352,6 +391,36 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+/// A scrape under way.
+pub(crate) struct Scrape<'a>(&'a Metrics);
+
+impl Scrape<'_> {
+    /// It is answered with this HTTP status.
+    pub(crate) fn answered(&self, status: http::StatusCode) {
+        self.0.scrapes.with_label_values(&[status.as_str()]).inc();
+    }
+}
+
+impl Drop for Scrape<'_> {
+    fn drop(&mut self) {
+        self.0.promhttp_metric_handler_requests_in_flight.dec();
+    }
+}
+
+/// Scrapes by their answer; those that etcd has from the start begin at 0.
+fn scrapes(registry: &prometheus::Registry) -> prometheus::Result<prometheus::IntCounterVec> {
+    let family = counters(
+        registry,
+        "promhttp_metric_handler_requests_total",
+        "Scrapes, by the HTTP status of their answer.",
+        &["code"],
+    )?;
+    for code in ["200", "500", "503"] {
+        family.get_metric_with_label_values(&[code])?;
+    }
+    Ok(family)
 }
 
 fn histograms(

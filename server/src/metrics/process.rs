@@ -17,12 +17,16 @@ pub(super) struct ProcessMetrics {
     virtual_bytes: Gauge,
     open_fds: Gauge,
     max_fds: Gauge,
+    virtual_max_bytes: Gauge,
+    network_received: Counter,
+    network_sent: Counter,
 }
 
-/// File descriptors, for the gauges that etcd has a second time.
-pub(super) struct Descriptors {
+/// What other gauges show too.
+pub(super) struct Shared {
     pub(super) open_fds: i64,
     pub(super) max_fds: i64,
+    pub(super) threads: i64,
 }
 
 /// Numbers of /proc/self/stat.
@@ -40,13 +44,28 @@ impl ProcessMetrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
-        let cpu_seconds = Counter::with_opts(Opts::new(
-            "process_cpu_seconds_total",
-            "Processor time spent, in seconds.",
-        ))?;
-        registry.register(Box::new(cpu_seconds.clone()))?;
+        let counter = |name, help| -> prometheus::Result<Counter> {
+            let counter = Counter::with_opts(Opts::new(name, help))?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
         Ok(Self {
-            cpu_seconds,
+            cpu_seconds: counter(
+                "process_cpu_seconds_total",
+                "Processor time spent, in seconds.",
+            )?,
+            virtual_max_bytes: gauge(
+                "process_virtual_memory_max_bytes",
+                "Address space that there may be, in bytes; -1 is any.",
+            )?,
+            network_received: counter(
+                "process_network_receive_bytes_total",
+                "Bytes that came over the network, for all processes that share it.",
+            )?,
+            network_sent: counter(
+                "process_network_transmit_bytes_total",
+                "Bytes that went over the network, for all processes that share it.",
+            )?,
             start_time_seconds: gauge("process_start_time_seconds", "Unix time of the start.")?,
             resident_bytes: gauge("process_resident_memory_bytes", "Memory in use, in bytes.")?,
             virtual_bytes: gauge("process_virtual_memory_bytes", "Address space, in bytes.")?,
@@ -56,7 +75,7 @@ impl ProcessMetrics {
     }
 
     /// Brings all of them up to date.
-    pub(super) fn read(&self) -> Descriptors {
+    pub(super) fn read(&self) -> Shared {
         let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
         if let Some(stat) = parse_stat(&file("/proc/self/stat")) {
             // Two readers at once may count a moment twice or not at all; the next call mends it.
@@ -70,16 +89,35 @@ impl ProcessMetrics {
             .set(number_after(&status, "VmRSS:") * 1024.0);
         self.virtual_bytes
             .set(number_after(&status, "VmSize:") * 1024.0);
+        let netstat = file("/proc/self/net/netstat");
+        for (counter, column) in [
+            (&self.network_received, "InOctets"),
+            (&self.network_sent, "OutOctets"),
+        ] {
+            let bytes = column_of(&netstat, "IpExt:", column);
+            counter.inc_by((bytes - counter.get()).max(0.0));
+        }
         let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-        let max = number_after(&file("/proc/self/limits"), "Max open files");
-        let descriptors = Descriptors {
+        let limits = file("/proc/self/limits");
+        let max = number_after(&limits, "Max open files");
+        self.virtual_max_bytes
+            .set(match number_after(&limits, "Max address space") {
+                unlimited if unlimited < 1.0 => -1.0,
+                bytes => bytes,
+            });
+        let shared = Shared {
             open_fds: i64::try_from(open).unwrap_or(i64::MAX),
             #[expect(clippy::cast_possible_truncation, reason = "limits are far below 2^53")]
             max_fds: max as i64,
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "threads are far below 2^53"
+            )]
+            threads: number_after(&status, "Threads:") as i64,
         };
-        self.open_fds.set(descriptors.open_fds as f64);
+        self.open_fds.set(shared.open_fds as f64);
         self.max_fds.set(max);
-        descriptors
+        shared
     }
 }
 
@@ -105,9 +143,35 @@ fn number_after(text: &str, label: &str) -> f64 {
         .unwrap_or(0.0)
 }
 
+/// The number under `column` of the table whose two lines begin with `label`, or 0.
+fn column_of(text: &str, label: &str, column: &str) -> f64 {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(label));
+    let (Some(names), Some(numbers)) = (lines.next(), lines.next()) else {
+        return 0.0;
+    };
+    let mut columns = names.split_whitespace().zip(numbers.split_whitespace());
+    let found = columns.find(|(name, _)| *name == column);
+    found
+        .and_then(|(_, number)| number.parse().ok())
+        .unwrap_or(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_are_found_by_their_name() {
+        let text = "TcpExt: A B\nTcpExt: 1 2\nIpExt: InNoRoutes InOctets\nIpExt: 3 4\n";
+        assert_eq!(
+            column_of(text, "IpExt:", "InOctets").to_bits(),
+            4_f64.to_bits()
+        );
+        assert_eq!(
+            column_of(text, "IpExt:", "OutOctets").to_bits(),
+            0_f64.to_bits()
+        );
+    }
 
     #[test]
     fn stat_is_read_past_an_odd_command_name() {

@@ -100,6 +100,8 @@ impl Server {
         for (worker, desk) in workers.handles().zip(desk_tasks) {
             worker.spawn(desk);
         }
+        let runtimes = workers.handles().chain(peer_worker.handles());
+        member.metrics.count_tasks(runtimes);
         look_after_cluster(settings, &member, &workers);
         Ok(Self {
             consensus: member.consensus.clone(),

@@ -115,6 +115,7 @@ pub(super) fn wire(
         housekeeping: member.housekeeping.clone(),
         policy: compaction_policy(settings),
         shortening: false,
+        metrics: Arc::clone(&member.metrics),
         heartbeat: settings.raft.heartbeat,
     };
     let apply = ApplyThread {

@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 
 use crate::cluster_harness::{Cluster, get, put, status};
 use crate::harness::{Place, Server, until};
+use crate::metrics::total;
 use crate::requests::{self, range};
 use cairn_testbed::ports::free_address;
 
@@ -93,6 +94,8 @@ async fn a_learner_refuses_what_etcds_refuses_until_it_is_promoted() {
         leader.cluster.member_promote(promote).await.is_ok()
     })
     .await;
+    let promoted = "etcd_server_learner_promote_successes";
+    assert!(total(cluster.member(0), promoted) > 0.0);
     until("the learner votes", async || {
         put(&mut clients, "k", "w").await.is_ok()
     })

@@ -42,6 +42,7 @@ mod leases;
 mod locks;
 mod maintenance;
 mod metadata;
+mod metrics;
 mod quotas;
 mod ranges;
 mod raw_ranges;

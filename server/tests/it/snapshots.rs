@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::cluster_harness::{Cluster, get, put};
 use crate::gate::{Gate, Rule, Way};
 use crate::harness::until;
+use crate::metrics::total;
 
 /// Little log is kept, so that whoever misses a few entries needs a database.
 const FLAGS: [&str; 2] = ["--snapshot-count=20", "--snapshot-catchup-entries=5"];
@@ -65,6 +66,8 @@ impl Behind {
         assert_eq!(value.len(), VALUE_BYTES);
         assert!(self.log().contains("applied snapshot"));
         let directory = self.cluster.member(self.number).data_dir();
+        let saved = "etcd_snap_db_save_total_duration_seconds_count";
+        assert!(total(self.cluster.member(self.number), saved) > 0.0);
         let files = std::fs::read_dir(directory.join("member/snap")).unwrap();
         let mut names: Vec<_> = files
             .map(|file| file.unwrap().file_name().into_string().unwrap())

@@ -1,13 +1,15 @@
 //! TLS towards clients: who is let in, in which versions, and what happens when files are replaced.
 
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use cairn_proto::etcdserverpb::MemberListRequest;
 use cairn_proto::etcdserverpb::cluster_client::ClusterClient;
 use cairn_proto::etcdserverpb::kv_client::KvClient;
+use cairn_testbed::ports::free_address;
 use hyper_util::rt::TokioIo;
 use rcgen::ExtendedKeyUsagePurpose;
 use rustix::process::Signal;
@@ -25,7 +27,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::auth_calls::{Admin, with_token};
 use crate::certificates::{Authority, Issued, Wanted, write};
 use crate::cluster_harness::{self, Cluster};
-use crate::harness::{Place, Server, until};
+use crate::harness::{PATIENCE, Place, Server, binary, until};
 use crate::requests::{put, range, refused};
 
 const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12, &rustls::version::TLS13];
@@ -686,4 +688,80 @@ async fn the_name_in_a_certificate_is_the_user_unless_a_token_or_a_gateway_says_
         .member_list(MemberListRequest::default())
         .await
         .unwrap();
+}
+
+/// Follows the log of a member that does not come up; sends its first line with all of `words`.
+fn said(log: std::process::ChildStderr, words: &'static [&str]) -> mpsc::Receiver<String> {
+    let (sender, found) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            if words.iter().all(|word| line.contains(word)) {
+                let _ = sender.send(line);
+            }
+        }
+    });
+    found
+}
+
+/// etcd says `bad certificate` where a name refuses a member; here both say which names they are, too.
+#[test]
+fn a_member_that_is_refused_for_its_name_is_told_so_as_etcd_tells_it() {
+    let files = Files::new();
+    let urls = [(); 2].map(|()| format!("https://{}", free_address().unwrap()));
+    let initial = format!("good={},mallory={}", urls[0], urls[1]);
+    let mut members = Vec::new();
+    let mut logs = Vec::new();
+    for (name, url) in ["good", "mallory"].into_iter().zip(&urls) {
+        let wanted = Wanted {
+            common_name: name,
+            hosts: &["127.0.0.1"],
+            ..Wanted::default()
+        };
+        files.authority.issue(&wanted).write(files.path(), name);
+        let flags = [
+            "--name={name}",
+            "--data-dir={}/{name}",
+            "--peer-cert-file={}/{name}.pem",
+            "--peer-key-file={}/{name}.key",
+            "--peer-trusted-ca-file={}/ca.pem",
+            "--peer-client-cert-auth",
+            "--peer-cert-allowed-cn=good",
+            "--listen-client-urls=http://127.0.0.1:0",
+            "--advertise-client-urls=http://127.0.0.1:0",
+            "--listen-peer-urls={url}",
+            "--initial-advertise-peer-urls={url}",
+            "--initial-cluster={initial}",
+        ];
+        let directory = files.path().to_str().unwrap();
+        let flags = flags.map(|flag| {
+            flag.replace("{}", directory)
+                .replace("{name}", name)
+                .replace("{url}", url)
+                .replace("{initial}", &initial)
+        });
+        let mut member = std::process::Command::new(binary())
+            .args(flags)
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let words: &[&str] = if name == "good" {
+            &[
+                "rejected connection on peer endpoint",
+                "client certificate authentication failed",
+                "bad certificate",
+                "mallory",
+                "good",
+            ]
+        } else {
+            &["remote error: tls: bad certificate", "mallory"]
+        };
+        logs.push(said(member.stderr.take().unwrap(), words));
+        members.push(member);
+    }
+    let lines: Vec<_> = logs.iter().map(|log| log.recv_timeout(PATIENCE)).collect();
+    for mut member in members {
+        member.kill().unwrap();
+        member.wait().unwrap();
+    }
+    assert!(lines.iter().all(Result::is_ok), "{lines:?}");
 }

@@ -21,7 +21,8 @@ const MODULES: &[(&str, &[&str])] = &[
         "start",
         &["settings", "logging", "metrics", "member", "api", "net"],
     ),
-    ("commands", &["settings", "logging", "start"]),
+    ("gateway", &["settings", "net", "start"]),
+    ("commands", &["settings", "logging", "start", "gateway"]),
 ];
 
 /// Every use of a module that is not below the one that uses it.

@@ -6,7 +6,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body as AnswerBody;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -29,6 +29,7 @@ use super::{OVERHEAD_BYTES, unary};
 use crate::member::Member;
 use crate::member::auth::Caller;
 use crate::member::watching::{WatchAsks, WatchReplies};
+use crate::metrics::Metrics;
 
 /// How long a client that has not taken its answers waits before it may ask more.
 const ASK_RETRY: Duration = Duration::from_millis(5);
@@ -187,13 +188,11 @@ impl Body for Answers {
         let header = answers.member.header(None);
         let bytes_max = answers.member.limits().request_bytes_max + OVERHEAD_BYTES;
         let mut frame = BytesMut::new();
+        let mut sending = Sending::begin(&answers.member.metrics);
         while frame.len() < FRAME_BYTES {
             match answers.replies.poll_next(context) {
                 Poll::Ready(Some(reply)) => {
-                    if let ReplyKind::Events { events, .. } = &reply.kind {
-                        let sent = &answers.member.metrics.debugging_mvcc_events_total;
-                        sent.inc_by(events.len() as u64);
-                    }
+                    sending.note(&reply.kind);
                     if let Err(status) = write(reply, header, bytes_max, &mut frame) {
                         return Poll::Ready(Some(Err(status)));
                     }
@@ -203,11 +202,64 @@ impl Body for Answers {
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
+        sending.end();
         Poll::Ready(Some(Ok(Frame::data(frame.freeze()))))
     }
 
     fn is_end_stream(&self) -> bool {
         self.trailers.is_none()
+    }
+}
+
+/// What a frame brings, and how long it took to make.
+struct Sending<'a> {
+    metrics: &'a Metrics,
+    begun: Instant,
+    events: usize,
+    has_control: bool,
+    has_progress: bool,
+}
+
+impl<'a> Sending<'a> {
+    fn begin(metrics: &'a Metrics) -> Self {
+        Self {
+            metrics,
+            begun: Instant::now(),
+            events: 0,
+            has_control: false,
+            has_progress: false,
+        }
+    }
+
+    fn note(&mut self, kind: &ReplyKind) {
+        match kind {
+            ReplyKind::Events { events, .. } => self.events += events.len(),
+            ReplyKind::Progress { .. } => self.has_progress = true,
+            _ => self.has_control = true,
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a frame has few events")]
+    fn end(self) {
+        let metrics = self.metrics;
+        let took = self.begun.elapsed().as_secs_f64();
+        if self.events > 0 {
+            let sent = &metrics.debugging_mvcc_events_total;
+            sent.inc_by(self.events as u64);
+            let all = &metrics.debugging_server_watch_send_loop_watch_stream_duration_seconds;
+            all.observe(took);
+            let each =
+                &metrics.debugging_server_watch_send_loop_watch_stream_duration_per_event_seconds;
+            each.observe(took / self.events as f64);
+        }
+        if self.has_control {
+            let control = &metrics.debugging_server_watch_send_loop_control_stream_duration_seconds;
+            control.observe(took);
+        }
+        if self.has_progress {
+            let progress = &metrics.debugging_server_watch_send_loop_progress_duration_seconds;
+            progress.observe(took);
+        }
     }
 }
 

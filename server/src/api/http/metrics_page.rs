@@ -9,9 +9,12 @@ use super::reply::{error, reply};
 use crate::metrics::CONTENT_TYPE;
 
 pub(super) async fn metrics(State(parts): State<HttpParts>) -> Response {
+    let scrape = parts.metrics.begin_scrape();
     parts.probe.measure(&parts.metrics);
-    match parts.metrics.render() {
+    let answer = match parts.metrics.render() {
         Ok(text) => reply(StatusCode::OK, CONTENT_TYPE, text),
         Err(reason) => error(StatusCode::INTERNAL_SERVER_ERROR, &reason.to_string()),
-    }
+    };
+    scrape.answered(answer.status());
+    answer
 }

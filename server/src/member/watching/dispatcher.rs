@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::sink::QueueSink;
+use super::sink::{Queue, QueueSink};
 use super::stream::{self, WatchAsks, WatchReplies};
 use crate::member::V2;
 
@@ -72,6 +72,8 @@ struct Shared {
     /// Whether changes were dropped since the dispatcher last looked.
     dropped: AtomicBool,
     counts: Mutex<HubCounts>,
+    /// Events in the queues of all streams.
+    pending_events: Arc<AtomicUsize>,
 }
 
 impl WatchHandle {
@@ -95,12 +97,20 @@ impl WatchHandle {
         let id = StreamId::new(self.shared.next_stream.fetch_add(1, Ordering::Relaxed));
         let budget = Arc::new(SinkBudget::default());
         let (replies, queue) = mpsc::unbounded_channel::<WatchReply>();
+        let pending = &self.shared.pending_events;
         let sink = QueueSink {
             replies,
+            pending: Arc::clone(pending),
             budget: Arc::clone(&budget),
         };
         self.send(Request::Open(id, sink)).await;
+        let queue = Queue::new(queue, Arc::clone(pending));
         stream::open(id, queue, budget, self.clone())
+    }
+
+    /// How many events wait for clients to take them.
+    pub(crate) fn pending_events(&self) -> usize {
+        self.shared.pending_events.load(Ordering::Relaxed)
     }
 
     /// How many streams and watchers there are.

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use cairn_watch::{SinkBudget, StreamId, WatchId, WatchRefusal, WatchReply, WatchRequest};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::dispatcher::{Request, WatchHandle};
+use super::sink::Queue;
 
 /// Opens the two halves of a stream. The stream ends when either is dropped.
 pub(super) fn open(
     id: StreamId,
-    queue: mpsc::UnboundedReceiver<WatchReply>,
+    queue: Queue,
     budget: Arc<SinkBudget>,
     dispatcher: WatchHandle,
 ) -> (WatchAsks, WatchReplies) {
@@ -42,7 +43,7 @@ pub(crate) struct WatchAsks {
 
 /// The half that is told.
 pub(crate) struct WatchReplies {
-    queue: mpsc::UnboundedReceiver<WatchReply>,
+    queue: Queue,
     budget: Arc<SinkBudget>,
     _listening: oneshot::Sender<()>,
 }
@@ -51,7 +52,7 @@ impl WatchReplies {
     /// The next reply; none when the stream has ended.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<WatchReply>> {
         self.queue
-            .poll_recv(context)
+            .poll_next(context)
             .map(|reply| reply.inspect(|reply| self.budget.give_back(reply)))
     }
 }

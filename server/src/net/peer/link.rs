@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::net::tls::{in_etcds_words, refuses_certificate};
 use arc_swap::ArcSwap;
 use cairn_consensus::MemberId;
 use cairn_proto::cairnpb::VersionRequest;
@@ -143,7 +144,7 @@ impl Link {
         let headers = Caller::headers(parts.identity, present, self.peer.id, &parts.peer_urls);
         let urls = self.peer.urls.load_full();
         let connected = parts.network.connector.connect(&urls, headers).await;
-        let connection = connected.map_err(|error| error.to_string())?;
+        let connection = connected.map_err(|error| self.told(&error.to_string()))?;
         let mut client = PeerClient::new(connection.clone());
         // Whoever is there says whether it is the one, before any message of raft's is lost on it; and
         // both show what their directories have been.
@@ -218,6 +219,18 @@ impl Link {
         self.parts.metrics.send_failed(self.peer.id);
     }
 
+    /// What went wrong, in etcd's words where TLS refused this member: with the name that it came under.
+    fn told(&self, error: &str) -> String {
+        let told = in_etcds_words(error);
+        let tls = self.parts.network.connector.tls.as_ref();
+        match tls.and_then(|tls| tls.own_name()) {
+            Some(name) if refuses_certificate(&told) => {
+                format!("{told} (this member's certificate is for the common name {name:?})")
+            }
+            _ => told,
+        }
+    }
+
     fn refused(&self, status: &Status) -> String {
         match Refusal::of(status) {
             Some(Refusal::Removed) => {
@@ -233,7 +246,7 @@ impl Link {
                 format!("request sent was ignored by remote peer due to {refusal}")
             }
             Some(refusal) => format!("request sent was ignored by remote peer: {refusal}"),
-            None => status.to_string(),
+            None => self.told(&status.to_string()),
         }
     }
 }

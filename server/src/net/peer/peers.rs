@@ -212,7 +212,8 @@ impl Peers {
             self.0.parts.activity.set_inactive(*id);
             self.metrics().known(*id, false);
         }
-        for id in table.keys() {
+        // A member knows itself too, as in etcd.
+        for id in table.keys().chain([&self.identity().member]) {
             self.metrics().known(*id, true);
         }
         self.0.table.store(Arc::new(table));

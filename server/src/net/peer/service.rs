@@ -26,7 +26,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::caller::{Caller, Refusal};
 use super::lane::Frames;
 use super::peers::Peers;
-use super::snapshot_in::SnapshotIn;
+use super::snapshot_in::{SaveTimes, SnapshotIn};
 use crate::member::{LeaderAnswer, LeaderQuestion, Member};
 use crate::settings::ETCD_VERSION;
 use cairn_replica::membership;
@@ -149,6 +149,14 @@ impl Peer for PeerService {
             store: self.member.store.clone(),
             inbox: self.peers.inbox().clone(),
             from,
+            times: SaveTimes {
+                whole: self
+                    .member
+                    .metrics
+                    .snap_db_save_total_duration_seconds
+                    .clone(),
+                end: self.member.metrics.snap_db_fsync_duration_seconds.clone(),
+            },
         };
         // A task of its own: if the connection breaks, this call is dropped, and what has come must
         // be cleared away before the next one has its turn.

@@ -16,6 +16,7 @@ use tonic::Status;
 
 use crate::logging::Chain;
 use crate::member::inbox::InboxSender;
+use crate::metrics::Histogram;
 
 /// Chunks that have come and are not yet written.
 const CHUNKS_WAITING: usize = 4;
@@ -29,6 +30,17 @@ pub(super) struct SnapshotIn {
     pub(super) inbox: InboxSender,
     /// Who sends it.
     pub(super) from: MemberId,
+    /// What is measured of it.
+    pub(super) times: SaveTimes,
+}
+
+/// How long taking in a database takes.
+#[derive(Clone)]
+pub(super) struct SaveTimes {
+    /// From its first byte until it is durable and checked.
+    pub(super) whole: Histogram,
+    /// The part of that after its last byte.
+    pub(super) end: Histogram,
 }
 
 impl SnapshotIn {
@@ -84,7 +96,9 @@ impl SnapshotIn {
     {
         let (sender, waiting) = mpsc::channel(CHUNKS_WAITING);
         let store = self.store.clone();
-        let writing = tokio::task::spawn_blocking(move || write(&store, announced, waiting));
+        let times = self.times.clone();
+        let writing =
+            tokio::task::spawn_blocking(move || write(&store, announced, waiting, &times));
         let mut broken = Ok(());
         while let Some(chunk) = chunks.next().await {
             match chunk {
@@ -129,12 +143,15 @@ fn write(
     store: &Store,
     announced: Applied,
     mut chunks: mpsc::Receiver<bytes::Bytes>,
+    times: &SaveTimes,
 ) -> Result<(Prepared, u64), ReceiveError> {
+    let _whole = times.whole.start_timer();
     let mut receiving = store.receive()?;
     while let Some(chunk) = chunks.blocking_recv() {
         receiving.write(&chunk)?;
     }
     let bytes = receiving.received_bytes();
+    let _end = times.end.start_timer();
     let prepared = receiving.finish(announced)?;
     // Before the log is told to begin after it.
     if let Err(unfit) = check_received(store, &prepared) {

@@ -11,7 +11,9 @@ use tokio_rustls::client::TlsStream;
 
 use super::endpoint::{self, Endpoint};
 use super::error::TlsError;
+use super::judge;
 use super::source::Source;
+use crate::member::auth::CommonName;
 use crate::settings::{ServiceTls, TlsEndpoint};
 
 /// TLS towards other members, or towards a service.
@@ -56,6 +58,18 @@ impl ClientTls {
         Arc::clone(&self.source.newest())
     }
 
+    /// The common name of the certificate that this member shows to others.
+    pub(crate) fn own_name(&self) -> Option<String> {
+        let config = self.newest();
+        let schemes = config
+            .crypto_provider()
+            .signature_verification_algorithms
+            .supported_schemes();
+        let own = config.client_auth_cert_resolver.resolve(&[], &schemes)?;
+        let name = CommonName::of(own.cert.first()?)?;
+        Some(name.as_str().to_owned())
+    }
+
     /// Shakes hands with `host`, a name or an address without brackets, which the other side's
     /// certificate must be for. HTTP/2 is what is spoken then.
     ///
@@ -73,5 +87,15 @@ impl ClientTls {
         TlsConnector::from(self.newest())
             .connect(name, stream)
             .await
+            .map_err(told)
+    }
+}
+
+/// Says what the judge said as it said it.
+fn told(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|it| it.downcast_ref());
+    match inner.and_then(judge::refusal) {
+        Some(refusal) => io::Error::new(io::ErrorKind::PermissionDenied, refusal.to_owned()),
+        None => error,
     }
 }

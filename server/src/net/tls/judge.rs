@@ -1,12 +1,11 @@
 //! What a certificate must be beside well signed: not revoked, and one of those that are allowed.
 
-use std::sync::Arc;
-
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{CertificateError, Error, OtherError};
+use rustls::{CertificateError, Error};
 use webpki::EndEntityCert;
 
 use super::revocation::Revocations;
+use super::subject::addresses_and_names;
 use crate::member::auth::CommonName;
 use crate::settings::AllowedSubjects;
 
@@ -16,10 +15,40 @@ pub(super) struct Judge {
     pub(super) revocations: Revocations,
 }
 
-/// The subject is none of those that are allowed. The text is etcd's.
+/// The subject is none of those that are allowed. The text begins with etcd's.
 #[derive(Debug, thiserror::Error)]
-#[error("client certificate authentication failed")]
-struct NotAllowed;
+#[error("{NOT_ALLOWED}: bad certificate: it is for {found}, and {allowed} is expected")]
+struct NotAllowed {
+    found: String,
+    allowed: String,
+}
+
+const NOT_ALLOWED: &str = "client certificate authentication failed";
+
+impl NotAllowed {
+    /// rustls's error: of this one alone it tells the other side what Go's TLS would tell it, that the
+    /// certificate is bad.
+    fn into_rustls(self) -> Error {
+        let unnamed = ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into());
+        Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+            expected: unnamed,
+            presented: vec![self.to_string()],
+        })
+    }
+}
+
+/// What the judge has said, if that is why a handshake failed.
+pub(super) fn refusal(error: &Error) -> Option<&str> {
+    match error {
+        Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+            presented, ..
+        }) => {
+            let text = presented.first()?;
+            text.starts_with(NOT_ALLOWED).then_some(text)
+        }
+        _ => None,
+    }
+}
 
 impl Judge {
     /// # Errors
@@ -37,7 +66,36 @@ impl Judge {
         if self.allows(own) {
             Ok(())
         } else {
-            Err(CertificateError::Other(OtherError(Arc::new(NotAllowed))).into())
+            Err(self.not_allowed(own).into_rustls())
+        }
+    }
+
+    fn not_allowed(&self, own: &CertificateDer<'_>) -> NotAllowed {
+        let quoted = |names: &[String]| {
+            let names: Vec<_> = names.iter().map(|name| format!("{name:?}")).collect();
+            names.join(" or ")
+        };
+        let common_name = CommonName::of(own);
+        let common_name = common_name.as_ref().map_or("", CommonName::as_str);
+        let found = format!("the common name {common_name:?}");
+        match &self.allowed {
+            AllowedSubjects::Any => NotAllowed {
+                found,
+                allowed: "any".to_owned(),
+            },
+            AllowedSubjects::CommonNames(names) => NotAllowed {
+                found,
+                allowed: quoted(names),
+            },
+            AllowedSubjects::Hostnames(names) => {
+                let (addresses, hosts) = addresses_and_names(own);
+                let addresses = addresses.iter().map(ToString::to_string);
+                let all: Vec<_> = hosts.into_iter().chain(addresses).collect();
+                NotAllowed {
+                    found: format!("{found} and the hosts [{}]", all.join(", ")),
+                    allowed: format!("the host {}", quoted(names)),
+                }
+            }
         }
     }
 

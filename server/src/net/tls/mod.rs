@@ -24,6 +24,7 @@ mod server_tls;
 mod server_verifier;
 mod source;
 mod subject;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -31,3 +32,4 @@ mod tests;
 pub(crate) use client_tls::ClientTls;
 pub(crate) use error::TlsError;
 pub(crate) use server_tls::ServerTls;
+pub(crate) use words::{in_etcds_words, refuses_certificate};

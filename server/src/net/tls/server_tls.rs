@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::HandshakeKind;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::Acceptor;
-use rustls::{CertificateError, HandshakeKind, OtherError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
@@ -16,8 +16,10 @@ use tokio_rustls::server::TlsStream;
 use super::caller_address;
 use super::endpoint::{Endpoint, ServerSide};
 use super::error::TlsError;
+use super::judge;
 use super::rejections::Rejections;
 use super::source::Source;
+use super::words::in_etcds_words;
 use crate::member::auth::ClientCertificate;
 use crate::settings::{Callers, TlsEndpoint};
 
@@ -53,12 +55,12 @@ pub(crate) enum HandshakeError {
     /// It broke off.
     #[error("{0}")]
     Broken(io::Error),
-    /// It broke the protocol, or showed a certificate that is refused.
-    #[error("{0}")]
+    /// It broke the protocol, refused our certificate, or showed one that is refused.
+    #[error("{}", in_etcds_words(&_0.to_string()))]
     Refused(rustls::Error),
     /// It showed a certificate that we refuse by a rule of our own.
     #[error("{0}")]
-    NotAllowed(OtherError),
+    NotAllowed(String),
     /// The certificate is not for the address that the counterpart calls from.
     #[error("{0}")]
     WrongAddress(#[from] caller_address::WrongAddress),
@@ -66,11 +68,9 @@ pub(crate) enum HandshakeError {
 
 impl From<rustls::Error> for HandshakeError {
     fn from(error: rustls::Error) -> Self {
-        match error {
-            rustls::Error::InvalidCertificate(CertificateError::Other(rule)) => {
-                Self::NotAllowed(rule)
-            }
-            error => Self::Refused(error),
+        match judge::refusal(&error) {
+            Some(refusal) => Self::NotAllowed(refusal.to_owned()),
+            None => Self::Refused(error),
         }
     }
 }

@@ -28,6 +28,10 @@ impl Receiver {
             store: store.clone(),
             inbox: sender,
             from: MemberId::from_wire(LEADER).unwrap(),
+            times: SaveTimes {
+                whole: histogram(),
+                end: histogram(),
+            },
         };
         Self {
             store,
@@ -91,6 +95,10 @@ fn leader() -> Store {
         write(&store, index, 700 << 10);
     }
     store
+}
+
+fn histogram() -> Histogram {
+    Histogram::with_opts(prometheus::HistogramOpts::new("a", "b")).unwrap()
 }
 
 /// What `leader` sends of its database.
