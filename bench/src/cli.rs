@@ -286,6 +286,9 @@ pub(crate) struct WatchArgs {
     /// HTTP/2 connections that the streams are spread over.
     #[arg(long, default_value_t = 10)]
     pub(crate) connections: usize,
+    /// Watch by JSON over WebSockets, one for each stream, instead of by gRPC.
+    #[arg(long)]
+    pub(crate) web_socket: bool,
     /// Puts per second, instead of one when the last one's events have arrived.
     #[arg(long, value_parser = positive)]
     pub(crate) rate: Option<f64>,

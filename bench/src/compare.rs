@@ -126,6 +126,9 @@ fn run_contest(
     scale: &Scale,
     progress: Progress,
 ) -> Result<[Samples; 2]> {
+    let commands = &commands
+        .clone()
+        .map(|command| command.with_flags(contest.flags()));
     let [a, b] = commands.each_ref();
     let members = contest.members(scale);
     let mut sides = [

@@ -9,15 +9,13 @@ use h2::{RecvStream, SendStream};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, StatusCode, Uri, Version};
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use crate::endpoint::Endpoint;
 use crate::framing::{FrameError, Frames};
+use crate::socket::Socket;
 use crate::user::User;
-use crate::{tls, user};
+use crate::web_socket::Broken;
+use crate::{socket, user};
 
 /// What one stream may send us before we read: a 100,000-key answer fits.
 const STREAM_WINDOW: u32 = 64 << 20;
@@ -99,10 +97,7 @@ pub struct Connection {
 }
 
 /// Begins HTTP/2, and drives it in a task.
-async fn speak<S>(socket: S) -> Result<SendRequest<Bytes>, CallError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn speak(socket: Box<dyn Socket>) -> Result<SendRequest<Bytes>, CallError> {
     let (send, driver) = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -134,20 +129,15 @@ impl Connection {
     /// As [`Connection::open`].
     pub async fn open_as(endpoint: Endpoint, user: Option<&User>) -> Result<Self, CallError> {
         let connect = |source| CallError::Connect { endpoint, source };
-        let socket = TcpStream::connect(endpoint.address())
-            .await
-            .map_err(connect)?;
-        socket.set_nodelay(true).map_err(connect)?;
+        let socket = socket::connect(endpoint).await.map_err(connect)?;
         let authority = Authority::try_from(endpoint.to_string())
             .map_err(|_| connect(std::io::ErrorKind::InvalidInput.into()))?;
-        let (send, scheme) = if endpoint.is_tls() {
-            let config = tls::config().map_err(connect)?;
-            let name = ServerName::from(endpoint.address().ip());
-            let secured = TlsConnector::from(config).connect(name, socket);
-            (speak(secured.await.map_err(connect)?).await?, Scheme::HTTPS)
+        let scheme = if endpoint.is_tls() {
+            Scheme::HTTPS
         } else {
-            (speak(socket).await?, Scheme::HTTP)
+            Scheme::HTTP
         };
+        let send = speak(socket).await?;
         let mut connection = Self {
             send,
             scheme,
@@ -342,6 +332,15 @@ pub enum CallError {
     /// The answer ended within a message, or before one that was due.
     #[error("the answer ended too early")]
     CutShort,
+    /// An HTTP/1.1 connection broke.
+    #[error("transport: {0}")]
+    Http1(#[from] hyper::Error),
+    /// A WebSocket broke, or was refused.
+    #[error("WebSocket: {0}")]
+    WebSocket(#[from] Broken),
+    /// A request of another kind than the channel takes.
+    #[error("the channel does not take this kind of request")]
+    Channel,
 }
 
 async fn head(response: ResponseFuture) -> Result<RecvStream, CallError> {

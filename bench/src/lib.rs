@@ -3,7 +3,8 @@
 //! A run is a [`load::LoadPlan`] with a workload of [`scenario`], or a scenario with a run of its
 //! own (watching, restarting). Its result is a [`measurement::Measurement`], shown by [`report`]
 //! and [`plot`]. Requests are encoded once and sent by the `h2` crate directly: a load generator
-//! on a whole gRPC client costs more processor time than the server that it measures.
+//! on a whole gRPC client costs more processor time than the server that it measures. What speaks
+//! JSON, and the second API, are called over HTTP/1.1, and watched over WebSockets.
 //!
 //! Not here: correctness. The generator counts errors, and looks once whether a scan is whole.
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ pub mod disk_sync;
 pub mod endpoint;
 pub mod framing;
 pub mod gap;
+pub mod http1;
 pub mod interrupt;
 pub mod key_space;
 pub mod latencies;
@@ -37,8 +39,10 @@ pub mod running_server;
 pub mod scenario;
 pub mod server_command;
 pub mod server_process;
+mod socket;
 pub mod target;
 pub mod template;
 pub mod tls;
 pub mod user;
+pub mod web_socket;
 pub mod wire;

@@ -24,6 +24,8 @@ use bytes::Bytes;
 use tokio::task::LocalSet;
 
 use crate::connection::{Connection, Method};
+use crate::endpoint::Endpoint;
+use crate::http1::{HttpConnection, HttpRequest};
 use crate::load::client::{Client, Pace};
 use crate::load::exchange::Exchange;
 use crate::load::gate::{Gate, Phase, TICK};
@@ -31,6 +33,7 @@ use crate::load::tally::Tally;
 use crate::measurement::{Measurement, Span};
 use crate::progress::Progress;
 use crate::target::Target;
+use crate::user;
 
 /// How long clients may take to finish after the end, and to connect before the start.
 const GRACE: Duration = Duration::from_secs(30);
@@ -38,12 +41,24 @@ const GRACE: Duration = Duration::from_secs(30);
 /// One request: what a [`Workload`] hands to a client.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The gRPC method.
-    pub method: Method,
-    /// The framed request.
-    pub framed: Bytes,
+    /// What is sent.
+    pub payload: Payload,
     /// Which of [`Workload::kinds`] it is.
     pub kind: usize,
+}
+
+/// What is sent, by a channel that fits.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// A message to a gRPC method.
+    Grpc {
+        /// The method.
+        method: Method,
+        /// The message, framed.
+        framed: Bytes,
+    },
+    /// By [`Channel::Http`].
+    Http(Box<HttpRequest>),
 }
 
 /// How one client's requests and answers travel.
@@ -53,6 +68,8 @@ pub enum Channel {
     Calls,
     /// Each client holds one stream open, on which a request is a message and its answer another.
     Stream,
+    /// Each client has an HTTP/1.1 connection of its own, on which one request follows the other.
+    Http,
 }
 
 /// What the clients send.
@@ -95,7 +112,8 @@ pub struct LoadPlan {
     pub target: Target,
     /// Generator threads; at least one is used.
     pub threads: usize,
-    /// HTTP/2 connections, spread over the threads; at least one a thread.
+    /// HTTP/2 connections, spread over the threads; at least one a thread. Clients that speak
+    /// HTTP/1.1 have one each.
     pub connections: usize,
     /// Logical clients, spread over the connections; at least one a thread.
     pub clients: usize,
@@ -190,23 +208,23 @@ impl LoadPlan {
             .build()
             .map_err(anyhow::Error::from)
             .and_then(|runtime| {
-                let open = open_all(&self.target, share(self.connections));
-                let connections = runtime.block_on(open)?;
-                Ok((runtime, connections))
+                let all = self.clients.max(threads);
+                let clients: Vec<usize> = (thread..all).step_by(threads).collect();
+                let connections = share(self.connections);
+                let open = self.open_all(workload.channel(), clients.len(), connections);
+                let exchanges = runtime.block_on(open)?;
+                Ok((runtime, clients, exchanges))
             });
         // Whatever happened: the others wait here.
         gate.wait_for_generators();
-        let (runtime, connections) = started?;
+        let (runtime, indices, exchanges) = started?;
         let tally = Rc::new(RefCell::new(Tally::new(workload.kinds().len())));
         let clients = LocalSet::new();
         let all = self.clients.max(threads);
-        for (index, connection) in (thread..all)
-            .step_by(threads)
-            .zip(connections.iter().cycle())
-        {
+        for (index, exchange) in indices.into_iter().zip(exchanges) {
             clients.spawn_local(
                 Client {
-                    exchange: Exchange::new(connection.clone(), workload.channel()),
+                    exchange,
                     next_call: workload.client(index),
                     pace: self.rate.map(|rate| Pace::new(rate, index, all)),
                     tally: Rc::clone(&tally),
@@ -215,7 +233,6 @@ impl LoadPlan {
                 .run(),
             );
         }
-        drop(connections);
         let overdue = async {
             while gate.phase() != Phase::Stop {
                 tokio::time::sleep(TICK * 10).await;
@@ -234,22 +251,40 @@ impl LoadPlan {
         }
         Ok(tally)
     }
-}
 
-async fn open_all(target: &Target, count: usize) -> Result<Vec<Connection>> {
-    let mut connections = Vec::with_capacity(count);
-    for endpoint in target.in_turn().take(count) {
-        let open = async {
-            match target.user() {
-                Some(user) => Connection::open_as(endpoint, Some(user)).await,
-                None => Connection::open(endpoint).await,
-            }
+    /// The ways of so many clients to the server.
+    async fn open_all(
+        &self,
+        channel: Channel,
+        clients: usize,
+        connections: usize,
+    ) -> Result<Vec<Exchange>> {
+        let count = match channel {
+            Channel::Calls | Channel::Stream => connections.min(clients),
+            Channel::Http => clients,
         };
-        let open = tokio::time::timeout(GRACE, open);
-        connections.push(
-            open.await
-                .map_err(|_| anyhow!("{endpoint} does not answer"))??,
-        );
+        let mut opened = Vec::with_capacity(count);
+        for endpoint in self.target.in_turn().take(count) {
+            let open = tokio::time::timeout(GRACE, self.open(channel, endpoint)).await;
+            opened.push(open.map_err(|_| anyhow!("{endpoint} does not answer"))??);
+        }
+        // Clients of HTTP/2 share connections.
+        let shared = (0..clients.saturating_sub(count)).zip((0..count).cycle());
+        let shared: Vec<Exchange> = shared
+            .filter_map(|(_, at)| opened.get(at)?.another())
+            .collect();
+        opened.extend(shared);
+        opened.truncate(clients);
+        Ok(opened)
     }
-    Ok(connections)
+
+    async fn open(&self, channel: Channel, endpoint: Endpoint) -> Result<Exchange> {
+        let own = user::own();
+        let user = self.target.user().or(own);
+        Ok(match channel {
+            Channel::Calls => Exchange::Calls(Connection::open_as(endpoint, user).await?),
+            Channel::Stream => Exchange::stream(Connection::open_as(endpoint, user).await?),
+            Channel::Http => Exchange::Http(HttpConnection::open(endpoint).await?),
+        })
+    }
 }

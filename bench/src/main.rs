@@ -13,7 +13,7 @@ use cairn_bench::load::{Limit, LoadPlan, Workload};
 use cairn_bench::measurement::Measurement;
 use cairn_bench::progress::Progress;
 use cairn_bench::scenario::{
-    Fill, Grants, Mixed, Pacing, Renewals, Restart, RestartTimes, Scans, WatchPlan,
+    Fill, Grants, Mixed, Pacing, Renewals, Restart, RestartTimes, Scans, Transport, WatchPlan,
 };
 use cairn_bench::server_command::ServerCommand;
 use cairn_bench::{compare, interrupt, plot, report, scenario};
@@ -224,6 +224,11 @@ fn fill(
 fn watch_plan(watch: &WatchArgs, watchers: usize, streams: usize) -> WatchPlan {
     WatchPlan {
         endpoint: watch.endpoint,
+        transport: if watch.web_socket {
+            Transport::WebSocket
+        } else {
+            Transport::Grpc
+        },
         key: "bench-watched".to_owned(),
         watchers,
         streams,

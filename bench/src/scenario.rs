@@ -4,6 +4,7 @@
 //! restarting are runs of their own.
 
 mod fill;
+mod http;
 mod keyed;
 mod lease;
 mod mixed;
@@ -15,6 +16,7 @@ mod txn;
 mod watch;
 
 pub use fill::{Fill, fill};
+pub use http::{HttpKeyed, json_puts, json_reads, v2_gets, v2_sets};
 pub use keyed::Keyed;
 pub use lease::{Grants, Renewals};
 pub use mixed::Mixed;
@@ -23,4 +25,4 @@ pub use range::{Consistency, pages, reads};
 pub use restart::{Restart, RestartTimes};
 pub use scan::{Scans, Transfer};
 pub use txn::txns;
-pub use watch::{Pacing, WatchPlan};
+pub use watch::{Pacing, Transport, WatchPlan};

@@ -35,6 +35,13 @@ impl ServerCommand {
         Self { is_tls, ..self }
     }
 
+    /// The same with more flags.
+    #[must_use]
+    pub fn with_flags(mut self, flags: &[&str]) -> Self {
+        self.words.extend(flags.iter().map(|&flag| flag.to_owned()));
+        self
+    }
+
     /// Whether its clients speak TLS; a certificate is then made for it.
     #[must_use]
     pub fn is_tls(&self) -> bool {

@@ -38,11 +38,19 @@ pub enum Contest {
     Leases,
     /// Puts of a user with a role, beside puts to the same server without auth.
     Auth,
+    /// Puts by the JSON gateway with 100 clients, each on an HTTP/1.1 connection of its own.
+    JsonPuts,
+    /// Linearizable reads of one key by the JSON gateway with 100 clients.
+    JsonReads,
+    /// 1,000 watchers of one key, each by JSON on a WebSocket of its own.
+    JsonWatch,
+    /// Sets and gets by the second API with 100 clients; both servers are given --enable-v2.
+    V2,
 }
 
 impl Contest {
     /// All contests, in the order of reports.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Puts,
         Self::Put,
         Self::Read,
@@ -56,6 +64,10 @@ impl Contest {
         Self::KeepAlive,
         Self::Leases,
         Self::Auth,
+        Self::JsonPuts,
+        Self::JsonReads,
+        Self::JsonWatch,
+        Self::V2,
     ];
 
     /// Its name on the command line.
@@ -75,6 +87,10 @@ impl Contest {
             Self::KeepAlive => "keep-alive",
             Self::Leases => "leases",
             Self::Auth => "auth",
+            Self::JsonPuts => "json-puts",
+            Self::JsonReads => "json-reads",
+            Self::JsonWatch => "json-watch",
+            Self::V2 => "v2",
         }
     }
 
@@ -92,7 +108,19 @@ impl Contest {
             | Self::Million
             | Self::KeepAlive
             | Self::Leases
-            | Self::Auth => 1,
+            | Self::Auth
+            | Self::JsonPuts
+            | Self::JsonReads
+            | Self::JsonWatch
+            | Self::V2 => 1,
+        }
+    }
+
+    /// Flags that the servers need for it.
+    pub(super) fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::V2 => &["--enable-v2"],
+            _ => &[],
         }
     }
 

@@ -4,110 +4,176 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::{micros, rate};
 
-/// One measured thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Quantity {
+/// Quantities with what they are, their unit and what reports call them, in the order of reports.
+macro_rules! quantities {
+    ($($(#[$doc:meta])* $name:ident: $unit:ident = $label:literal;)*) => {
+        /// One measured thing.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Quantity {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Quantity {
+            /// All quantities, in the order of reports.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// What it is called in reports.
+            #[must_use]
+            pub fn label(self) -> &'static str {
+                match self {
+                    $(Self::$name => $label,)*
+                }
+            }
+
+            fn unit(self) -> Unit {
+                match self {
+                    $(Self::$name => Unit::$unit,)*
+                }
+            }
+        }
+    };
+}
+
+quantities! {
     /// Puts per second, many clients.
-    PutRate,
+    PutRate: PerSecond = "puts, 1,000 clients";
     /// Server processor time per put, many clients.
-    PutCpu,
+    PutCpu: Micros = "server CPU per put";
     /// Median latency of a put, many clients.
-    PutsP50,
+    PutsP50: Micros = "put latency p50, 1,000 clients";
     /// 99th percentile of it.
-    PutsP99,
+    PutsP99: Micros = "put latency p99, 1,000 clients";
     /// Median latency of a put, one client.
-    PutP50,
+    PutP50: Micros = "put latency p50, 1 client";
     /// 99th percentile of it.
-    PutP99,
+    PutP99: Micros = "put latency p99, 1 client";
     /// Median of a 4 KiB write and fdatasync on the same disk, between the rounds.
-    DiskP50,
+    DiskP50: Micros = "fdatasync of 4 KiB p50";
     /// 99th percentile of it.
-    DiskP99,
+    DiskP99: Micros = "fdatasync of 4 KiB p99";
     /// Linearizable reads of one key per second.
-    ReadRate,
+    ReadRate: PerSecond = "linearizable one-key reads, 100 clients";
     /// Server processor time per read.
-    ReadCpu,
+    ReadCpu: Micros = "server CPU per read";
     /// Median latency of a read.
-    ReadP50,
+    ReadP50: Micros = "read latency p50, 100 clients";
     /// 99th percentile of it.
-    ReadP99,
+    ReadP99: Micros = "read latency p99, 100 clients";
     /// Scans of 100,000 keys per second, one client.
-    ScanRate,
+    ScanRate: PerSecond = "100,000-key scans, 1 client";
     /// Server processor time per scan.
-    ScanCpu,
+    ScanCpu: Micros = "server CPU per scan";
     /// Events per second, 10,000 watchers.
-    EventRate,
+    EventRate: PerSecond = "events, 10,000 watchers of one key";
     /// Events per second of server processor time.
-    EventsPerCpu,
+    EventsPerCpu: PerSecond = "events per server CPU second";
     /// Median time from a put to the last watcher's event.
-    EventsAll,
+    EventsAll: Micros = "put until the last watcher has it, p50";
     /// Puts to the leader of a cluster per second, many clients.
-    LeaderPutRate,
+    LeaderPutRate: PerSecond = "puts to the leader, 1,000 clients";
     /// Processor time of all members per put to the leader.
-    LeaderPutCpu,
+    LeaderPutCpu: Micros = "CPU of all members per put to the leader";
     /// Median latency of a put to the leader, many clients.
-    LeaderPutsP50,
+    LeaderPutsP50: Micros = "latency p50 of puts to the leader";
     /// 99th percentile of it.
-    LeaderPutsP99,
+    LeaderPutsP99: Micros = "latency p99 of puts to the leader";
     /// Puts to all members per second, many clients.
-    MembersPutRate,
+    MembersPutRate: PerSecond = "puts to all members, 1,000 clients";
     /// Processor time of all members per put to any of them.
-    MembersPutCpu,
+    MembersPutCpu: Micros = "CPU of all members per put to any";
     /// Median latency of a put to any member, many clients.
-    MembersPutsP50,
+    MembersPutsP50: Micros = "latency p50 of puts to all members";
     /// 99th percentile of it.
-    MembersPutsP99,
+    MembersPutsP99: Micros = "latency p99 of puts to all members";
     /// Linearizable reads of one key from all members, per second.
-    MembersReadRate,
+    MembersReadRate: PerSecond = "linearizable reads from all members, 100 clients";
     /// Processor time of all members per linearizable read.
-    MembersReadCpu,
+    MembersReadCpu: Micros = "CPU of all members per linearizable read";
     /// Serializable reads of one key from all members, per second.
-    SerializableRate,
+    SerializableRate: PerSecond = "serializable reads from all members, 100 clients";
     /// Processor time of all members per serializable read.
-    SerializableCpu,
+    SerializableCpu: Micros = "CPU of all members per serializable read";
     /// The longest time without an acknowledged write when the leader is killed.
-    Failover,
+    Failover: Seconds = "longest time without a write, leader killed";
     /// From the start of a member that missed many revisions until it has them.
-    CatchUp,
+    CatchUp: Seconds = "catch-up of a member that was down";
     /// Renewals of leases per second, each client on a stream of its own.
-    RenewalRate,
+    RenewalRate: PerSecond = "lease renewals, 1,000 streams";
     /// Server processor time per renewal.
-    RenewalCpu,
+    RenewalCpu: Micros = "server CPU per renewal";
     /// Median latency of a renewal.
-    RenewalP50,
+    RenewalP50: Micros = "renewal latency p50, 1,000 streams";
     /// 99th percentile of it.
-    RenewalP99,
+    RenewalP99: Micros = "renewal latency p99, 1,000 streams";
     /// Grants of leases per second, many clients.
-    GrantRate,
+    GrantRate: PerSecond = "leases granted, 1,000 clients";
     /// Resident memory with many leases.
-    LeasesMemory,
+    LeasesMemory: Bytes = "resident memory with the leases";
     /// Of it, what the leases added.
-    LeasesAdded,
+    LeasesAdded: Bytes = "of it, added by the leases";
     /// Resident memory with the leases, after a restart.
-    LeasesRestarted,
+    LeasesRestarted: Bytes = "resident memory with the leases, restarted";
     /// Puts per second on a server without auth, beside those with it.
-    OpenPutRate,
+    OpenPutRate: PerSecond = "puts without auth, 1,000 clients";
     /// Server processor time per put without auth.
-    OpenPutCpu,
+    OpenPutCpu: Micros = "server CPU per put without auth";
     /// Puts per second of a user with a role, on the same server with auth.
-    AuthPutRate,
+    AuthPutRate: PerSecond = "puts under auth, 1,000 clients";
     /// Server processor time per put under auth.
-    AuthPutCpu,
+    AuthPutCpu: Micros = "server CPU per put under auth";
     /// The part of the puts without auth that is reached under auth.
-    AuthShare,
+    AuthShare: Share = "puts under auth, of those without";
+    /// Puts by the JSON gateway per second, 100 clients.
+    JsonPutRate: PerSecond = "puts by JSON, 100 clients";
+    /// Server processor time per put by the JSON gateway.
+    JsonPutCpu: Micros = "server CPU per put by JSON";
+    /// Median latency of it.
+    JsonPutP50: Micros = "put by JSON latency p50, 100 clients";
+    /// 99th percentile of it.
+    JsonPutP99: Micros = "put by JSON latency p99, 100 clients";
+    /// Reads by the JSON gateway per second, 100 clients.
+    JsonReadRate: PerSecond = "linearizable one-key reads by JSON, 100 clients";
+    /// Server processor time per read by the JSON gateway.
+    JsonReadCpu: Micros = "server CPU per read by JSON";
+    /// Median latency of it.
+    JsonReadP50: Micros = "read by JSON latency p50, 100 clients";
+    /// 99th percentile of it.
+    JsonReadP99: Micros = "read by JSON latency p99, 100 clients";
+    /// Events per second, 1,000 WebSockets.
+    JsonEventRate: PerSecond = "events, 1,000 WebSockets that watch one key";
+    /// Events over WebSockets per second of server processor time.
+    JsonEventsPerCpu: PerSecond = "events over WebSockets per server CPU second";
+    /// Median time from a put to the last WebSocket's event.
+    JsonEventsAll: Micros = "put until the last WebSocket has it, p50";
+    /// Sets by the second API per second, 100 clients.
+    V2SetRate: PerSecond = "v2 sets, 100 clients";
+    /// Server processor time per v2 set.
+    V2SetCpu: Micros = "server CPU per v2 set";
+    /// Median latency of it.
+    V2SetP50: Micros = "v2 set latency p50, 100 clients";
+    /// 99th percentile of it.
+    V2SetP99: Micros = "v2 set latency p99, 100 clients";
+    /// Gets by the second API per second, 100 clients.
+    V2GetRate: PerSecond = "v2 gets, 100 clients";
+    /// Server processor time per v2 get.
+    V2GetCpu: Micros = "server CPU per v2 get";
+    /// Median latency of it.
+    V2GetP50: Micros = "v2 get latency p50, 100 clients";
+    /// 99th percentile of it.
+    V2GetP99: Micros = "v2 get latency p99, 100 clients";
     /// Puts per second while loading.
-    LoadRate,
+    LoadRate: PerSecond = "puts while loading";
     /// Resident memory after loading.
-    LoadedMemory,
+    LoadedMemory: Bytes = "resident memory when loaded";
     /// Of it, memory that is no page of a file.
-    LoadedAnonymous,
+    LoadedAnonymous: Bytes = "of it, not pages of files";
     /// Resident memory after a restart.
-    RestartedMemory,
+    RestartedMemory: Bytes = "resident memory after a restart";
     /// Seconds from start to the first linearizable read.
-    Restart,
+    Restart: Seconds = "restart until the first read";
     /// Cores kept busy by others while this side was measured: a warning, not a result.
-    OtherCores,
+    OtherCores: Cores = "cores used by others";
 }
 
 /// Which direction is good.
@@ -156,117 +222,6 @@ pub enum Verdict {
 }
 
 impl Quantity {
-    /// All quantities, in the order of reports.
-    pub const ALL: [Self; 50] = [
-        Self::PutRate,
-        Self::PutCpu,
-        Self::PutsP50,
-        Self::PutsP99,
-        Self::PutP50,
-        Self::PutP99,
-        Self::DiskP50,
-        Self::DiskP99,
-        Self::ReadRate,
-        Self::ReadCpu,
-        Self::ReadP50,
-        Self::ReadP99,
-        Self::ScanRate,
-        Self::ScanCpu,
-        Self::EventRate,
-        Self::EventsPerCpu,
-        Self::EventsAll,
-        Self::LeaderPutRate,
-        Self::LeaderPutCpu,
-        Self::LeaderPutsP50,
-        Self::LeaderPutsP99,
-        Self::MembersPutRate,
-        Self::MembersPutCpu,
-        Self::MembersPutsP50,
-        Self::MembersPutsP99,
-        Self::MembersReadRate,
-        Self::MembersReadCpu,
-        Self::SerializableRate,
-        Self::SerializableCpu,
-        Self::Failover,
-        Self::CatchUp,
-        Self::RenewalRate,
-        Self::RenewalCpu,
-        Self::RenewalP50,
-        Self::RenewalP99,
-        Self::GrantRate,
-        Self::LeasesMemory,
-        Self::LeasesAdded,
-        Self::LeasesRestarted,
-        Self::OpenPutRate,
-        Self::OpenPutCpu,
-        Self::AuthPutRate,
-        Self::AuthPutCpu,
-        Self::AuthShare,
-        Self::LoadRate,
-        Self::LoadedMemory,
-        Self::LoadedAnonymous,
-        Self::RestartedMemory,
-        Self::Restart,
-        Self::OtherCores,
-    ];
-
-    /// What it is called in reports.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::PutRate => "puts, 1,000 clients",
-            Self::PutCpu => "server CPU per put",
-            Self::PutsP50 => "put latency p50, 1,000 clients",
-            Self::PutsP99 => "put latency p99, 1,000 clients",
-            Self::PutP50 => "put latency p50, 1 client",
-            Self::PutP99 => "put latency p99, 1 client",
-            Self::DiskP50 => "fdatasync of 4 KiB p50",
-            Self::DiskP99 => "fdatasync of 4 KiB p99",
-            Self::ReadRate => "linearizable one-key reads, 100 clients",
-            Self::ReadCpu => "server CPU per read",
-            Self::ReadP50 => "read latency p50, 100 clients",
-            Self::ReadP99 => "read latency p99, 100 clients",
-            Self::ScanRate => "100,000-key scans, 1 client",
-            Self::ScanCpu => "server CPU per scan",
-            Self::EventRate => "events, 10,000 watchers of one key",
-            Self::EventsPerCpu => "events per server CPU second",
-            Self::EventsAll => "put until the last watcher has it, p50",
-            Self::LeaderPutRate => "puts to the leader, 1,000 clients",
-            Self::LeaderPutCpu => "CPU of all members per put to the leader",
-            Self::LeaderPutsP50 => "latency p50 of puts to the leader",
-            Self::LeaderPutsP99 => "latency p99 of puts to the leader",
-            Self::MembersPutRate => "puts to all members, 1,000 clients",
-            Self::MembersPutCpu => "CPU of all members per put to any",
-            Self::MembersPutsP50 => "latency p50 of puts to all members",
-            Self::MembersPutsP99 => "latency p99 of puts to all members",
-            Self::MembersReadRate => "linearizable reads from all members, 100 clients",
-            Self::MembersReadCpu => "CPU of all members per linearizable read",
-            Self::SerializableRate => "serializable reads from all members, 100 clients",
-            Self::SerializableCpu => "CPU of all members per serializable read",
-            Self::Failover => "longest time without a write, leader killed",
-            Self::CatchUp => "catch-up of a member that was down",
-            Self::RenewalRate => "lease renewals, 1,000 streams",
-            Self::RenewalCpu => "server CPU per renewal",
-            Self::RenewalP50 => "renewal latency p50, 1,000 streams",
-            Self::RenewalP99 => "renewal latency p99, 1,000 streams",
-            Self::GrantRate => "leases granted, 1,000 clients",
-            Self::LeasesMemory => "resident memory with the leases",
-            Self::LeasesAdded => "of it, added by the leases",
-            Self::LeasesRestarted => "resident memory with the leases, restarted",
-            Self::OpenPutRate => "puts without auth, 1,000 clients",
-            Self::OpenPutCpu => "server CPU per put without auth",
-            Self::AuthPutRate => "puts under auth, 1,000 clients",
-            Self::AuthPutCpu => "server CPU per put under auth",
-            Self::AuthShare => "puts under auth, of those without",
-            Self::LoadRate => "puts while loading",
-            Self::LoadedMemory => "resident memory when loaded",
-            Self::LoadedAnonymous => "of it, not pages of files",
-            Self::RestartedMemory => "resident memory after a restart",
-            Self::Restart => "restart until the first read",
-            Self::OtherCores => "cores used by others",
-        }
-    }
-
     /// Which direction is good.
     #[must_use]
     pub fn better(self) -> Better {
@@ -284,12 +239,16 @@ impl Quantity {
             Self::PutCpu | Self::CatchUp | Self::Restart => Some(Aim::RatioAtMost(1.0 / 3.0)),
             Self::PutP50 => Some(Aim::DiskSyncPlus(150.0)),
             Self::ReadRate | Self::RenewalRate => Some(Aim::RatioAtLeast(3.0)),
-            Self::ScanRate => Some(Aim::RatioAtLeast(4.0)),
+            Self::ScanRate | Self::JsonEventsPerCpu => Some(Aim::RatioAtLeast(4.0)),
+            Self::JsonPutCpu | Self::JsonReadCpu => Some(Aim::RatioAtMost(0.25)),
             Self::EventsPerCpu => Some(Aim::RatioAtLeast(5.0)),
             Self::LeaderPutRate | Self::MembersPutRate => Some(Aim::RatioAtLeast(2.0)),
-            Self::LeaderPutCpu | Self::MembersPutCpu | Self::LeasesMemory | Self::LoadedMemory => {
-                Some(Aim::RatioAtMost(0.5))
-            }
+            Self::LeaderPutCpu
+            | Self::MembersPutCpu
+            | Self::LeasesMemory
+            | Self::LoadedMemory
+            | Self::V2SetCpu
+            | Self::V2GetCpu => Some(Aim::RatioAtMost(0.5)),
             Self::Failover => Some(Aim::RatioAtMost(1.0)),
             Self::AuthShare => Some(Aim::AtLeast(0.9)),
             _ => None,
@@ -306,59 +265,6 @@ impl Quantity {
             Unit::Bytes => format!("{:.0} MiB", value / f64::from(1 << 20)),
             Unit::Share => format!("{:.1} %", value * 100.0),
             Unit::Cores => format!("{value:.2}"),
-        }
-    }
-
-    fn unit(self) -> Unit {
-        match self {
-            Self::PutRate
-            | Self::ReadRate
-            | Self::ScanRate
-            | Self::EventRate
-            | Self::EventsPerCpu
-            | Self::LeaderPutRate
-            | Self::MembersPutRate
-            | Self::MembersReadRate
-            | Self::SerializableRate
-            | Self::RenewalRate
-            | Self::GrantRate
-            | Self::OpenPutRate
-            | Self::AuthPutRate
-            | Self::LoadRate => Unit::PerSecond,
-            Self::PutCpu
-            | Self::PutsP50
-            | Self::PutsP99
-            | Self::PutP50
-            | Self::PutP99
-            | Self::DiskP50
-            | Self::DiskP99
-            | Self::ReadCpu
-            | Self::ReadP50
-            | Self::ReadP99
-            | Self::ScanCpu
-            | Self::EventsAll
-            | Self::LeaderPutCpu
-            | Self::LeaderPutsP50
-            | Self::LeaderPutsP99
-            | Self::MembersPutCpu
-            | Self::MembersPutsP50
-            | Self::MembersPutsP99
-            | Self::MembersReadCpu
-            | Self::SerializableCpu
-            | Self::RenewalCpu
-            | Self::RenewalP50
-            | Self::RenewalP99
-            | Self::OpenPutCpu
-            | Self::AuthPutCpu => Unit::Micros,
-            Self::Failover | Self::CatchUp | Self::Restart => Unit::Seconds,
-            Self::LeasesMemory
-            | Self::LeasesAdded
-            | Self::LeasesRestarted
-            | Self::LoadedMemory
-            | Self::LoadedAnonymous
-            | Self::RestartedMemory => Unit::Bytes,
-            Self::AuthShare => Unit::Share,
-            Self::OtherCores => Unit::Cores,
         }
     }
 }
@@ -429,7 +335,7 @@ mod tests {
 
     #[test]
     fn only_better_directions_are_aimed_at() {
-        for quantity in Quantity::ALL {
+        for &quantity in Quantity::ALL {
             match quantity.aim() {
                 Some(Aim::RatioAtLeast(_) | Aim::AtLeast(_)) => {
                     assert_eq!(quantity.better(), Better::Higher);

@@ -81,8 +81,8 @@ pub(super) fn metrics(samples: &[Samples; 2]) -> Vec<Metric> {
     let disk = median(&disk);
     let [a_samples, b_samples] = samples;
     Quantity::ALL
-        .into_iter()
-        .filter_map(|quantity| {
+        .iter()
+        .filter_map(|&quantity| {
             let a_rounds = rounds(a_samples, quantity);
             let b_rounds = rounds(b_samples, quantity);
             let (a, b) = (median(&a_rounds)?, median(&b_rounds)?);

@@ -2,6 +2,7 @@
 
 mod auth;
 mod cluster;
+mod http;
 mod lease;
 
 use std::num::NonZeroU16;
@@ -20,7 +21,7 @@ use crate::measurement::Measurement;
 use crate::probe;
 use crate::progress::Progress;
 use crate::scenario::{
-    Consistency, Fill, Keyed, Pacing, Scans, Transfer, WatchPlan, fill, puts, reads,
+    Consistency, Fill, Keyed, Pacing, Scans, Transfer, Transport, WatchPlan, fill, puts, reads,
 };
 use crate::target::Target;
 
@@ -32,9 +33,7 @@ const VALUE_LEN: usize = 256;
 const KEYS: u64 = 10_000;
 /// Keys in a scan.
 const SCAN_KEYS: u64 = 100_000;
-/// Watchers of one key, the streams and the connections that they are spread over.
-const WATCHERS: usize = 10_000;
-const WATCH_STREAMS: usize = 100;
+/// Connections that the streams of watchers are spread over.
 const WATCH_CONNECTIONS: usize = 10;
 /// Connections that few clients, or clients that load keys, are spread over.
 const CONNECTIONS: usize = 8;
@@ -57,6 +56,25 @@ struct Results {
     cpu: Quantity,
     latency: Option<(Quantity, Quantity)>,
 }
+
+/// Watchers of one key, and what is measured of them.
+struct Watched {
+    transport: Transport,
+    watchers: usize,
+    streams: usize,
+    rate: Quantity,
+    per_cpu: Quantity,
+    all: Quantity,
+}
+
+const WATCHED: Watched = Watched {
+    transport: Transport::Grpc,
+    watchers: 10_000,
+    streams: 100,
+    rate: Quantity::EventRate,
+    per_cpu: Quantity::EventsPerCpu,
+    all: Quantity::EventsAll,
+};
 
 /// One contest on one side.
 pub(super) struct Turn<'a> {
@@ -93,8 +111,10 @@ impl<'a> Turn<'a> {
             | Contest::Watch
             | Contest::ClusterPuts
             | Contest::Failover
-            | Contest::CatchUp => Ok(()),
-            Contest::Read | Contest::ClusterReads => {
+            | Contest::CatchUp
+            | Contest::JsonPuts
+            | Contest::JsonWatch => Ok(()),
+            Contest::Read | Contest::ClusterReads | Contest::JsonReads => {
                 self.load(&keys(KEYS), HUNDRED)?;
                 self.side.restart().map(drop)
             }
@@ -117,6 +137,7 @@ impl<'a> Turn<'a> {
             Contest::KeepAlive => self.prepare_renewals(),
             Contest::Leases => self.prepare_leases(),
             Contest::Auth => self.prepare_auth(),
+            Contest::V2 => self.prepare_v2(),
         }
     }
 
@@ -150,7 +171,7 @@ impl<'a> Turn<'a> {
                 let scans = Scans::new(keys(SCAN_KEYS), Transfer::Unary);
                 self.compete(1, self.side.cluster.all()?, &scans, &results)
             }
-            Contest::Watch => self.watch(),
+            Contest::Watch => self.watch(&WATCHED),
             Contest::Million => self.restart_million(),
             Contest::ClusterPuts => self.cluster_puts(),
             Contest::ClusterReads => self.cluster_reads(),
@@ -159,6 +180,10 @@ impl<'a> Turn<'a> {
             Contest::KeepAlive => self.renewals(),
             Contest::Leases => self.restart_leases(),
             Contest::Auth => self.auth(),
+            Contest::JsonPuts => self.json_puts(),
+            Contest::JsonReads => self.json_reads(),
+            Contest::JsonWatch => self.watch(&http::WATCHED),
+            Contest::V2 => self.v2(),
         }
     }
 
@@ -170,12 +195,13 @@ impl<'a> Turn<'a> {
         self.add_latency(&measured, Quantity::PutP50, Quantity::PutP99)
     }
 
-    fn watch(&mut self) -> Result<()> {
+    fn watch(&mut self, watched: &Watched) -> Result<()> {
         let plan = WatchPlan {
             endpoint: self.side.endpoint()?,
+            transport: watched.transport,
             key: "watched".to_owned(),
-            watchers: WATCHERS,
-            streams: WATCH_STREAMS,
+            watchers: watched.watchers,
+            streams: watched.streams,
             connections: WATCH_CONNECTIONS,
             value_len: VALUE_LEN,
             pacing: Pacing::Delivered,
@@ -185,12 +211,12 @@ impl<'a> Turn<'a> {
         };
         let measured = plan.run(self.contest.name(), self.progress)?;
         self.side.add(Quantity::OtherCores, measured.other_cores);
-        self.side.add(Quantity::EventRate, measured.per_second);
+        self.side.add(watched.rate, measured.per_second);
         let cost = measured.server.context("the server's cost is unknown")?;
         self.side
-            .add(Quantity::EventsPerCpu, cost.operations_per_cpu_second);
+            .add(watched.per_cpu, cost.operations_per_cpu_second);
         if let Some(all) = measured.latency("all") {
-            self.side.add(Quantity::EventsAll, all.p50_us);
+            self.side.add(watched.all, all.p50_us);
         }
         Ok(())
     }

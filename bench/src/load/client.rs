@@ -43,12 +43,8 @@ impl Client {
             let Some(ticket) = self.gate.ticket() else {
                 return;
             };
-            let Call {
-                method,
-                framed,
-                kind,
-            } = (self.next_call)(ticket);
-            let result = self.exchange.call(method, framed).await;
+            let Call { payload, kind } = (self.next_call)(ticket);
+            let result = self.exchange.call(payload).await;
             let mut tally = self.tally.borrow_mut();
             match result {
                 Ok(received) if self.gate.phase() == Phase::Measure => {

@@ -9,7 +9,7 @@ use cairn_proto::etcdserverpb::{PutRequest, RequestOp, TxnRequest, request_op::R
 use crate::connection::Method;
 use crate::framing::frame;
 use crate::key_space::{KeySpace, Order, value};
-use crate::load::{Call, Limit, LoadPlan, Workload};
+use crate::load::{Call, Limit, LoadPlan, Payload, Workload};
 use crate::measurement::Measurement;
 use crate::probe;
 use crate::progress::Progress;
@@ -65,11 +65,11 @@ impl Workload for Fill {
                 success: puts.collect(),
                 ..TxnRequest::default()
             };
-            Call {
+            let payload = Payload::Grpc {
                 method: Method::Txn,
                 framed: frame(&txn),
-                kind: 0,
-            }
+            };
+            Call { payload, kind: 0 }
         })
     }
 }
@@ -112,6 +112,7 @@ pub fn fill(
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use prost::Message;
 
     use super::*;
@@ -125,13 +126,20 @@ mod tests {
         }
     }
 
+    fn sent(call: Call) -> (Method, Bytes) {
+        let Payload::Grpc { method, framed } = call.payload else {
+            panic!("not gRPC")
+        };
+        (method, framed)
+    }
+
     #[test]
     fn batches_cover_every_key_once() {
         let fill = filling(250, 100);
         let mut client = fill.client(0);
         let mut keys = Vec::new();
         for ticket in 0..fill.requests() {
-            let framed = client(ticket).framed;
+            let (_, framed) = sent(client(ticket));
             let txn = TxnRequest::decode(framed.slice(crate::framing::HEADER_LEN..)).unwrap();
             for op in txn.success {
                 let Some(Request::RequestPut(put)) = op.request else {
@@ -146,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_batch_of_one_is_a_put_and_batches_end_at_etcds_limit() {
-        assert_eq!(filling(10, 1).client(0)(0).method, Method::Put);
+        assert_eq!(sent(filling(10, 1).client(0)(0)).0, Method::Put);
         assert_eq!(filling(1000, 1000).requests(), 8);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::connection::Method;
 use crate::key_space::{KeySpace, Order};
-use crate::load::{Call, Workload};
+use crate::load::{Call, Payload, Workload};
 use crate::template::Template;
 
 /// One request, sent for many keys.
@@ -54,10 +54,12 @@ impl Workload for Keyed {
             method,
             ..
         } = self.clone();
-        Box::new(move |ticket| Call {
-            method,
-            framed: template.fill(&keys.key(walk.next(ticket))),
-            kind: 0,
+        Box::new(move |ticket| {
+            let framed = template.fill(&keys.key(walk.next(ticket)));
+            Call {
+                payload: Payload::Grpc { method, framed },
+                kind: 0,
+            }
         })
     }
 }

@@ -1,10 +1,11 @@
 //! Leases: granting many, and keeping them alive.
 
+use bytes::Bytes;
 use cairn_proto::etcdserverpb::{LeaseGrantRequest, LeaseKeepAliveRequest};
 
 use crate::connection::Method;
 use crate::framing::frame;
-use crate::load::{Call, Channel, Workload};
+use crate::load::{Call, Channel, Payload, Workload};
 
 /// Grants of leases numbered from one on, one a request.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,13 @@ fn id(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX - 1) + 1
 }
 
+fn call(method: Method, framed: Bytes) -> Call {
+    Call {
+        payload: Payload::Grpc { method, framed },
+        kind: 0,
+    }
+}
+
 impl Workload for Grants {
     fn kinds(&self) -> &[&'static str] {
         &["grant"]
@@ -32,13 +40,9 @@ impl Workload for Grants {
 
     fn client(&self, _: usize) -> Box<dyn FnMut(u64) -> Call> {
         let ttl = self.ttl;
-        Box::new(move |ticket| Call {
-            method: Method::LeaseGrant,
-            framed: frame(&LeaseGrantRequest {
-                ttl,
-                id: id(ticket),
-            }),
-            kind: 0,
+        Box::new(move |ticket| {
+            let id = id(ticket);
+            call(Method::LeaseGrant, frame(&LeaseGrantRequest { ttl, id }))
         })
     }
 }
@@ -54,12 +58,10 @@ impl Workload for Renewals {
 
     fn client(&self, _: usize) -> Box<dyn FnMut(u64) -> Call> {
         let leases = self.leases.max(1);
-        Box::new(move |ticket| Call {
-            method: Method::LeaseKeepAlive,
-            framed: frame(&LeaseKeepAliveRequest {
-                id: id(ticket % leases),
-            }),
-            kind: 0,
+        Box::new(move |ticket| {
+            let id = id(ticket % leases);
+            let framed = frame(&LeaseKeepAliveRequest { id });
+            call(Method::LeaseKeepAlive, framed)
         })
     }
 }
@@ -70,17 +72,26 @@ mod tests {
     use crate::framing::HEADER_LEN;
     use prost::Message;
 
+    fn message(call: &Call) -> Bytes {
+        let Payload::Grpc { framed, .. } = &call.payload else {
+            panic!("not gRPC")
+        };
+        framed.slice(HEADER_LEN..)
+    }
+
     #[test]
     fn every_lease_that_was_granted_is_renewed_in_turn() {
         let mut renew = Renewals { leases: 3 }.client(0);
         let mut grant = Grants { ttl: 1 }.client(0);
         let granted = [0, 1, 2].map(|ticket| {
-            let framed = grant(ticket).framed.slice(HEADER_LEN..);
-            LeaseGrantRequest::decode(framed).unwrap().id
+            LeaseGrantRequest::decode(message(&grant(ticket)))
+                .unwrap()
+                .id
         });
         let renewed = [0, 1, 2, 3].map(|ticket| {
-            let framed = renew(ticket).framed.slice(HEADER_LEN..);
-            LeaseKeepAliveRequest::decode(framed).unwrap().id
+            LeaseKeepAliveRequest::decode(message(&renew(ticket)))
+                .unwrap()
+                .id
         });
         assert_eq!(granted, [1, 2, 3]);
         assert_eq!(renewed, [1, 2, 3, 1]);

@@ -54,6 +54,7 @@ mod tests {
     use super::*;
     use crate::connection::Method;
     use crate::key_space::{KeySpace, Order};
+    use crate::load::Payload;
     use crate::scenario::{Consistency, puts, reads};
 
     #[test]
@@ -65,7 +66,10 @@ mod tests {
         let mut reads = 0;
         for ticket in 0..10_000 {
             let call = client(ticket);
-            assert_eq!(call.kind == 0, call.method == Method::Range);
+            let Payload::Grpc { method, .. } = call.payload else {
+                panic!("not gRPC")
+            };
+            assert_eq!(call.kind == 0, method == Method::Range);
             reads += usize::from(call.kind == 0);
         }
         assert!((7_000..8_000).contains(&reads), "{reads}");

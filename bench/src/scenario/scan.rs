@@ -10,7 +10,7 @@ use crate::connection::Method;
 use crate::endpoint::Endpoint;
 use crate::framing::frame;
 use crate::key_space::KeySpace;
-use crate::load::{Call, Workload};
+use crate::load::{Call, Payload, Workload};
 use crate::probe;
 
 /// How a scan's answer comes.
@@ -82,8 +82,10 @@ impl Workload for Scans {
 
     fn client(&self, _index: usize) -> Box<dyn FnMut(u64) -> Call> {
         let call = Call {
-            method: self.method,
-            framed: self.framed.clone(),
+            payload: Payload::Grpc {
+                method: self.method,
+                framed: self.framed.clone(),
+            },
             kind: 0,
         };
         Box::new(move |_| call.clone())

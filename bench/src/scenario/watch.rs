@@ -19,7 +19,7 @@ use crate::key_space::value;
 use crate::latencies::Latencies;
 use crate::measurement::{KindLatency, Measurement, Span};
 use crate::progress::Progress;
-use crate::scenario::watch::receiver::{Received, Receiver, STAMP_LEN};
+use crate::scenario::watch::receiver::{Received, Receiver, STAMP_LEN, Way};
 use crate::server_process::ServerProcess;
 use crate::template::Template;
 
@@ -37,11 +37,22 @@ pub enum Pacing {
     Rate(f64),
 }
 
+/// How watchers hear of events; puts go by gRPC in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// By gRPC, on streams that share connections.
+    Grpc,
+    /// By JSON over WebSockets; each stream has its own.
+    WebSocket,
+}
+
 /// Watchers of one key, and puts to it.
 #[derive(Clone, Debug)]
 pub struct WatchPlan {
     /// The server.
     pub endpoint: Endpoint,
+    /// How watchers hear of events.
+    pub transport: Transport,
     /// The watched key.
     pub key: String,
     /// Watchers of the key; at least one.
@@ -129,8 +140,12 @@ impl WatchPlan {
         }
         for (stream, connection) in (0..streams).zip(connections.iter().cycle()) {
             let share = watchers / streams + usize::from(stream < watchers % streams);
+            let way = match self.transport {
+                Transport::Grpc => Way::Grpc(connection.clone()),
+                Transport::WebSocket => Way::WebSocket(self.endpoint),
+            };
             let receiver = Receiver {
-                connection: connection.clone(),
+                way,
                 key: Bytes::from(self.key.clone()),
                 watchers: share,
                 received: Rc::clone(received),
@@ -214,6 +229,7 @@ mod tests {
     fn the_value_has_one_place_for_the_moment_of_sending() {
         let plan = WatchPlan {
             endpoint: "127.0.0.1:1".parse().unwrap(),
+            transport: Transport::Grpc,
             key: "watched".to_owned(),
             watchers: 1,
             streams: 1,

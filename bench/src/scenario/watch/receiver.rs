@@ -4,14 +4,19 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cairn_proto::etcdserverpb::{WatchCreateRequest, WatchRequest, watch_request::RequestUnion};
+use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::connection::{Connection, Method};
+use crate::endpoint::Endpoint;
 use crate::framing::frame;
 use crate::latencies::Latencies;
+use crate::web_socket::WebSocket;
 use crate::wire::{Field, bytes_field, fields};
 
 /// Bytes at the start of a value that say when it was sent.
@@ -113,18 +118,35 @@ impl Received {
             match (number, field) {
                 (number::CREATED, Field::Varint(1)) => self.created.set(self.created.get() + 1),
                 (number::CANCELED, Field::Varint(1)) => bail!("the server canceled a watcher"),
-                (number::EVENTS, Field::Bytes(event)) => self.take_in_event(event, now)?,
+                (number::EVENTS, Field::Bytes(event)) => {
+                    let value = bytes_field(event, number::EVENT_KV)
+                        .and_then(|kv| bytes_field(kv, number::KV_VALUE));
+                    self.take_in_event(value.unwrap_or_default(), now)?;
+                }
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn take_in_event(&self, event: &[u8], now: Instant) -> Result<()> {
-        let stamp = bytes_field(event, number::EVENT_KV)
-            .and_then(|kv| bytes_field(kv, number::KV_VALUE))
-            .and_then(|value| value.first_chunk::<STAMP_LEN>());
-        let Some(stamp) = stamp else {
+    /// Takes in one message of a WebSocket.
+    fn take_in_json(&self, message: &str, now: Instant) -> Result<()> {
+        self.bytes.set(self.bytes.get() + message.len() as u64);
+        let Told::Result(told) =
+            serde_json::from_str(message).with_context(|| format!("the server says {message}"))?;
+        self.created
+            .set(self.created.get() + u64::from(told.created));
+        ensure!(!told.canceled, "the server canceled a watcher");
+        for event in told.events {
+            let value = STANDARD.decode(event.kv.value)?;
+            self.take_in_event(&value, now)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in an event's value.
+    fn take_in_event(&self, value: &[u8], now: Instant) -> Result<()> {
+        let Some(stamp) = value.first_chunk::<STAMP_LEN>() else {
             bail!("an event that is none of our puts")
         };
         let sent = self.epoch + Duration::from_nanos(u64::from_be_bytes(*stamp));
@@ -136,9 +158,44 @@ impl Received {
     }
 }
 
+/// What the gateway says of a watch stream.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Told<'a> {
+    #[serde(borrow)]
+    Result(ToldResult<'a>),
+}
+
+#[derive(Deserialize)]
+struct ToldResult<'a> {
+    #[serde(default)]
+    created: bool,
+    #[serde(default)]
+    canceled: bool,
+    #[serde(borrow, default)]
+    events: Vec<ToldEvent<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ToldEvent<'a> {
+    #[serde(borrow)]
+    kv: ToldKv<'a>,
+}
+
+#[derive(Deserialize)]
+struct ToldKv<'a> {
+    value: &'a str,
+}
+
+/// How a receiver reaches the server.
+pub(super) enum Way {
+    Grpc(Connection),
+    WebSocket(Endpoint),
+}
+
 /// One stream with its watchers.
 pub(super) struct Receiver {
-    pub(super) connection: Connection,
+    pub(super) way: Way,
     pub(super) key: Bytes,
     pub(super) watchers: usize,
     pub(super) received: Rc<Received>,
@@ -157,8 +214,29 @@ impl Receiver {
         received.changed.notify_one();
     }
 
-    async fn receive(mut self) -> Result<()> {
-        let (mut requests, replies) = self.connection.stream(Method::Watch).await?;
+    async fn receive(self) -> Result<()> {
+        match &self.way {
+            Way::Grpc(connection) => self.receive_grpc(connection.clone()).await,
+            Way::WebSocket(endpoint) => self.receive_json(*endpoint).await,
+        }
+    }
+
+    async fn receive_json(&self, endpoint: Endpoint) -> Result<()> {
+        let mut socket = WebSocket::open(endpoint, "/v3/watch").await?;
+        let key = STANDARD.encode(&self.key);
+        let create = format!(r#"{{"create_request":{{"key":"{key}"}}}}"#);
+        for _ in 0..self.watchers {
+            socket.send(&create).await?;
+        }
+        while let Some(message) = socket.next().await? {
+            self.received.take_in_json(&message, Instant::now())?;
+            self.received.changed.notify_one();
+        }
+        bail!("the server ended a watch stream")
+    }
+
+    async fn receive_grpc(&self, mut connection: Connection) -> Result<()> {
+        let (mut requests, replies) = connection.stream(Method::Watch).await?;
         let create = WatchCreateRequest {
             key: self.key.clone(),
             ..WatchCreateRequest::default()
@@ -221,6 +299,26 @@ mod tests {
         let (latencies, events) = received.stop_measuring();
         assert_eq!(events, 2);
         assert!((latencies.summary().max_us - 5000.0).abs() < 10.0);
+    }
+
+    #[test]
+    fn the_gateways_messages_are_taken_in_like_those_of_grpc() {
+        let received = Received::new();
+        let now = Instant::now();
+        let created = r#"{"result":{"header":{"revision":"1"},"created":true}}"#;
+        received.take_in_json(created, now).unwrap();
+        let stamp = STANDARD.encode(received.stamp(now));
+        let put =
+            format!(r#"{{"result":{{"events":[{{"kv":{{"key":"aw==","value":"{stamp}"}}}}]}}}}"#);
+        received.take_in_json(&put, now).unwrap();
+        assert_eq!((received.created(), received.events()), (1, 1));
+        for refused in [
+            r#"{"error":{"code":5,"message":"no"}}"#,
+            r#"{"result":{"canceled":true}}"#,
+            r#"{"result":{"events":[{"kv":{"value":"eA=="}}]}}"#,
+        ] {
+            assert!(received.take_in_json(refused, now).is_err(), "{refused}");
+        }
     }
 
     #[test]
