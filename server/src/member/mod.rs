@@ -8,6 +8,7 @@
 //! ```
 
 mod access;
+mod append_stats;
 mod apply_thread;
 pub(crate) mod auth;
 mod auto_compaction;
@@ -50,6 +51,7 @@ use cairn_proto::stored::{self, EncodedKvsBuilder};
 use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::oneshot;
 
+pub(crate) use append_stats::{AppendStats, FlowStats};
 pub(crate) use apply_thread::ApplyThread;
 pub(crate) use backup::{Backup, BackupParts};
 pub(crate) use consensus_thread::{ConsensusInput, ConsensusThread, Request};

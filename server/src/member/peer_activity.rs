@@ -6,25 +6,35 @@ use std::time::{Duration, Instant};
 use cairn_consensus::MemberId;
 use parking_lot::Mutex;
 
-/// Since when this member has heard of each other one: written by the peers' connections, read by
-/// those who judge whether a change of the members is safe.
+use super::append_stats::AppendStats;
+
+/// Since when this member has heard of each other one, and what it sends them: written by the peers'
+/// connections, read by those who judge whether a change of the members is safe.
 #[derive(Debug, Default)]
-pub(crate) struct PeerActivity(Mutex<BTreeMap<MemberId, Instant>>);
+pub(crate) struct PeerActivity {
+    since: Mutex<BTreeMap<MemberId, Instant>>,
+    appends: AppendStats,
+}
 
 impl PeerActivity {
+    /// What is counted of appends.
+    pub(crate) const fn appends(&self) -> &AppendStats {
+        &self.appends
+    }
+
     /// Notes that `peer` can be reached. It does not become younger by being noted again.
     pub(crate) fn set_active(&self, peer: MemberId) {
-        self.0.lock().entry(peer).or_insert_with(Instant::now);
+        self.since.lock().entry(peer).or_insert_with(Instant::now);
     }
 
     /// Notes that `peer` cannot be reached.
     pub(crate) fn set_inactive(&self, peer: MemberId) {
-        self.0.lock().remove(&peer);
+        self.since.lock().remove(&peer);
     }
 
     /// Since when `peer` has been reachable, if it is.
     pub(crate) fn active_since(&self, peer: MemberId) -> Option<Instant> {
-        self.0.lock().get(&peer).copied()
+        self.since.lock().get(&peer).copied()
     }
 
     /// Whether `peer` has been reachable since `at`, without a break.
@@ -45,7 +55,7 @@ impl PeerActivity {
 
     /// How many can be reached.
     pub(crate) fn count(&self) -> usize {
-        self.0.lock().len()
+        self.since.lock().len()
     }
 
     /// Whether `peer` has been reachable for all of the last `time`.

@@ -6,7 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 
+use crate::cluster_harness::Cluster;
 use crate::harness::{PATIENCE, Place, Server};
 use crate::requests::{all, delete, put};
 
@@ -254,6 +256,34 @@ fn the_second_api_is_there_only_if_it_is_asked_for() {
             (404, "404 page not found\n")
         );
     }
+}
+
+#[tokio::test]
+async fn appends_are_counted_where_they_are_sent_and_received() {
+    let cluster = Cluster::start(2, &["--enable-v2"]);
+    let leader = cluster.leader(&[0, 1]).await;
+    let (leader, follower) = (cluster.member(leader), cluster.member(1 - leader));
+    let told = |server, path| -> Value { serde_json::from_str(&get(server, path).body).unwrap() };
+    let own = |server, what: &str| told(server, "/v2/stats/self")[what].as_u64().unwrap();
+    let before = own(leader, "sendAppendRequestCnt");
+    let mut clients = leader.clients().await;
+    clients.kv.put(put("a", "1")).await.unwrap();
+    assert!(own(leader, "sendAppendRequestCnt") > before);
+    assert_eq!(own(follower, "sendAppendRequestCnt"), 0);
+    assert!(own(follower, "recvAppendRequestCnt") > 0);
+    let followers = told(leader, "/v2/stats/leader")["followers"].clone();
+    let id = told(follower, "/v2/stats/self")["id"].clone();
+    let stats = &followers[id.as_str().unwrap()];
+    assert!(stats["counts"]["success"].as_u64() > Some(0), "{stats}");
+    let latency = |what: &str| stats["latency"][what].as_f64().unwrap();
+    let ascending = [
+        0.0,
+        latency("minimum"),
+        latency("average"),
+        latency("maximum"),
+    ];
+    assert!(ascending.is_sorted(), "{stats}");
+    assert_eq!(get(follower, "/v2/stats/leader").status, 403);
 }
 
 #[test]

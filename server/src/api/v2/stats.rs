@@ -8,6 +8,7 @@ use axum::response::Response;
 use cairn_v2::{Counter, write_string};
 
 use super::{V2Parts, answer, go_time};
+use crate::member::FlowStats;
 
 /// How often what was done with the tree, since this member started.
 pub(super) fn store(parts: &V2Parts, method: &Method) -> Response {
@@ -23,8 +24,7 @@ pub(super) fn store(parts: &V2Parts, method: &Method) -> Response {
     answer::json(StatusCode::OK, body)
 }
 
-/// Who this member is and who leads. What etcd counts of messages is counted otherwise here
-/// (`/metrics`), and 0.
+/// Who this member is, who leads, and what appends there were between members.
 pub(super) fn own(parts: &V2Parts, method: &Method) -> Response {
     if let Some(refusal) = answer::refuse_unless("GET", method) {
         return refusal;
@@ -52,16 +52,32 @@ pub(super) fn own(parts: &V2Parts, method: &Method) -> Response {
     let _ = write!(
         body,
         ",\"id\":\"{:x}\",\"state\":\"{state}\",\"startTime\":\"{}\",\"leaderInfo\":{{\"leader\":\"{leader}\",\
-         \"uptime\":\"{}\",\"startTime\":\"{}\"}},\"recvAppendRequestCnt\":0,\"sendAppendRequestCnt\":0}}",
+         \"uptime\":\"{}\",\"startTime\":\"{}\"}}",
         id.get(),
         go_time::time(parts.started),
         go_time::duration(uptime),
         go_time::time(leads_since),
     );
+    let appends = member.activity.appends();
+    write_flow(&mut body, "recv", appends.all_received());
+    write_flow(&mut body, "send", appends.all_sent());
+    body.push('}');
     answer::json(StatusCode::OK, body)
 }
 
-/// What the leader knows of its followers: who they are.
+/// Rates are left out while there are none.
+fn write_flow(body: &mut String, direction: &str, flow: FlowStats) {
+    let _ = write!(body, ",\"{direction}AppendRequestCnt\":{}", flow.count);
+    if flow.per_second > 0.0 {
+        let _ = write!(
+            body,
+            ",\"{direction}PkgRate\":{},\"{direction}BandwidthRate\":{}",
+            flow.per_second, flow.bytes_per_second
+        );
+    }
+}
+
+/// What the leader knows of its followers: who they are, and how its appends reach them.
 pub(super) fn leader(parts: &V2Parts, method: &Method) -> Response {
     if let Some(refusal) = answer::refuse_unless("GET", method) {
         return refusal;
@@ -74,16 +90,24 @@ pub(super) fn leader(parts: &V2Parts, method: &Method) -> Response {
     let mut body = format!("{{\"leader\":\"{:x}\",\"followers\":{{", me.get());
     let members = member.membership();
     let others = members.iter().filter(|other| other.id != me);
-    let mut ids: Vec<String> = others
-        .map(|other| format!("{:x}", other.id.get()))
+    let mut followers: Vec<_> = others
+        .map(|other| (format!("{:x}", other.id.get()), other.id))
         .collect();
-    ids.sort_unstable();
-    for (place, id) in ids.iter().enumerate() {
+    followers.sort_unstable();
+    for (place, (name, id)) in followers.iter().enumerate() {
         let comma = if place == 0 { "" } else { "," };
+        let stats = member.activity.appends().follower(*id);
         let _ = write!(
             body,
-            "{comma}\"{id}\":{{\"latency\":{{\"current\":0,\"average\":0,\"standardDeviation\":0,\
-             \"minimum\":0,\"maximum\":0}},\"counts\":{{\"fail\":0,\"success\":0}}}}"
+            "{comma}\"{name}\":{{\"latency\":{{\"current\":{},\"average\":{},\"standardDeviation\":{},\
+             \"minimum\":{},\"maximum\":{}}},\"counts\":{{\"fail\":{},\"success\":{}}}}}",
+            stats.current,
+            stats.average,
+            stats.standard_deviation(),
+            stats.minimum,
+            stats.maximum,
+            stats.failures,
+            stats.successes,
         );
     }
     body.push_str("}}");

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use cairn_proto::cairnpb::RaftMessages;
 use cairn_proto::raftpb;
@@ -29,9 +30,17 @@ pub(super) struct Lane(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     is_open: bool,
-    messages: VecDeque<(raftpb::Message, usize)>,
+    messages: VecDeque<Waiting>,
     bytes: usize,
     waker: Option<Waker>,
+}
+
+/// A message that waits.
+#[derive(Debug)]
+struct Waiting {
+    message: raftpb::Message,
+    bytes: usize,
+    since: Instant,
 }
 
 impl Lane {
@@ -41,6 +50,7 @@ impl Lane {
         &self,
         messages: impl IntoIterator<Item = raftpb::Message>,
     ) -> Vec<raftpb::Message> {
+        let since = Instant::now();
         let mut state = self.0.lock();
         let mut lost = Vec::new();
         for message in messages {
@@ -51,7 +61,11 @@ impl Lane {
                 continue;
             }
             state.bytes += bytes;
-            state.messages.push_back((message, bytes));
+            state.messages.push_back(Waiting {
+                message,
+                bytes,
+                since,
+            });
         }
         let waker = state.waker.take();
         drop(state);
@@ -65,7 +79,10 @@ impl Lane {
     pub(super) fn open(self: &Arc<Self>) -> Frames {
         self.close();
         self.0.lock().is_open = true;
-        Frames(Arc::clone(self))
+        Frames {
+            lane: Arc::clone(self),
+            noted: None,
+        }
     }
 
     /// Drops what waits, and whatever comes until the lane is opened again.
@@ -82,20 +99,27 @@ impl Lane {
     }
 
     /// Takes as many messages as fit one frame; `None` once the lane is closed.
-    fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<RaftMessages>> {
+    fn poll_frame(
+        &self,
+        context: &mut Context<'_>,
+        noted: Option<&Noted>,
+    ) -> Poll<Option<RaftMessages>> {
         let mut state = self.0.lock();
         if !state.is_open {
             return Poll::Ready(None);
         }
         let mut frame = RaftMessages::default();
         let mut bytes = 0;
-        while let Some((_, next)) = state.messages.front() {
-            if !frame.messages.is_empty() && bytes + next > FRAME_BYTES {
+        while let Some(next) = state.messages.front() {
+            if !frame.messages.is_empty() && bytes + next.bytes > FRAME_BYTES {
                 break;
             }
-            if let Some((message, taken)) = state.messages.pop_front() {
-                bytes += taken;
-                frame.messages.push(message);
+            if let Some(taken) = state.messages.pop_front() {
+                bytes += taken.bytes;
+                if let Some(noted) = noted {
+                    noted(&taken.message, taken.since.elapsed());
+                }
+                frame.messages.push(taken.message);
             }
         }
         state.bytes -= bytes;
@@ -107,14 +131,34 @@ impl Lane {
     }
 }
 
+/// Who hears of each message that goes out, and how long it waited; called under the lane's lock.
+type Noted = Box<dyn Fn(&raftpb::Message, Duration) + Send>;
+
 /// What comes out of a lane.
-pub(super) struct Frames(Arc<Lane>);
+pub(super) struct Frames {
+    lane: Arc<Lane>,
+    noted: Option<Noted>,
+}
+
+impl Frames {
+    /// The same; who is given hears of each message.
+    pub(super) fn noting(
+        self,
+        noted: impl Fn(&raftpb::Message, Duration) + Send + 'static,
+    ) -> Self {
+        let noted: Noted = Box::new(noted);
+        Self {
+            noted: Some(noted),
+            ..self
+        }
+    }
+}
 
 impl Stream for Frames {
     type Item = RaftMessages;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<RaftMessages>> {
-        self.0.poll_frame(context)
+        self.lane.poll_frame(context, self.noted.as_ref())
     }
 }
 

@@ -7,6 +7,7 @@ use crate::net::tls::{in_etcds_words, refuses_certificate};
 use arc_swap::ArcSwap;
 use cairn_consensus::MemberId;
 use cairn_proto::cairnpb::VersionRequest;
+use cairn_proto::raftpb::MessageType;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -163,7 +164,13 @@ impl Link {
     /// Carries both lanes until either ends, and says why it did.
     async fn carry(&self, connection: Connection) -> String {
         let client = PeerClient::new(connection.clone());
-        let (quick, entries) = (self.peer.quick.open(), self.peer.entries.open());
+        let (id, activity) = (self.peer.id, Arc::clone(&self.parts.activity));
+        let quick = self.peer.quick.open();
+        let entries = self.peer.entries.open().noting(move |message, waited| {
+            if message.r#type() == MessageType::MsgApp {
+                activity.appends().succeeded(id, waited);
+            }
+        });
         *self.peer.open.lock() = Some(connection);
         self.parts.activity.set_active(self.peer.id);
         tracing::info!(remote_peer_id = %self.peer.id, "peer became active");

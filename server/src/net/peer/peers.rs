@@ -7,10 +7,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use cairn_backend::Backend;
 use cairn_consensus::{Identity, MemberId};
-use cairn_proto::cairnpb::{self, peer_client};
+use cairn_proto::cairnpb::{self, RaftMessages, peer_client};
 use cairn_proto::raftpb::{self, MessageType};
 use cairn_replica::membership::Membership;
 use parking_lot::Mutex;
+use prost::Message as _;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tonic::body::Body;
@@ -23,7 +24,7 @@ use super::link::{Link, Peer};
 use super::meeting::Meetings;
 use super::snapshot_out::SnapshotOut;
 use crate::member::inbox::InboxSender;
-use crate::member::{self, NotConnected, PeerActivity, Transport};
+use crate::member::{self, AppendStats, NotConnected, PeerActivity, Transport};
 use crate::metrics::PeerMetrics;
 use crate::settings::Url;
 
@@ -110,6 +111,17 @@ impl Peers {
     /// What is counted.
     pub(super) fn metrics(&self) -> &PeerMetrics {
         &self.0.parts.metrics
+    }
+
+    fn appends(&self) -> &AppendStats {
+        self.0.parts.activity.appends()
+    }
+
+    /// Counts what came from the leader.
+    pub(super) fn note_received(&self, frame: &RaftMessages) {
+        for append in frame.messages.iter().filter(|it| is_append(it)) {
+            self.appends().received(append.encoded_len());
+        }
     }
 
     fn send_snapshot(&self, to: MemberId, peer: Option<&Arc<Peer>>, message: raftpb::Message) {
@@ -210,6 +222,7 @@ impl Peers {
             tracing::info!(remote_peer_id = %id, "removed remote peer");
             peer.stop();
             self.0.parts.activity.set_inactive(*id);
+            self.appends().forget(*id);
             self.metrics().known(*id, false);
         }
         // A member knows itself too, as in etcd.
@@ -263,14 +276,21 @@ impl Transport for Peers {
                 self.send_snapshot(to, table.get(&to), message);
                 continue;
             }
+            if is_append(&message) && table.contains_key(&to) {
+                self.appends().sent(message.encoded_len());
+            }
             let lane = (to, carries_entries(&message));
             lanes.entry(lane).or_default().push(message);
         }
         for ((to, has_entries), messages) in lanes {
-            match table.get(&to) {
-                Some(peer) => lost.extend(peer.lane(has_entries).push(messages)),
-                None => lost.extend(messages),
+            let not_taken = match table.get(&to) {
+                Some(peer) => peer.lane(has_entries).push(messages),
+                None => messages,
+            };
+            for _ in not_taken.iter().filter(|it| is_append(it)) {
+                self.appends().failed(to);
             }
+            lost.extend(not_taken);
         }
         lost
     }
@@ -301,6 +321,10 @@ impl Transport for Peers {
             peers.0.removed.send_replace(true);
         });
     }
+}
+
+fn is_append(message: &raftpb::Message) -> bool {
+    message.r#type() == MessageType::MsgApp
 }
 
 /// Whether a message goes over the lane for entries. All of one kind take the same lane, since raft

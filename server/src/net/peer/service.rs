@@ -92,6 +92,7 @@ impl PeerService {
             };
             received.inc_by(frame.encoded_len() as u64);
             frame.messages.retain(|message| is_from(message, caller));
+            self.peers.note_received(&frame);
             let delivered = self.peers.inbox().deliver(frame, has_entries).await;
             delivered.map_err(|_| Status::unavailable("the member is stopping"))?;
         }
