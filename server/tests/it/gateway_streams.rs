@@ -140,6 +140,31 @@ async fn a_client_that_leaves_does_not_wait_for_a_lock_any_more() {
     until("it waits no more", async || waiters() == "1").await;
 }
 
+#[tokio::test]
+async fn a_stream_ends_at_the_time_that_it_was_given() {
+    let server = Server::start(&[]);
+    let create = br#"{"create_request":{"key":"Zm9v"}}"#;
+    let time = [("Grpc-Timeout", "1S")];
+    let answer = request(server.address(), "POST", "/v3/watch", &time, create);
+    let (status, text) = (answer.status, answer.text());
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let [told @ .., end] = &*lines else {
+        panic!("no last word");
+    };
+    assert_eq!(end["error"]["code"], 4, "{text}");
+    // On a slow machine the time may be over before the watch is there.
+    if status == 200 {
+        assert_eq!(told[0]["result"]["created"], true, "{text}");
+    }
+    until("it watches no more", async || {
+        watchers(server.address()) == "0"
+    })
+    .await;
+}
+
 #[test]
 fn renewals_end_with_their_requests() {
     let server = Server::start(&[]);

@@ -140,6 +140,28 @@ async fn other_streams_work_over_websockets_and_say_how_they_ended() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_origin_opens_no_websocket_where_origins_are_named() {
+    let from = |origin| [("origin", origin)];
+    let anybodys = Server::start(&[]);
+    open_with(&anybodys, "/v3/watch", &from("http://b.example:80"))
+        .await
+        .unwrap();
+    let server = Server::start(&["--cors=http://a.example:80"]);
+    let ours = from("http://a.example:80");
+    for headers in [&ours[..], &[]] {
+        let mut socket = open_with(&server, "/v3/watch", headers).await.unwrap();
+        say(&mut socket, r#"{"create_request":{"key":"YQ=="}}"#).await;
+        assert_eq!(hear(&mut socket).await["result"]["created"], true);
+    }
+    let foreign = from("http://b.example:80");
+    let refused = open_with(&server, "/v3/watch", &foreign).await.unwrap_err();
+    let tungstenite::Error::Http(answer) = refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(answer.status(), 403);
+}
+
+#[tokio::test]
 async fn a_token_over_a_websocket_is_a_protocol_or_a_cookie() {
     let server = Server::start(&[]);
     let token = with_users(&server);

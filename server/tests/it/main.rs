@@ -34,6 +34,7 @@ mod gate;
 mod gateway;
 mod gateway_absurd;
 mod gateway_streams;
+mod gateway_tls;
 mod gateway_websockets;
 mod harness;
 mod http_client;

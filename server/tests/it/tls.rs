@@ -30,16 +30,17 @@ use crate::cluster_harness::{self, Cluster};
 use crate::harness::{PATIENCE, Place, Server, binary, until};
 use crate::requests::{put, range, refused};
 
-const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12, &rustls::version::TLS13];
+pub(crate) const BOTH: &[&SupportedProtocolVersion] =
+    &[&rustls::version::TLS12, &rustls::version::TLS13];
 
 /// Files of a server at 127.0.0.1, and the authority that it trusts.
-struct Files {
+pub(crate) struct Files {
     directory: TempDir,
-    authority: Authority,
+    pub(crate) authority: Authority,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::new("ours");
         server_certificate(&authority).write(directory.path(), "server");
@@ -72,7 +73,7 @@ impl Files {
         Place::new(&flags.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    fn start(&self, more: &[&str]) -> Server {
+    pub(crate) fn start(&self, more: &[&str]) -> Server {
         self.place(more).start()
     }
 
@@ -80,8 +81,16 @@ impl Files {
         client(&self.authority.pem, None, BOTH)
     }
 
-    fn client_with(&self, own: &Issued) -> Arc<ClientConfig> {
+    pub(crate) fn client_with(&self, own: &Issued) -> Arc<ClientConfig> {
         client(&self.authority.pem, Some(own), BOTH)
+    }
+
+    /// A user's certificate.
+    pub(crate) fn user(&self, common_name: &str) -> Issued {
+        self.authority.issue(&Wanted {
+            common_name,
+            ..Wanted::default()
+        })
     }
 }
 
@@ -103,7 +112,7 @@ fn client_certificate(authority: &Authority, serial: u64) -> Issued {
     })
 }
 
-fn client(
+pub(crate) fn client(
     trusted: &str,
     own: Option<&Issued>,
     versions: &[&'static SupportedProtocolVersion],
@@ -131,7 +140,7 @@ fn client(
     Arc::new(config)
 }
 
-async fn secure(
+pub(crate) async fn secure(
     address: SocketAddr,
     config: Arc<ClientConfig>,
 ) -> io::Result<TlsStream<TcpStream>> {
@@ -140,7 +149,7 @@ async fn secure(
     TlsConnector::from(config).connect(name, stream).await
 }
 
-async fn channel(address: SocketAddr, config: &Arc<ClientConfig>) -> Option<Channel> {
+pub(crate) async fn channel(address: SocketAddr, config: &Arc<ClientConfig>) -> Option<Channel> {
     let config = Arc::clone(config);
     let connect = tower::service_fn(move |_: http::Uri| {
         let config = Arc::clone(&config);
@@ -159,10 +168,24 @@ async fn is_served(address: SocketAddr, config: &Arc<ClientConfig>) -> bool {
 }
 
 /// What `GET /version` is answered with; empty if the connection ends before.
-async fn version_page(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
-    let request = b"GET /version HTTP/1.1\r\nHost: member\r\nConnection: close\r\n\r\n";
+async fn version_page(stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
+    ask(stream, "GET /version", "", "").await
+}
+
+/// What a request with further headers is answered with; empty if the connection ends before.
+pub(crate) async fn ask(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    what: &str,
+    headers: &str,
+    body: &str,
+) -> String {
+    let length = body.len();
+    let request = format!(
+        "{what} HTTP/1.1\r\nHost: member\r\nConnection: close\r\nContent-Length: {length}\r\n\
+         {headers}\r\n{body}"
+    );
     let mut answer = Vec::new();
-    if stream.write_all(request).await.is_ok() {
+    if stream.write_all(request.as_bytes()).await.is_ok() {
         // A connection may end without TLS's own end.
         let _ = stream.read_to_end(&mut answer).await;
     }
@@ -639,11 +662,7 @@ async fn the_name_in_a_certificate_is_the_user_unless_a_token_or_a_gateway_says_
         "--bcrypt-cost=4",
     ]);
     let channel_of = async |common_name| {
-        let certificate = files.authority.issue(&Wanted {
-            common_name,
-            ..Wanted::default()
-        });
-        let config = files.client_with(&certificate);
+        let config = files.client_with(&files.user(common_name));
         channel(server.address(), &config).await.unwrap()
     };
     let root = channel_of("root").await;

@@ -46,11 +46,12 @@ fn operation(path: &str, method: &Method, schemas: &mut Schemas) -> Value {
     let tag = service.rsplit_once('.').map_or(service, |(_, it)| it);
     let input = schemas.message(&method.input);
     let output = schemas.message(&method.output);
-    let (description, output) = match method.shape {
-        Shape::Unary => ("The answer.", output),
+    let (description, output, refused) = match method.shape {
+        Shape::Unary => ("The answer.", output, refused(&reference("Error"))),
         Shape::Answers | Shape::Both => (
             "One JSON object a line; the last may be an error.",
             json!({ "type": "object", "properties": { "result": output, "error": reference("Error") } }),
+            refused(&refused_stream()),
         ),
     };
     json!({
@@ -64,7 +65,7 @@ fn operation(path: &str, method: &Method, schemas: &mut Schemas) -> Value {
                 "description": description,
                 "content": { "application/json": { "schema": output } },
             },
-            "default": refused(),
+            "default": refused,
         },
     })
 }
@@ -92,7 +93,7 @@ fn events() -> Value {
         ],
         "responses": {
             "200": { "description": "Events.", "content": { "text/event-stream": { "schema": { "type": "string" } } } },
-            "default": refused(),
+            "default": refused(&reference("Error")),
         },
     })
 }
@@ -104,11 +105,21 @@ fn text() -> Value {
     })
 }
 
-fn refused() -> Value {
+fn refused(schema: &Value) -> Value {
     json!({
         "description": "A refusal.",
-        "content": { "application/json": { "schema": reference("Error") } },
+        "content": { "application/json": { "schema": schema } },
     })
+}
+
+/// A stream says what went wrong in its first and last line, unless it was never one.
+fn refused_stream() -> Value {
+    let line = json!({
+        "type": "object",
+        "required": ["error"],
+        "properties": { "error": reference("Error") },
+    });
+    json!({ "anyOf": [line, reference("Error")] })
 }
 
 fn error() -> Value {
