@@ -62,7 +62,7 @@ impl Clients {
             Some(line) => ServerCommand::parse(line)?,
             None => ServerCommand::program(workspace.build_server()?),
         };
-        let (mut failed, mut skipped) = (false, Vec::new());
+        let mut ended = Ended::default();
         for client in Client::value_variants() {
             if !self.only.is_empty() && !self.only.contains(client) {
                 continue;
@@ -72,25 +72,24 @@ impl Clients {
                 Ok(program) => program,
                 Err(error) => {
                     println!("skipped: {error:#}");
-                    skipped.push(format!("{client:?}"));
+                    ended.skipped.push(*client);
                     continue;
                 }
             };
             let server = client.served_by(&server);
+            let mut has_passed = true;
             for &is_secured in client.is_secured() {
-                failed |= !self.passes(&server, &program, is_secured).await?;
+                has_passed &= self.passes(&server, &program, is_secured).await?;
             }
+            let those = if has_passed {
+                &mut ended.passed
+            } else {
+                &mut ended.failed
+            };
+            those.push(*client);
         }
-        Ok(match (failed, skipped.as_slice()) {
-            (true, _) => Outcome::Failed,
-            (false, []) => Outcome::Passed,
-            (false, skipped) => {
-                let skipped = skipped.join(", ");
-                Outcome::Skipped(format!(
-                    "{skipped}, for the reasons above; the others passed"
-                ))
-            }
-        })
+        println!("\n{}", ended.told());
+        Ok(ended.outcome(!self.only.is_empty()))
     }
 
     /// Runs a program on a cluster of its own.
@@ -121,6 +120,38 @@ impl Clients {
         let status = command.kill_on_drop(true).status().await?;
         println!("{how}: {status}, {:.0} s", start.elapsed().as_secs_f64());
         Ok(status.success())
+    }
+}
+
+/// What became of each client.
+#[derive(Default)]
+struct Ended {
+    passed: Vec<Client>,
+    failed: Vec<Client>,
+    skipped: Vec<Client>,
+}
+
+impl Ended {
+    fn told(&self) -> String {
+        let told = |what: &str, clients: &[Client]| {
+            let names: Vec<String> = clients.iter().map(|it| format!("{it:?}")).collect();
+            (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
+        };
+        let told = [
+            told("passed", &self.passed),
+            told("failed", &self.failed),
+            told("not run, for the reasons above", &self.skipped),
+        ];
+        told.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
+    /// Who was named must run.
+    fn outcome(&self, are_named: bool) -> Outcome {
+        match (&*self.failed, &*self.skipped) {
+            ([], []) => Outcome::Passed,
+            ([], _) if !are_named => Outcome::Skipped(self.told()),
+            _ => Outcome::Failed,
+        }
     }
 }
 
@@ -261,4 +292,26 @@ fn rust(workspace: &Workspace, source: &Path, built: &Path) -> Result<Program> {
         arguments: Vec::new(),
         packages: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_was_named_must_run() {
+        let ended = |passed: &[Client], skipped: &[Client]| Ended {
+            passed: passed.to_vec(),
+            failed: Vec::new(),
+            skipped: skipped.to_vec(),
+        };
+        let partly = ended(&[Client::Go], &[Client::Rust, Client::Browser]);
+        let told = "passed: Go; not run, for the reasons above: Rust, Browser";
+        assert_eq!(partly.told(), told);
+        assert_eq!(partly.outcome(false), Outcome::Skipped(told.to_owned()));
+        assert_eq!(partly.outcome(true), Outcome::Failed);
+        assert_eq!(ended(&[Client::Go], &[]).outcome(true), Outcome::Passed);
+        let none = ended(&[], &[Client::Go]);
+        assert_eq!(none.told(), "not run, for the reasons above: Go");
+    }
 }

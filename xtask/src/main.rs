@@ -23,6 +23,7 @@ mod layers;
 mod members;
 mod outcome;
 mod patroni;
+mod schemathesis;
 mod server_process;
 mod sim;
 mod tidy;
@@ -46,6 +47,7 @@ use crate::etcdctl::Etcdctl;
 use crate::interruptible::interruptible;
 use crate::outcome::Outcome;
 use crate::patroni::Patroni;
+use crate::schemathesis::Schemathesis;
 use crate::sim::Sim;
 use crate::verify::Verify;
 use crate::workspace::{Workspace, run};
@@ -77,6 +79,8 @@ enum Task {
     Clients(Clients),
     /// Lets Patroni keep PostgreSQL available with its state in a cluster, and kills the leader.
     Patroni(Patroni),
+    /// Lets schemathesis make random requests from the gateway's own document, and checks answers.
+    Schemathesis(Schemathesis),
     /// Plays simulated clusters from seeds, and checks what came of them.
     Sim(Sim),
     /// Runs both servers side by side under load, and prints ratios.
@@ -96,6 +100,7 @@ impl Task {
             Self::Etcdctl(etcdctl) => interruptible(etcdctl.run(workspace)),
             Self::Clients(clients) => interruptible(clients.run(workspace)),
             Self::Patroni(patroni) => interruptible(patroni.run(workspace)),
+            Self::Schemathesis(it) => interruptible(it.run(workspace)),
             Self::Sim(sim) => sim.run(workspace),
             Self::Compare(arguments) => compare(workspace, &arguments),
         }

@@ -113,17 +113,20 @@ impl Section {
             Self::Sim => Sim::run_short(workspace),
             Self::Conformance => interruptible(Conformance::in_gate(workspace)),
             Self::Etcdctl => interruptible(Etcdctl::default().run(workspace)),
-            Self::Differential => match interruptible(Differential::short().run(workspace))? {
-                Outcome::Passed => {
-                    match interruptible(Differential::short_of_users().run(workspace))? {
-                        Outcome::Passed => {
-                            interruptible(Differential::short_of_v2().run(workspace))
-                        }
-                        other => Ok(other),
+            Self::Differential => {
+                for scripts in [
+                    Differential::short(),
+                    Differential::short_of_users(),
+                    Differential::short_of_json(),
+                    Differential::short_of_v2(),
+                ] {
+                    match interruptible(scripts.run(workspace))? {
+                        Outcome::Passed => {}
+                        other => return Ok(other),
                     }
                 }
-                other => Ok(other),
-            },
+                Ok(Outcome::Passed)
+            }
             Self::Crash => interruptible(Crash::short().run(workspace)),
             Self::Cluster => interruptible(ClusterTest::short().run(workspace)),
         }

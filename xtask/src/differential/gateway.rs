@@ -8,7 +8,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
@@ -22,8 +22,10 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tower_service::Service;
 
+use crate::server_process::ServerProcess;
+
 /// Where each method is called; a method that a script does not need has no place here.
-const PATHS: [(&str, &str); 11] = [
+const PATHS: [(&str, &str); 28] = [
     ("/etcdserverpb.KV/Range", "/v3/kv/range"),
     ("/etcdserverpb.KV/Put", "/v3/kv/put"),
     ("/etcdserverpb.KV/DeleteRange", "/v3/kv/deleterange"),
@@ -38,9 +40,38 @@ const PATHS: [(&str, &str); 11] = [
     ),
     ("/etcdserverpb.Lease/LeaseLeases", "/v3/lease/leases"),
     ("/etcdserverpb.Maintenance/HashKV", "/v3/maintenance/hashkv"),
+    ("/etcdserverpb.Auth/AuthEnable", "/v3/auth/enable"),
+    ("/etcdserverpb.Auth/AuthDisable", "/v3/auth/disable"),
+    ("/etcdserverpb.Auth/AuthStatus", "/v3/auth/status"),
+    ("/etcdserverpb.Auth/Authenticate", "/v3/auth/authenticate"),
+    ("/etcdserverpb.Auth/UserAdd", "/v3/auth/user/add"),
+    ("/etcdserverpb.Auth/UserGet", "/v3/auth/user/get"),
+    ("/etcdserverpb.Auth/UserList", "/v3/auth/user/list"),
+    ("/etcdserverpb.Auth/UserDelete", "/v3/auth/user/delete"),
+    (
+        "/etcdserverpb.Auth/UserChangePassword",
+        "/v3/auth/user/changepw",
+    ),
+    ("/etcdserverpb.Auth/UserGrantRole", "/v3/auth/user/grant"),
+    ("/etcdserverpb.Auth/UserRevokeRole", "/v3/auth/user/revoke"),
+    ("/etcdserverpb.Auth/RoleAdd", "/v3/auth/role/add"),
+    ("/etcdserverpb.Auth/RoleGet", "/v3/auth/role/get"),
+    ("/etcdserverpb.Auth/RoleList", "/v3/auth/role/list"),
+    ("/etcdserverpb.Auth/RoleDelete", "/v3/auth/role/delete"),
+    (
+        "/etcdserverpb.Auth/RoleGrantPermission",
+        "/v3/auth/role/grant",
+    ),
+    (
+        "/etcdserverpb.Auth/RoleRevokePermission",
+        "/v3/auth/role/revoke",
+    ),
 ];
 /// In front of each message in gRPC: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
+
+/// Where gRPC's clients say who they are.
+const TOKEN: &str = "token";
 
 /// What begins the message of an error that is no answer of the server's.
 pub(super) const NO_ANSWER: &str = "no answer by JSON";
@@ -52,6 +83,17 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) enum Door {
     Grpc(Channel),
     Json(Gateway),
+}
+
+impl Door {
+    /// That of a server: its JSON gateway, or a connection that is made when first used.
+    pub(super) fn of(server: &ServerProcess, is_json: bool) -> Result<Self> {
+        Ok(if is_json {
+            Self::Json(Gateway::at(&server.url())?)
+        } else {
+            Self::Grpc(server.channel()?)
+        })
+    }
 }
 
 /// The JSON gateway of one server.
@@ -97,7 +139,7 @@ impl Service<Request<Body>> for Door {
 
 impl Gateway {
     /// The gateway at a URL without a path.
-    pub(super) fn at(url: &str) -> Result<Self> {
+    fn at(url: &str) -> Result<Self> {
         let pool = DescriptorPool::decode(cairn_proto::DESCRIPTORS)?;
         let mut methods = HashMap::new();
         for (method, path) in PATHS {
@@ -121,11 +163,13 @@ impl Gateway {
         let method = request.uri().path();
         let found = self.methods.get(method);
         let (path, method) = found.with_context(|| format!("{method} is not in the table"))?;
+        let token = request.headers().get(TOKEN).cloned();
         let mut body = request.into_body().collect().await?.to_bytes();
         ensure!(body.len() >= PREFIX_BYTES, "a request without a message");
         body.advance(PREFIX_BYTES);
         let message = DynamicMessage::decode(method.input(), body)?;
-        let (is_ok, json) = self.post(path, serde_json::to_vec(&message)?).await?;
+        let json = serde_json::to_vec(&message)?;
+        let (is_ok, json) = self.post(path, token, json).await?;
         let text = String::from_utf8_lossy(&json);
         let shown = || format!("{path} answers {text:?}");
         if !is_ok {
@@ -149,14 +193,22 @@ impl Gateway {
     }
 
     /// Whether the answer is 200, and what it is.
-    async fn post(&self, path: &str, json: Vec<u8>) -> Result<(bool, Bytes)> {
+    async fn post(
+        &self,
+        path: &str,
+        token: Option<HeaderValue>,
+        json: Vec<u8>,
+    ) -> Result<(bool, Bytes)> {
         let stream = TcpStream::connect(&self.authority).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let request = Request::post(path)
+        let mut request = Request::post(path)
             .header(HOST, &self.authority)
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(json)))?;
+        request
+            .headers_mut()
+            .extend(token.map(|it| (AUTHORIZATION, it)));
         let response = sender.send_request(request).await?;
         let status = response.status();
         let answer = response.into_body().collect().await?.to_bytes();

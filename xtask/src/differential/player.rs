@@ -10,7 +10,7 @@ use cairn_proto::etcdserverpb::{
 use tonic::{Response, Status};
 
 use super::answer::Answer;
-use super::gateway::{Door, Gateway, NO_ANSWER};
+use super::gateway::{Door, NO_ANSWER};
 use super::generator::STREAMS;
 use super::step::Step;
 use super::watch_stream::WatchStream;
@@ -62,11 +62,7 @@ impl Player {
             ..WatchCreateRequest::default()
         };
         reference.create(everything, 0).await?;
-        let door = if is_json {
-            Door::Json(Gateway::at(&server.url())?)
-        } else {
-            Door::Grpc(channel)
-        };
+        let door = Door::of(server, is_json)?;
         Ok(Self {
             kv: KvClient::new(door.clone()),
             lease: LeaseClient::new(door.clone()),

@@ -6,80 +6,26 @@
 mod player;
 mod script;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use self::script::{AuthStep, script};
-use super::Arena;
-use crate::server_process::ServerCommand;
+pub(super) use self::script::AuthStep;
+use super::gateway::Door;
+use super::text::TextStep;
+use crate::server_process::{ApiVersion, ServerProcess};
 
-/// What is compared and found different.
-pub(super) struct Difference {
-    at: usize,
-    script: Vec<AuthStep>,
-    real: String,
-    checked: String,
-}
+impl TextStep for AuthStep {
+    /// The least that bcrypt can cost.
+    const FLAG: &'static str = "--bcrypt-cost=4";
 
-impl Difference {
-    pub(super) fn show(&self) -> String {
-        let mut lines = vec![format!("\nshortest script ({} steps):", self.script.len())];
-        for (at, step) in self.script.iter().enumerate() {
-            let mark = if at == self.at { ">" } else { " " };
-            lines.push(format!("{mark} {:>3}. {}", at + 1, step.show()));
-        }
-        lines.push(format!("the real one answers:\n{}", self.real));
-        lines.push(format!("the checked one answers:\n{}", self.checked));
-        lines.join("\n")
+    fn script(seed: u64, steps: usize, version: ApiVersion) -> Vec<Self> {
+        script::script(seed, steps, version)
     }
-}
 
-/// Plays the script of a seed; a difference comes with as few steps as show it.
-pub(super) async fn compare(arena: &Arena, seed: u64, steps: usize) -> Result<Option<Difference>> {
-    let Some(mut found) = play_both(arena, script(seed, steps, arena.real_version)).await? else {
-        return Ok(None);
-    };
-    found.script.truncate(found.at + 1);
-    // Half of it at a time, then fewer, down to single steps.
-    let mut piece = found.script.len() / 2;
-    while piece > 0 {
-        let mut start = 0;
-        while start < found.script.len() {
-            let mut fewer = found.script.clone();
-            fewer.drain(start..(start + piece).min(fewer.len()));
-            match play_both(arena, fewer).await? {
-                Some(shorter) => found = shorter,
-                None => start += piece,
-            }
-        }
-        piece /= 2;
+    fn show(&self) -> String {
+        self.show()
     }
-    Ok(Some(found))
-}
 
-async fn play_both(arena: &Arena, script: Vec<AuthStep>) -> Result<Option<Difference>> {
-    let home = tempfile::tempdir().context("making a folder for the servers' data")?;
-    let (real_home, checked_home) = (home.path().join("real"), home.path().join("checked"));
-    let (real, checked) = tokio::try_join!(
-        play_fresh(&arena.real, &real_home, &script),
-        play_fresh(&arena.checked, &checked_home, &script)
-    )?;
-    let differs = real.iter().zip(&checked).position(|(a, b)| a != b);
-    Ok(differs.map(|at| Difference {
-        at,
-        real: real.get(at).cloned().unwrap_or_default(),
-        checked: checked.get(at).cloned().unwrap_or_default(),
-        script,
-    }))
-}
-
-async fn play_fresh(
-    command: &ServerCommand,
-    home: &std::path::Path,
-    script: &[AuthStep],
-) -> Result<Vec<String>> {
-    // The least that bcrypt can cost.
-    let server = command.clone().flag("--bcrypt-cost=4").start(home).await?;
-    player::play(&server, script)
-        .await
-        .with_context(|| format!("log of {}:\n{}", server.name(), server.log_end()))
+    async fn play(_: &ServerProcess, door: Door, script: &[Self]) -> Result<Vec<String>> {
+        player::play(door, script).await
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, ensure};
 use bytes::{Buf, BufMut, Bytes};
 use cairn_proto::etcdserverpb::ResponseHeader;
 use cairn_proto::etcdserverpb::auth_client::AuthClient;
@@ -12,15 +12,14 @@ use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::MetadataValue;
-use tonic::transport::Channel;
 
 use super::script::{AuthStep, Call};
-use crate::server_process::ServerProcess;
+use crate::differential::gateway::{Door, NO_ANSWER};
 
 /// The answer to each step, as text.
-pub(super) async fn play(server: &ServerProcess, script: &[AuthStep]) -> Result<Vec<String>> {
+pub(super) async fn play(door: Door, script: &[AuthStep]) -> Result<Vec<String>> {
     let mut player = Player {
-        channel: server.channel()?,
+        door,
         tokens: HashMap::new(),
     };
     let mut answers = Vec::with_capacity(script.len());
@@ -31,7 +30,7 @@ pub(super) async fn play(server: &ServerProcess, script: &[AuthStep]) -> Result<
 }
 
 struct Player {
-    channel: Channel,
+    door: Door,
     /// The last token that each user was given.
     tokens: HashMap<&'static str, String>,
 }
@@ -40,7 +39,7 @@ impl Player {
     async fn step(&mut self, step: &AuthStep) -> Result<String> {
         match &step.call {
             Call::LogIn(login) => {
-                let mut client = AuthClient::new(self.channel.clone());
+                let mut client = AuthClient::new(self.door.clone());
                 Ok(match client.authenticate(login.clone()).await {
                     Ok(answer) => {
                         let answer = answer.into_inner();
@@ -50,7 +49,7 @@ impl Player {
                         }
                         format!("logged in at {revision:?}")
                     }
-                    Err(status) => refusal(&status),
+                    Err(status) => refusal(&status)?,
                 })
             }
             Call::Method { path, message } => {
@@ -59,20 +58,22 @@ impl Player {
                     let token = MetadataValue::try_from(token.as_str())?;
                     request.metadata_mut().insert("token", token);
                 }
-                let mut grpc = tonic::client::Grpc::new(self.channel.clone());
-                grpc.ready().await?;
+                let mut grpc = tonic::client::Grpc::new(self.door.clone());
+                grpc.ready().await.map_err(Error::from_boxed)?;
                 let path = PathAndQuery::from_static(path);
                 Ok(match grpc.unary(request, path, Raw).await {
                     Ok(answer) => answered(answer.into_inner())?,
-                    Err(status) => refusal(&status),
+                    Err(status) => refusal(&status)?,
                 })
             }
         }
     }
 }
 
-fn refusal(status: &Status) -> String {
-    format!("{:?}: {}", status.code(), status.message())
+fn refusal(status: &Status) -> Result<String> {
+    // Two servers could agree in it.
+    ensure!(!status.message().starts_with(NO_ANSWER), "{status}");
+    Ok(format!("{:?}: {}", status.code(), status.message()))
 }
 
 /// An answer's bytes, but for who answers, which its header says.

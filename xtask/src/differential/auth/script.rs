@@ -20,7 +20,7 @@ use crate::server_process::ApiVersion;
 
 /// One call.
 #[derive(Clone, Debug)]
-pub(super) struct AuthStep {
+pub(in crate::differential) struct AuthStep {
     /// Whose token it brings; the last that this user was given. None brings no token.
     pub(super) user: Option<&'static str>,
     pub(super) call: Call,

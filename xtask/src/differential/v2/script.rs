@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 
 /// One step of a script.
 #[derive(Clone, Debug)]
-pub(super) enum V2Step {
+pub(in crate::differential) enum V2Step {
     /// A request that is answered at once.
     Ask {
         method: &'static str,
