@@ -18,6 +18,7 @@ mod entry;
 mod force_new_cluster;
 mod incarnation;
 mod incarnations;
+mod known_incarnations;
 mod log_copy;
 mod log_index;
 mod log_measure;
@@ -43,7 +44,8 @@ pub use driver::{
 };
 pub use entry::{Entry, EntryKind, UnreadableEntry};
 pub use incarnation::{Incarnation, Lineage, LineageError};
-pub use incarnations::{Forgotten, Incarnations, IncarnationsError};
+pub use incarnations::{Incarnations, IncarnationsError};
+pub use known_incarnations::{Expected, Forgotten, KnownIncarnations};
 pub use log_copy::{LogCopy, LogHead, RawEntry, RawKind, begin_log};
 pub use log_index::LogIndex;
 pub use log_work::{LogDone, LogWork};

@@ -131,6 +131,8 @@ fn faults(profile: &Profile, seed: u64, steps: &mut Vec<Step>) {
         };
         if matches!(fault, Fault::PutBackAmongAll | Fault::EmptyAmongAll) {
             among_all(*fault, at, &mut chance, profile.members, steps);
+        } else if *fault == Fault::PutBackApart {
+            put_back_apart(at, &mut chance, profile.members, steps);
         } else if *fault == Fault::CrashAll {
             for number in 1..=profile.members {
                 let action = Action::Crash {
@@ -165,6 +167,50 @@ fn among_all(fault: Fault, at: u64, chance: &mut Chance, members: u64, steps: &m
         _ => put_back(chance, whom, down),
     };
     steps.push(step(at + 1, action));
+}
+
+/// A member starts while it is cut off from another one, which thus hears of that start by others only;
+/// goes on with these alone; and then forgets that start. They meet again while nobody else is there.
+fn put_back_apart(at: u64, chance: &mut Chance, members: u64, steps: &mut Vec<Step>) {
+    let whom = chance.between(1, members);
+    let other = whom % members + 1;
+    let (told, lasts) = (chance.between(600, 1500), chance.between(3000, 4500));
+    let crash = Action::Crash {
+        whom: Whom::member(whom),
+        leaves: leaves(chance),
+        down: Millis(chance.between(1, 200)),
+    };
+    let apart = Action::Apart {
+        one: MemberId(whom),
+        other: MemberId(other),
+        lasts: Millis(lasts),
+    };
+    let isolate = Action::Isolate {
+        whom: Whom::member(other),
+        lasts: Millis(lasts - told),
+    };
+    steps.push(step(at, apart));
+    steps.push(step(at + 1, crash));
+    steps.push(step(at + told, isolate));
+    for number in (1..=members).filter(|number| *number != whom) {
+        let down = if number == other {
+            chance.between(1, 500)
+        } else {
+            chance.between(2000, 5000)
+        };
+        let action = Action::Crash {
+            whom: Whom::member(number),
+            leaves: leaves(chance),
+            down: Millis(down),
+        };
+        steps.push(step(at + lasts, action));
+    }
+    let forgets = Action::PutBack {
+        whom: Whom::member(whom),
+        starts: 0,
+        down: Millis(chance.between(1, 300)),
+    };
+    steps.push(step(at + lasts + 1, forgets));
 }
 
 fn action(fault: Fault, chance: &mut Chance, members: u64) -> Action {
@@ -225,7 +271,10 @@ fn action(fault: Fault, chance: &mut Chance, members: u64) -> Action {
         },
         Fault::Split => Action::Split { lasts },
         Fault::Weather => weather(chance, lasts),
-        Fault::PutBack | Fault::PutBackAmongAll => put_back(chance, whom, lasts),
+        Fault::Apart => apart(chance, members, lasts),
+        Fault::PutBack | Fault::PutBackAmongAll | Fault::PutBackApart => {
+            put_back(chance, whom, lasts)
+        }
         Fault::Empty | Fault::EmptyAmongAll => empty(chance, whom, lasts),
         Fault::Swap => swap(chance, members, lasts),
         Fault::Transfer => Action::Transfer {
@@ -239,6 +288,15 @@ fn weather(chance: &mut Chance, lasts: Millis) -> Action {
         lost: chance.below(30),
         twice: chance.below(20),
         delay: Millis(chance.between(1, 400)),
+        lasts,
+    }
+}
+
+fn apart(chance: &mut Chance, members: u64, lasts: Millis) -> Action {
+    let one = chance.between(1, members);
+    Action::Apart {
+        one: MemberId(one),
+        other: MemberId(one % members + 1),
         lasts,
     }
 }

@@ -67,6 +67,8 @@ pub enum Planted {
     ReadUnconfirmed,
     /// Members let in who has forgotten what it promised, and pass over what shows it.
     LetInForgotten,
+    /// Members keep for themselves whom they have met.
+    MetNotTold,
 }
 
 impl Planted {
@@ -82,6 +84,7 @@ impl Planted {
             | Self::LoseRules
             | Self::ReadUnconfirmed => "p03-auth",
             Self::LetInForgotten => "amnesia",
+            Self::MetNotTold => "amnesia-apart",
             _ => return None,
         };
         Profile::named(name)

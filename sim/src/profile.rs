@@ -68,6 +68,8 @@ pub enum Fault {
     Ticks,
     /// A member is cut off.
     Isolate,
+    /// Two members are cut off from each other.
+    Apart,
     /// A member is cut off in one direction.
     OneWay,
     /// The network falls in two.
@@ -84,6 +86,8 @@ pub enum Fault {
     Empty,
     /// The same while all others lose power.
     EmptyAmongAll,
+    /// A member starts anew while it is cut off from another one, and forgets that when all lose power.
+    PutBackApart,
     /// Two members' directories are exchanged for a while.
     Swap,
 }
@@ -519,6 +523,17 @@ pub const PROFILES: &[Profile] = &[
         about: "the same with five members, two of which forget",
         members: 5,
         fault_gap: (100, 900),
+        ..AMNESIA
+    },
+    Profile {
+        name: "amnesia-apart",
+        about: "the same with a member that others know only by what they were told",
+        fault_gap: (2500, 6500),
+        faults: &[
+            (1, Fault::Crash),
+            (1, Fault::Apart),
+            (8, Fault::PutBackApart),
+        ],
         ..AMNESIA
     },
     Profile {

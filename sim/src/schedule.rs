@@ -158,6 +158,15 @@ pub enum Action {
         /// How long.
         lasts: Millis,
     },
+    /// Cuts two members off from each other, and from nobody else.
+    Apart {
+        /// One.
+        one: MemberId,
+        /// The other.
+        other: MemberId,
+        /// How long.
+        lasts: Millis,
+    },
     /// Loses all that a member sends, or all that is sent to it.
     OneWay {
         /// Whom.

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use tonic::Status;
+
 /// Shows an error, then what caused it, and so on, down to what the system said.
 ///
 /// A cause that the text before it already ends with is not repeated: some errors show their cause
@@ -11,11 +13,11 @@ pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = self.0.to_string();
+        let mut shown = text_of(self.0);
         f.write_str(&shown)?;
         let mut next = self.0.source();
         while let Some(cause) = next {
-            let text = cause.to_string();
+            let text = text_of(cause);
             if !shown.ends_with(&text) {
                 write!(f, ": {text}")?;
             }
@@ -23,6 +25,15 @@ impl fmt::Display for Chain<'_> {
             next = cause.source();
         }
         Ok(())
+    }
+}
+
+/// What an error says of itself. A status says by itself how its cause is written in Rust.
+fn text_of(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<Status>() {
+        Some(status) if status.message().is_empty() => status.code().description().to_owned(),
+        Some(status) => status.message().to_owned(),
+        None => error.to_string(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a member holds, opened: its database, its log, and what both say.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cairn_backend::{
@@ -11,6 +12,7 @@ use cairn_consensus::wal::{LogTail, TailKind};
 use cairn_consensus::{Identity, Incarnations, MemberId, Node};
 use cairn_mvcc::{Restored, Store};
 use cairn_replica::apply::Applier;
+use cairn_replica::membership::Member;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
@@ -79,6 +81,7 @@ impl Data {
             remotes,
         };
         let identity = data.identity();
+        check_own(settings, identity, &data.applier)?;
         metrics.name_member(identity.member)?;
         tracing::info!(
             member = %identity.member,
@@ -94,6 +97,34 @@ impl Data {
     /// Whose data it is.
     pub(super) fn identity(&self) -> Identity {
         self.node.wal().identity()
+    }
+}
+
+/// Refuses the directory of another member, which was exchanged with this one's: nobody would reach it
+/// where the flags have it listen.
+fn check_own(settings: &Settings, identity: Identity, applier: &Applier) -> Result<(), StartError> {
+    let members = applier.membership().load_full();
+    let own = members.iter().find(|it| it.id == identity.member);
+    if own.is_none_or(|own| own.name.is_empty() || own.name == settings.name) {
+        return Ok(());
+    }
+    let advertised: BTreeSet<&str> = settings.advertise.peers.iter().map(Url::as_str).collect();
+    let is_meant = |it: &&Member| {
+        let urls = it.peer_urls.iter().map(String::as_str);
+        it.name == settings.name && urls.collect::<BTreeSet<_>>() == advertised
+    };
+    match (own, members.iter().find(is_meant)) {
+        (Some(own), Some(meant)) => Err(format!(
+            "{} is the data directory of member {} ({}), and the flags are those of member {} ({}): the \
+             directories were exchanged. Give each member its own one back",
+            settings.data_dir.display(),
+            own.id,
+            own.name,
+            meant.id,
+            meant.name,
+        )
+        .into()),
+        _ => Ok(()),
     }
 }
 

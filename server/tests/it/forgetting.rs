@@ -4,11 +4,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cairn_proto::etcdserverpb::{MemberAddRequest, MemberListRequest, MemberRemoveRequest};
+use cairn_proto::cairnpb::peer_client::PeerClient;
+use cairn_proto::cairnpb::{Lineage, RaftMessages, VersionRequest};
+use cairn_proto::etcdserverpb::alarm_request::AlarmAction;
+use cairn_proto::etcdserverpb::{
+    AlarmRequest, AlarmType, MemberAddRequest, MemberListRequest, MemberRemoveRequest,
+};
+use cairn_proto::raftpb;
+use rustix::process::Signal;
 use tempfile::TempDir;
+use tonic::transport::Endpoint;
 
 use crate::cluster_harness::{Cluster, get, put, status};
-use crate::harness::{Refusal, until};
+use crate::harness::{Place, Refusal, until};
 
 /// What a member that has forgotten says, whoever has told it.
 const TOLD: [&str; 3] = [
@@ -153,20 +161,26 @@ async fn add_anew(cluster: &mut Cluster) {
         clients.cluster.member_remove(remove).await.is_ok()
     })
     .await;
+    add(cluster, 2).await;
+    cluster.start_one(2);
+}
+
+/// Adds a member that is to begin with an empty directory.
+async fn add(cluster: &mut Cluster, number: usize) {
+    let mut clients = cluster.clients(0).await;
     let add = MemberAddRequest {
-        peer_urls: urls,
+        peer_urls: vec![cluster.peer_url(number)],
         is_learner: false,
     };
     until("an addition", async || {
         clients.cluster.member_add(add.clone()).await.is_ok()
     })
     .await;
-    let data_dir = cluster.data_dir(2);
+    let data_dir = cluster.data_dir(number);
     if data_dir.exists() {
         fs::remove_dir_all(data_dir).unwrap();
     }
-    cluster.add_flags(2, &["--initial-cluster-state", "existing"]);
-    cluster.start_one(2);
+    cluster.add_flags(number, &["--initial-cluster-state", "existing"]);
 }
 
 #[tokio::test]
@@ -225,4 +239,170 @@ async fn directories_of_older_versions_become_incarnations_one_after_the_other()
 
 fn incarnations(cluster: &Cluster, number: usize) -> PathBuf {
     cluster.data_dir(number).join("member/wal/incarnations")
+}
+
+/// A member's directory that is moved to another place, and put in this one's, is the same directory.
+#[tokio::test]
+async fn exchanged_directories_are_told_apart_and_nothing_is_lost() {
+    let mut cluster = Cluster::start(3, &[]);
+    put_many(&cluster, 0, "before").await;
+    for number in [1, 2] {
+        cluster.kill(number);
+    }
+    let [one, other] = [1, 2].map(|number| cluster.data_dir(number));
+    let exchange = || {
+        let aside = one.with_file_name("aside");
+        fs::rename(&one, &aside).unwrap();
+        // The directories may be on different file systems, as those of machines are.
+        copy_files(&other, &one);
+        fs::remove_dir_all(&other).unwrap();
+        copy_files(&aside, &other);
+        fs::remove_dir_all(&aside).unwrap();
+    };
+    exchange();
+    for number in [1, 2] {
+        let refusal = cluster.refusal(number);
+        let is_told = refusal.log.contains("the directories were exchanged");
+        assert!(is_told && !refusal.status.success(), "{refusal:?}");
+    }
+    exchange();
+    cluster.start_these(&[1, 2]);
+    put_many(&cluster, 1, "after").await;
+    cluster.settle().await;
+    for name in ["before", "after"] {
+        assert_many(&cluster, 2, name, Some("written")).await;
+    }
+}
+
+/// One member goes on alone, is met as what it is by members that join it, and by none of the old ones.
+#[tokio::test]
+async fn a_new_cluster_forced_of_one_member_meets_new_members_and_no_old_one() {
+    let mut cluster = Cluster::start(3, &[]);
+    put_many(&cluster, 0, "kept").await;
+    cluster.settle().await;
+    for number in 0..3 {
+        cluster.kill(number);
+    }
+    cluster.add_flags(0, &["--force-new-cluster"]);
+    cluster.start_one(0);
+    assert_many(&cluster, 0, "kept", Some("written")).await;
+    cluster.kill(0);
+    cluster.add_flags(0, &["--force-new-cluster=false"]);
+    cluster.start_one(0);
+    add(&mut cluster, 2).await;
+    // The flags name all who were there once.
+    let initial = [0, 2].map(|number| format!("m{number}={}", cluster.peer_url(number)));
+    cluster.add_flags(2, &["--initial-cluster", &initial.join(",")]);
+    cluster.start_one(2);
+    cluster.settle().await;
+    assert_many(&cluster, 2, "kept", Some("written")).await;
+    // One of the others comes back: it is none of them any more.
+    let refusal = cluster.refusal(1);
+    assert!(refusal.log.contains("removed"), "{}", refusal.log);
+    put_many(&cluster, 2, "after").await;
+}
+
+/// The story: a member was cut off while another one started anew, acknowledged, and then went back. It
+/// was the first that came up again, had never met what was forgotten, and made a majority with it.
+#[tokio::test]
+async fn a_member_that_was_only_told_of_what_another_one_was_refuses_it_when_it_forgets() {
+    let mut cluster = Cluster::start(3, &[]);
+    put_many(&cluster, 0, "before").await;
+    cluster.kill(2);
+    let copy = Copy::of(&cluster.data_dir(2));
+    // Stopped, it meets nobody.
+    cluster.signal(1, Signal::STOP);
+    cluster.start_one(2);
+    put_many(&cluster, 2, "acknowledged").await;
+    cluster.kill(2);
+    cluster.signal(1, Signal::CONT);
+    let told = cluster.member(1).data_dir().join("member/wal/incarnations");
+    until("what member 0 has met to be told", async || {
+        fs::read(&told).is_ok_and(|bytes| bytes[20..24] != [0; 4])
+    })
+    .await;
+    cluster.kill(0);
+    copy.put_back(&cluster.data_dir(2));
+    assert_told(&cluster.refusal(2));
+    cluster.start_one(0);
+    cluster.leader(&[0, 1]).await;
+    assert_many(&cluster, 1, "acknowledged", Some("written")).await;
+}
+
+/// What a member has on disk of its own starts.
+fn lineage_of(place: &Place) -> Lineage {
+    let file = fs::read(place.data_dir().join("member/wal/incarnations")).unwrap();
+    let number = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap());
+    let count = u32::from_le_bytes(file[12..16].try_into().unwrap()) as usize;
+    Lineage {
+        first: number(24),
+        ids: (0..count).map(|place| number(32 + 8 * place)).collect(),
+    }
+}
+
+/// A copy of a disk that was made while the member ran may come back as itself, and acknowledge what the
+/// leader never had. Here that is said in its name.
+#[tokio::test]
+async fn a_member_that_acknowledges_more_than_its_leader_has_raises_the_alarm() {
+    let mut cluster = Cluster::start(3, &[]);
+    let leader = cluster.leader(&[0, 1, 2]).await;
+    let forged = (leader + 1) % 3;
+    cluster.settle().await;
+    let mut clients = cluster.clients(forged).await;
+    let header = status(&mut clients).await.unwrap().header.unwrap();
+    let to = status(&mut cluster.clients(leader).await).await.unwrap();
+    cluster.kill(forged);
+    let lineage = lineage_of(cluster.place(forged));
+    let number = lineage.first + lineage.ids.len() as u64 - 1;
+    let incarnation = format!("{number}-{:016x}", lineage.ids.last().unwrap());
+    let headers = [
+        ("cairn-cluster-id", format!("{:x}", header.cluster_id)),
+        ("cairn-member-id", format!("{:x}", header.member_id)),
+        ("cairn-version", "3.7.1".to_owned()),
+        ("cairn-incarnation", incarnation),
+        ("cairn-lane", "quick".to_owned()),
+    ];
+    let endpoint = Endpoint::from_shared(cluster.peer_url(leader)).unwrap();
+    let mut peer = PeerClient::new(endpoint.connect().await.unwrap());
+    let lineage = Some(lineage);
+    let mut call = tonic::Request::new(VersionRequest {
+        lineage,
+        met: Vec::new(),
+    });
+    for (name, value) in &headers {
+        call.metadata_mut().insert(*name, value.parse().unwrap());
+    }
+    peer.version(call).await.unwrap();
+    let message = raftpb::Message {
+        r#type: Some(raftpb::MessageType::MsgAppResp.into()),
+        from: Some(header.member_id),
+        to: Some(to.leader),
+        term: Some(to.raft_term),
+        index: Some(1_000_000),
+        ..raftpb::Message::default()
+    };
+    let messages = vec![message];
+    let mut call = tonic::Request::new(tokio_stream::once(RaftMessages { messages }));
+    for (name, value) in &headers {
+        call.metadata_mut().insert(*name, value.parse().unwrap());
+    }
+    peer.raft(call).await.unwrap();
+    let clients = cluster.clients(leader).await;
+    until("the alarm", async || {
+        let list = AlarmRequest {
+            action: AlarmAction::Get.into(),
+            ..AlarmRequest::default()
+        };
+        let listed = clients.maintenance.clone().alarm(list).await;
+        let raised = listed.unwrap().into_inner().alarms;
+        raised
+            .iter()
+            .any(|it| it.member_id == header.member_id && it.alarm == i32::from(AlarmType::Corrupt))
+    })
+    .await;
+    let log = cluster.member(leader).log();
+    assert!(
+        log.contains("a member has another history than this leader"),
+        "{log}"
+    );
 }

@@ -1,11 +1,12 @@
 //! Members that forget: their directories are put back, emptied or exchanged. And who is let in.
 //!
 //! What no one can see is left out: a member must not forget before all others have met an incarnation
-//! that its directory then lacks, and a majority never forgets. All that is left must be seen: decision
-//! record 13 says why.
+//! that its directory then lacks, or were told of one; and a majority never forgets. All that is left
+//! must be seen: decision record 12 says why.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cairn_consensus as raft;
 use cairn_consensus::{Incarnation, IncarnationsError, StepError};
 use cairn_history::{IncidentKind, MemberId};
 
@@ -22,7 +23,8 @@ pub(super) struct Amnesia {
     pub(super) needs_copies: bool,
     /// Whose directories have gone back.
     forgetful: BTreeSet<MemberId>,
-    /// How often the starts of one member's directory have been when another one met it last.
+    /// How often the starts of one member's directory have been when another one met it last, or was
+    /// told of it.
     met: BTreeMap<(MemberId, MemberId), u64>,
     /// Members that have each other's directories.
     swapped: Option<(MemberId, MemberId)>,
@@ -79,6 +81,51 @@ impl World<'_> {
         life.let_in.insert((from, sent));
         let (by, whom) = (MemberId(life.id.get()), MemberId(id.get()));
         self.amnesia.met.insert((by, whom), sent.number);
+        true
+    }
+
+    /// Lets a member hear whom another one has met, of which something has just come; whether its disk
+    /// has kept that.
+    pub(super) fn hears(&mut self, from: MemberId, to: MemberId) -> bool {
+        let life = self.members.get(&from).and_then(|it| it.life.as_ref());
+        let Some((teller, met)) = life.map(|it| (it.id, it.incarnations.known().met())) else {
+            return true;
+        };
+        let life = self.members.get(&to).and_then(|it| it.life.as_ref());
+        let Some((hearer, known)) = life.map(|it| (it.id, it.incarnations.known())) else {
+            return true;
+        };
+        let is_news = |(whose, met): &(raft::MemberId, Incarnation)| {
+            *whose != hearer && *whose != teller && known.is_news(teller, *whose, *met)
+        };
+        let news = met.iter().map(|(whose, met)| (*whose, *met));
+        let news: Vec<_> = news.filter(is_news).collect();
+        if news.is_empty() {
+            return true;
+        }
+        let is_told = !Planted::MetNotTold.is(self.planted);
+        let life = self.members.get_mut(&to).and_then(|it| it.life.as_mut());
+        if let Some(life) = life.filter(|_| is_told) {
+            self.trace.note(
+                self.now,
+                format_args!("{from} tells {to} of {} it has met", news.len()),
+            );
+            // Whoever is in doubt now shows its directory again.
+            life.let_in.clear();
+            if life
+                .incarnations
+                .hear(teller, news.iter().copied())
+                .is_err()
+            {
+                self.stop_for_disk(to);
+                return false;
+            }
+        }
+        for (whose, met) in &news {
+            let known = (MemberId(hearer.get()), MemberId(whose.get()));
+            let number = self.amnesia.met.entry(known).or_default();
+            *number = met.number.max(*number);
+        }
         true
     }
 

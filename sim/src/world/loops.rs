@@ -346,7 +346,7 @@ impl World<'_> {
             }
             return;
         }
-        if !self.lets_in(from, incarnation, to) {
+        if !self.lets_in(from, incarnation, to) || !self.hears(from, to) {
             return;
         }
         let Some(life) = self.members.get_mut(&to).and_then(|it| it.life.as_mut()) else {

@@ -74,6 +74,10 @@ impl World<'_> {
                 let id = self.named(*whom);
                 self.cut(lasts.0, |from, to| from == id || to == id);
             }
+            Action::Apart { one, other, lasts } => {
+                let pair = [(*one, *other), (*other, *one)];
+                self.cut(lasts.0, |from, to| pair.contains(&(from, to)));
+            }
             Action::OneWay { whom, lost, lasts } => {
                 let id = self.named(*whom);
                 match lost {

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::connection::Connector;
 use super::peers::PeerClient;
+use crate::logging::Chain;
 use crate::settings::Url;
 
 /// A cluster, as one of its members knows it.
@@ -136,8 +137,13 @@ impl RemoteCluster {
     }
 }
 
+/// Whether two lists are the same places, as etcd compares them: names are resolved where the texts
+/// differ.
 fn is_same(left: &[Url], right: &[Url]) -> bool {
-    left.len() == right.len() && left.iter().all(|url| right.contains(url))
+    left.len() == right.len()
+        && left
+            .iter()
+            .all(|url| right.iter().any(|other| url.is_same_place(other)))
 }
 
 async fn ask(connector: &Connector, url: &Url) -> Result<RemoteCluster, String> {
@@ -151,7 +157,7 @@ async fn ask(connector: &Connector, url: &Url) -> Result<RemoteCluster, String> 
     let asked = tokio::time::timeout(connector.timeout, client.members(request)).await;
     let answer = asked
         .map_err(|_| "no answer in time".to_owned())?
-        .map_err(|status| status.to_string())?
+        .map_err(|status| Chain(&status).to_string())?
         .into_inner();
     let members = answer.members.into_iter().map(member_info);
     Ok(RemoteCluster {

@@ -19,7 +19,7 @@ use super::lane::Lane;
 use super::meeting::ForgottenHere;
 use super::peers::{PeerClient, Peers, PeersParts, RETRY_MAX, RETRY_MIN};
 use super::service::LANE;
-use crate::logging::fatal;
+use crate::logging::{Chain, fatal};
 use crate::member::Transport;
 use crate::settings::Url;
 
@@ -150,15 +150,18 @@ impl Link {
         // Whoever is there says whether it is the one, before any message of raft's is lost on it; and
         // both show what their directories have been.
         let lineage = Some(parts.meetings.own());
-        let asked = client.version(VersionRequest { lineage });
+        let met = parts.meetings.met();
+        let asked = client.version(VersionRequest { lineage, met });
         let answer = match tokio::time::timeout(parts.network.connector.timeout, asked).await {
             Ok(Ok(answer)) => answer.into_inner(),
             Ok(Err(status)) => return Err(self.refused(&status)),
             Err(_) => return Err("no answer in time".to_owned()),
         };
         let met = parts.meetings.meet(self.peer.id, answer.lineage).await;
-        met.map(|()| connection)
-            .map_err(|refusal| refusal.to_string())
+        met.map_err(|refusal| refusal.to_string())?;
+        let heard = self.peers.hear(self.peer.id, answer.met).await;
+        heard.map_err(|refusal| refusal.to_string())?;
+        Ok(connection)
     }
 
     /// Carries both lanes until either ends, and says why it did.
@@ -197,13 +200,19 @@ impl Link {
         }
     }
 
-    /// Measures the way there and back until the member does not answer.
+    /// Measures the way there and back until the member does not answer; and tells it at once when
+    /// somebody was met.
     async fn probe(&self, mut client: PeerClient) -> Result<(), Status> {
+        let meetings = &self.parts.meetings;
+        let mut news = meetings.news();
         loop {
-            let begun = Instant::now();
-            client.version(VersionRequest::default()).await?;
+            let (begun, met) = (Instant::now(), meetings.met());
+            let asked = client.version(VersionRequest { lineage: None, met });
+            let heard = self.peers.hear(self.peer.id, asked.await?.into_inner().met);
             self.parts.metrics.round_trip(self.peer.id, begun.elapsed());
-            tokio::time::sleep(PROBE_INTERVAL).await;
+            heard.await?;
+            // The sender lives as long as this.
+            let _ = tokio::time::timeout(PROBE_INTERVAL, news.changed()).await;
         }
     }
 
@@ -253,7 +262,7 @@ impl Link {
                 format!("request sent was ignored by remote peer due to {refusal}")
             }
             Some(refusal) => format!("request sent was ignored by remote peer: {refusal}"),
-            None => self.told(&status.to_string()),
+            None => self.told(&Chain(status).to_string()),
         }
     }
 }

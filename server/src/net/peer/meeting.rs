@@ -2,15 +2,21 @@
 //!
 //! Whoever connects shows all incarnations of its directory, and is shown ours. A member whose directory
 //! lacks one that this member has met has lost what it promised since: it is refused, and told so.
-//! What is met is on disk before it counts. `docs/decisions/0012` says what follows from that.
+//! Both tell each other whom they have met, then and whenever they meet somebody: so a member that was
+//! cut off from another knows what that one was. What is met or told is on disk before anything counts.
+//! `docs/decisions/0012` says what follows from that.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use cairn_consensus::{Incarnation, Incarnations, IncarnationsError, Lineage, MemberId};
+use cairn_consensus::{
+    Expected, Incarnation, Incarnations, IncarnationsError, KnownIncarnations, Lineage, MemberId,
+};
 use cairn_proto::cairnpb;
+use cairn_replica::membership::Membership;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use super::caller::Refusal;
 use crate::logging::fatal;
@@ -23,7 +29,10 @@ struct Inner {
     own: Lineage,
     /// Held while the disk is written.
     incarnations: Mutex<Incarnations>,
-    met: ArcSwap<BTreeMap<MemberId, Incarnation>>,
+    /// What the incarnations say, to look at while the disk is written.
+    known: ArcSwap<KnownIncarnations>,
+    /// Tells when somebody was met.
+    news: watch::Sender<()>,
 }
 
 impl Meetings {
@@ -32,8 +41,9 @@ impl Meetings {
     pub(crate) fn new(incarnations: Incarnations) -> Self {
         Self(Arc::new(Inner {
             own: incarnations.own().clone(),
-            met: ArcSwap::from_pointee(incarnations.met().clone()),
+            known: ArcSwap::from_pointee(incarnations.known().clone()),
             incarnations: Mutex::new(incarnations),
+            news: watch::Sender::new(()),
         }))
     }
 
@@ -51,18 +61,35 @@ impl Meetings {
         }
     }
 
+    /// Whom this member has met, for others.
+    pub(super) fn met(&self) -> Vec<cairnpb::Met> {
+        let known = self.0.known.load();
+        let met = known.met().iter();
+        let met = met.map(|(member, Incarnation { number, id })| cairnpb::Met {
+            member: member.get(),
+            number: *number,
+            id: *id,
+        });
+        met.collect()
+    }
+
+    /// Tells when there is more to tell to others.
+    pub(super) fn news(&self) -> watch::Receiver<()> {
+        self.0.news.subscribe()
+    }
+
     /// Checks that a member is what was met last.
     pub(super) fn check(
         &self,
         member: MemberId,
         shown: Option<Incarnation>,
     ) -> Result<(), Refusal> {
-        match (self.0.met.load().get(&member), shown) {
+        match (self.0.known.load().expected(member), shown) {
             // A member of a version that has no incarnations, and has always been.
-            (None, None) => Ok(()),
-            (Some(met), Some(shown)) if *met == shown => Ok(()),
+            (Expected::Nothing, None) => Ok(()),
+            (Expected::This(expected), Some(shown)) if expected == shown => Ok(()),
             (_, Some(_)) => Err(Refusal::Unmet),
-            (Some(_), None) => Err(Refusal::NoIncarnation),
+            (_, None) => Err(Refusal::NoIncarnation),
         }
     }
 
@@ -76,39 +103,94 @@ impl Meetings {
             return self.check(member, None);
         };
         let lineage = Lineage::new(shown.first, shown.ids).map_err(|_| Refusal::NoIncarnation)?;
-        if self.check(member, Some(lineage.last())).is_ok() {
+        if self.0.known.load().knows(member, &lineage) {
             return Ok(());
         }
-        let meetings = self.clone();
-        // It waits for the disk, which the connections of others must not.
-        let met = tokio::task::spawn_blocking(move || meetings.keep(member, &lineage)).await;
-        met.unwrap_or(Err(Refusal::NotKept))
+        let shown = lineage.last();
+        self.keep(move |incarnations| incarnations.meet(member, &lineage))
+            .await
+            .map(|()| self.0.news.send_replace(()))
+            .map_err(|error| match error {
+                IncarnationsError::Forgotten(forgotten) => {
+                    tracing::error!(
+                        %member, met = %forgotten.met, %shown,
+                        "a member has forgotten what it promised: its directory is an older copy, was \
+                         emptied, or is another one. It takes no part until it is removed and added \
+                         anew (`etcdctl member remove`, `etcdctl member add`), with an empty directory"
+                    );
+                    Refusal::Forgotten
+                }
+                error => {
+                    tracing::error!(%member, %shown, %error, "cannot keep in mind what was met");
+                    Refusal::NotKept
+                }
+            })
     }
 
-    fn keep(&self, member: MemberId, lineage: &Lineage) -> Result<(), Refusal> {
-        let mut incarnations = self.0.incarnations.lock();
-        let shown = lineage.last();
-        let refusal = match incarnations.meet(member, lineage) {
-            Ok(()) => {
-                self.0.met.store(Arc::new(incarnations.met().clone()));
-                return Ok(());
-            }
-            Err(IncarnationsError::Forgotten(forgotten)) => {
-                tracing::error!(
-                    %member, met = %forgotten.met, %shown,
-                    "a member has forgotten what it promised: its directory is an older copy, was \
-                     emptied, or is another one. It takes no part until it is removed and added anew"
-                );
-                Refusal::Forgotten
-            }
-            Err(error @ IncarnationsError::TooMany) => {
-                tracing::error!(%member, %shown, %error, "cannot keep in mind what was met");
+    /// Hears whom `by` has met; whether anything was new. One that is put in doubt by it must show what
+    /// its directory has been before anything more of it counts.
+    pub(super) async fn hear(
+        &self,
+        by: MemberId,
+        met: Vec<cairnpb::Met>,
+        members: &Membership,
+        us: MemberId,
+    ) -> Result<bool, Refusal> {
+        let known = self.0.known.load_full();
+        let news = met.into_iter().filter_map(|met| {
+            let whose = MemberId::from_wire(met.member).filter(|_| met.number > 0)?;
+            let (number, id) = (met.number, met.id);
+            let met = Incarnation { number, id };
+            let concerns_us = whose != us && whose != by && !members.was_removed(whose);
+            (concerns_us && known.is_news(by, whose, met)).then_some((whose, met))
+        });
+        let news: Vec<_> = news.collect();
+        if news.is_empty() {
+            return Ok(false);
+        }
+        self.keep(move |incarnations| incarnations.hear(by, news))
+            .await
+            .map(|()| true)
+            .map_err(|error| {
+                tracing::error!(%by, %error, "cannot keep in mind what a member has met");
                 Refusal::NotKept
+            })
+    }
+
+    /// Forgets who will never come back, and so needs no room.
+    pub(super) fn forget_removed(&self, members: &Membership, runtime: &Handle) {
+        let is_removed = |member| members.was_removed(member);
+        if self.0.known.load().members().any(is_removed) {
+            let (meetings, members) = (self.clone(), members.clone());
+            runtime.spawn(async move {
+                let may_come_back = move |member| !members.was_removed(member);
+                let forgot = meetings.keep(|incarnations| incarnations.retain(may_come_back));
+                // It only makes room: there is no way for it to run out of that.
+                let _ = forgot.await;
+            });
+        }
+    }
+
+    /// Changes what is known, where waiting for the disk holds up no connection.
+    async fn keep(
+        &self,
+        change: impl FnOnce(&mut Incarnations) -> Result<(), IncarnationsError> + Send + 'static,
+    ) -> Result<(), IncarnationsError> {
+        let meetings = self.clone();
+        let kept = tokio::task::spawn_blocking(move || {
+            let inner = &meetings.0;
+            let mut incarnations = inner.incarnations.lock();
+            match change(&mut incarnations) {
+                // Nobody knows what is on disk now.
+                Err(error @ IncarnationsError::Io { .. }) => fatal::stop("peers", &error),
+                Err(error) => return Err(error),
+                Ok(()) => {}
             }
-            // Nobody knows what is on disk now.
-            Err(error) => fatal::stop("peers", &error),
-        };
-        Err(refusal)
+            inner.known.store(Arc::new(incarnations.known().clone()));
+            Ok(())
+        });
+        // The runtime is ending: what was to be met counts no more.
+        kept.await.unwrap_or(Err(IncarnationsError::TooMany))
     }
 }
 
@@ -167,5 +249,33 @@ mod tests {
         assert_eq!(met, Err(Refusal::NoIncarnation));
         assert_eq!(meetings.meet(member(3), None).await, Ok(()));
         assert_eq!(check(Some(second)), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn who_is_put_in_doubt_by_what_another_tells_must_show_its_directory_again() {
+        let (meetings, members) = (meetings(), Membership::default());
+        let tell = async |met: &[(u64, u64, u64)]| {
+            let met = met.iter();
+            let met = met.map(|&(member, number, id)| cairnpb::Met { member, number, id });
+            let heard = meetings.hear(member(3), met.collect(), &members, member(1));
+            heard.await.unwrap()
+        };
+        meetings.meet(member(2), shown(&[7, 8])).await.unwrap();
+        let present = Some(Incarnation { number: 2, id: 8 });
+        assert!(!tell(&[(2, 1, 7), (2, 2, 8)]).await, "that is known");
+        assert!(
+            !tell(&[(1, 9, 9), (3, 9, 9), (2, 0, 9)]).await,
+            "nothing of that counts"
+        );
+        assert_eq!(meetings.check(member(2), present), Ok(()));
+        assert!(tell(&[(2, 2, 9)]).await);
+        assert_eq!(meetings.check(member(2), present), Err(Refusal::Unmet));
+        let met = meetings.meet(member(2), shown(&[7, 8])).await;
+        assert_eq!(met, Err(Refusal::Forgotten));
+        assert_eq!(meetings.met().len(), 1, "only what was met is passed on");
+        // It was never met, and is told of: a version that shows nothing is none of it.
+        assert!(tell(&[(4, 1, 5)]).await);
+        assert_eq!(meetings.check(member(4), None), Err(Refusal::NoIncarnation));
+        meetings.meet(member(4), shown(&[5, 6])).await.unwrap();
     }
 }

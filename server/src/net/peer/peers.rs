@@ -170,6 +170,22 @@ impl Peers {
         Ok(meetings.own())
     }
 
+    /// Whom this member has met, for others.
+    pub(super) fn met(&self) -> Vec<cairnpb::Met> {
+        self.0.parts.meetings.met()
+    }
+
+    /// Hears whom another member has met. If that puts one in doubt whose messages come in, these end.
+    pub(super) async fn hear(&self, by: MemberId, met: Vec<cairnpb::Met>) -> Result<(), Refusal> {
+        let members = self.0.members.load_full();
+        let meetings = &self.0.parts.meetings;
+        let heard = meetings.hear(by, met, &members, self.identity().member);
+        if heard.await? {
+            let _ = self.0.changed.send(());
+        }
+        Ok(())
+    }
+
     fn check(&self, caller: &Caller) -> Result<(), Refusal> {
         caller.check(self.identity())?;
         if self.0.members.load().was_removed(caller.member) {
@@ -300,6 +316,10 @@ impl Transport for Peers {
         self.0.members.store(Arc::new(members.clone()));
         self.rebuild(&remotes);
         drop(remotes);
+        let parts = &self.0.parts;
+        parts
+            .meetings
+            .forget_removed(members, &parts.network.runtime);
         let _ = self.0.changed.send(());
     }
 

@@ -27,6 +27,7 @@ use super::caller::{Caller, Refusal};
 use super::lane::Frames;
 use super::peers::Peers;
 use super::snapshot_in::{SaveTimes, SnapshotIn};
+use crate::logging::Chain;
 use crate::member::{LeaderAnswer, LeaderQuestion, Member};
 use crate::settings::ETCD_VERSION;
 use cairn_replica::membership;
@@ -101,9 +102,10 @@ impl PeerService {
 
 /// Says who is turned away and why, here and to the caller.
 fn refused(headers: &MetadataMap, refusal: Refusal) -> Status {
-    let from = headers.get("cairn-member-id");
-    let cluster = headers.get("cairn-cluster-id");
-    tracing::warn!(?from, ?cluster, %refusal, "refused a call of a peer");
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let from = text("cairn-member-id").unwrap_or_default();
+    let cluster = text("cairn-cluster-id").unwrap_or_default();
+    tracing::warn!(from, cluster, %refusal, "refused a call of a peer");
     refusal.into()
 }
 
@@ -170,6 +172,7 @@ impl Peer for PeerService {
                     transfer.succeeded();
                 }
                 Err(error) => {
+                    let error = Chain(error);
                     tracing::warn!(%from, %error, "failed to receive database snapshot");
                 }
             }
@@ -207,14 +210,16 @@ impl Peer for PeerService {
         &self,
         mut request: Request<VersionRequest>,
     ) -> Result<Response<VersionResponse>, Status> {
-        let lineage = match request.get_mut().lineage.take() {
+        let VersionRequest { lineage, met } = std::mem::take(request.get_mut());
+        let lineage = match lineage {
             None => None,
             Some(shown) => {
                 let met = self.meet(request.metadata(), shown).await;
                 Some(met.map_err(|refusal| refused(request.metadata(), refusal))?)
             }
         };
-        self.admit(&request)?;
+        let caller = self.admit(&request)?;
+        self.peers.hear(caller.member, met).await?;
         let identity = self.peers.identity();
         let members = self.member.membership();
         Ok(Response::new(VersionResponse {
@@ -223,6 +228,7 @@ impl Peer for PeerService {
             server_version: ETCD_VERSION.to_owned(),
             cluster_version: members.version().unwrap_or_default().to_owned(),
             lineage,
+            met: self.peers.met(),
         }))
     }
 
