@@ -74,11 +74,13 @@ fn rename_fields(message: &mut DescriptorProto) {
 
 fn generate_plain(dir: &Path, descriptors: FileDescriptorSet) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(dir)?;
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
     tonic_prost_build::configure()
         .out_dir(dir)
         .bytes(".")
         .build_server(false)
-        .compile_fds(descriptors)?;
+        .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }
 

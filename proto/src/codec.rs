@@ -2,14 +2,17 @@
 
 use std::marker::PhantomData;
 
-use prost::Message;
+use bytes::Buf;
+use prost::{Message, Name};
 use tonic::{
     Status,
-    codec::{Codec, EncodeBuf, Encoder},
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
-use tonic_prost::{ProstCodec, ProstDecoder};
 
-/// Protobuf as [`ProstCodec`], except that it makes room for a whole message before it writes.
+use crate::lenient;
+
+/// Protobuf as [`tonic_prost::ProstCodec`], except that it makes room for a whole message before it
+/// writes, and reads as [`lenient`] does.
 ///
 /// tonic's own encoder starts at 8 KiB and doubles, which copies a large range answer several
 /// times over.
@@ -25,19 +28,19 @@ impl<T, U> Default for ReservingCodec<T, U> {
 impl<T, U> Codec for ReservingCodec<T, U>
 where
     T: Message + Send + 'static,
-    U: Message + Default + Send + 'static,
+    U: Message + Name + Default + Send + 'static,
 {
     type Encode = T;
     type Decode = U;
     type Encoder = ReservingEncoder<T>;
-    type Decoder = ProstDecoder<U>;
+    type Decoder = LenientDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
         ReservingEncoder(PhantomData)
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<T, U>::default().decoder()
+        LenientDecoder::default()
     }
 }
 
@@ -55,5 +58,28 @@ impl<T: Message> Encoder for ReservingEncoder<T> {
         // would walk the message for its length a second time.
         item.encode_raw(buf);
         Ok(())
+    }
+}
+
+/// Reads messages with [`lenient::decode`].
+#[derive(Debug)]
+pub struct LenientDecoder<U>(PhantomData<U>);
+
+impl<U> Default for LenientDecoder<U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<U: Message + Name + Default> Decoder for LenientDecoder<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        let bytes = buf.copy_to_bytes(buf.remaining());
+        let decoded = lenient::decode(&bytes);
+        decoded
+            .map(Some)
+            .map_err(|error| Status::internal(error.to_string()))
     }
 }

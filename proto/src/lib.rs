@@ -88,4 +88,5 @@ generated!(
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 pub mod codec;
+pub mod lenient;
 pub mod stored;

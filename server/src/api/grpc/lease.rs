@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use axum::body::Body as AnswerBody;
 use bytes::{BufMut, Bytes, BytesMut};
+use cairn_proto::codec::LenientDecoder;
 use cairn_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
     LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
@@ -20,9 +21,8 @@ use http::{HeaderMap, Request as HttpRequest, Response as HttpResponse};
 use http_body::{Body, Frame};
 use prost::Message;
 use tokio_stream::Stream;
-use tonic::codec::{Codec, Streaming};
+use tonic::codec::Streaming;
 use tonic::{Request, Response, Status};
-use tonic_prost::ProstCodec;
 
 use super::{kv, unary};
 use crate::member::Member;
@@ -123,7 +123,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<tonic::codegen::StdError>,
 {
-    let decoder = ProstCodec::<LeaseKeepAliveRequest, LeaseKeepAliveRequest>::default().decoder();
+    let decoder = LenientDecoder::<LeaseKeepAliveRequest>::default();
     let requests = Streaming::new_request(decoder, call.into_body(), None, Some(REQUEST_BYTES_MAX));
     unary::response(Renewals {
         member: Arc::clone(member),

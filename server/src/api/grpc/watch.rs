@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body as AnswerBody;
 use bytes::{BufMut, Bytes, BytesMut};
 use cairn_index::KeyRange;
+use cairn_proto::codec::LenientDecoder;
 use cairn_proto::etcdserverpb::{ResponseHeader, WatchRequest, watch_request::RequestUnion};
 use cairn_watch::{Fragments, ReplyKind, WatchId, WatchRefusal, WatchReply};
 use http::{HeaderMap, Request, Response};
@@ -21,9 +22,8 @@ use prost::encoding::{
 };
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
-use tonic::codec::{Codec, Streaming};
+use tonic::codec::Streaming;
 use tonic::{Code, Status};
-use tonic_prost::ProstCodec;
 
 use super::{OVERHEAD_BYTES, unary};
 use crate::member::Member;
@@ -54,7 +54,7 @@ where
     B::Error: Into<tonic::codegen::StdError>,
 {
     let bytes_max = member.limits().request_bytes_max + OVERHEAD_BYTES;
-    let decoder = ProstCodec::<WatchRequest, WatchRequest>::default().decoder();
+    let decoder = LenientDecoder::<WatchRequest>::default();
     let requests = Streaming::new_request(decoder, call.into_body(), None, Some(bytes_max));
     let (asks, replies) = member.watches().open().await;
     let (broken, breaking) = oneshot::channel();
