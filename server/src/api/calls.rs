@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 
 use super::grpc::Services;
+use super::unread::Unread;
 use crate::metrics::{Counted, Metrics};
 
 /// The services for clients, however a call of them has come.
@@ -17,6 +18,7 @@ pub(crate) struct Calls {
     services: Services,
     metrics: Arc<Metrics>,
     slow_request: Duration,
+    unread: Unread,
 }
 
 impl Calls {
@@ -25,11 +27,13 @@ impl Calls {
         services: Services,
         metrics: Arc<Metrics>,
         slow_request: Duration,
+        unread: Unread,
     ) -> Self {
         Self {
             services,
             metrics,
             slow_request,
+            unread,
         }
     }
 
@@ -59,7 +63,8 @@ impl Calls {
         };
         let request = request.map(|body| call.request(body));
         let uri = request.uri().clone();
-        let (head, body) = self.services.answer(request).await.into_parts();
+        let answer = self.services.answer(request).await;
+        let (head, body) = self.unread.watch(answer).into_parts();
         // A stream has only begun by now, which is not slow unless the server is.
         let took = call.elapsed();
         if took > self.slow_request {

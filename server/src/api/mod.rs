@@ -6,4 +6,5 @@ pub(crate) mod http;
 mod member_probe;
 pub(crate) mod router;
 pub(crate) mod status;
+mod unread;
 mod v2;

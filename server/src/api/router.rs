@@ -18,6 +18,7 @@ use crate::api::http::{
     Gateway, HttpParts, SchemaError, client_router, monitoring_router, no_pages,
 };
 use crate::api::member_probe::MemberProbe;
+use crate::api::unread::Unread;
 use crate::api::v2::{self, V2Parts};
 use crate::member::Member;
 use crate::metrics::Counted;
@@ -68,8 +69,15 @@ impl DoorParts {
             metrics: Arc::clone(&metrics),
             request_timeout: member.limits().request_timeout,
         };
-        let services = Services::new(member, leader_loss);
-        let calls = Calls::new(services, metrics, settings.slow.unary_request);
+        let lost = metrics.unread_answers_lost_total.clone();
+        let unread = Unread::new(settings.limits.unread_bytes_max, lost);
+        let services = Services::new(member, leader_loss, unread.clone());
+        let calls = Calls::new(
+            services,
+            metrics,
+            settings.slow.unary_request,
+            unread.clone(),
+        );
         let mut more = Router::new();
         if settings.http.gateway {
             more = more.merge(Gateway::new(calls.clone())?.router());
@@ -78,6 +86,9 @@ impl DoorParts {
             more = more.merge(v2::router(V2Parts::new(member)));
         }
         let pages = client_router(http.clone(), more, settings.http.clone());
+        let pages = pages.layer(axum::middleware::map_response(
+            move |answer: Response<Body>| std::future::ready(unread.watch(answer)),
+        ));
         Ok(Self { calls, http, pages })
     }
 

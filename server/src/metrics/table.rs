@@ -139,6 +139,7 @@ backup_bases_total "cairn_backup_bases_total" "Whole databases that this member 
 backup_errors_total "cairn_backup_errors_total" "Failures to write the backup, each tried again.";
 debugging_store_expires_total "etcd_debugging_store_expires_total" "Keys of the second API whose time was up.";
 debugging_store_watch_requests_total "etcd_debugging_store_watch_requests_total" "Waits for keys of the second API.";
+unread_answers_lost_total "cairn_server_unread_answers_lost_total" "Answers that ended since nobody read them and others needed their memory.";
 log_lines_lost_total "cairn_log_lines_lost_total" "Log lines given up because their output was stuck.";
 }
 gauges {

@@ -277,6 +277,7 @@ fn request_limits(given: &GivenFlags) -> Result<RequestLimits, SettingsError> {
     Ok(RequestLimits {
         txn_ops_max: number("max-txn-ops", given.max_txn_ops)?,
         request_bytes_max: number("max-request-bytes", given.max_request_bytes)?,
+        unread_bytes_max: number("unread-answers-bytes", given.unread_answers_bytes)?,
         concurrent_streams_max: given.max_concurrent_streams,
     })
 }

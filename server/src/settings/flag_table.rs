@@ -103,6 +103,8 @@ max_txn_ops "max-txn-ops": u64 = "128", Works, Same,
     "Operations allowed in one transaction.";
 max_request_bytes "max-request-bytes": u64 = "1572864", Works, Same,
     "Largest request of a client, in bytes.";
+unread_answers_bytes "unread-answers-bytes": u64 = "268435456", Works, Same,
+    "Cairn's own: bytes that answers hold until their clients read them, all together; beyond, the slowest client's call ends with RESOURCE_EXHAUSTED.";
 max_concurrent_streams "max-concurrent-streams": u32 = "4294967295", Works, Same,
     "Streams that a client may have open on one connection.";
 grpc_keepalive_min_time "grpc-keepalive-min-time": FlagDuration = "5s", Works, Same,

@@ -350,6 +350,8 @@ pub(crate) struct RequestLimits {
     pub txn_ops_max: usize,
     /// Bytes of one request.
     pub request_bytes_max: usize,
+    /// Bytes that answers hold until they are read, all together.
+    pub unread_bytes_max: usize,
     /// Streams on one connection.
     pub concurrent_streams_max: u32,
 }

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cairn_proto::etcdserverpb::{PutRequest, RangeRequest};
+use cairn_proto::etcdserverpb::{PutRequest, RangeRequest, RequestOp, TxnRequest, request_op};
 use h2::Reason;
 use h2::client::SendRequest;
 use http::Request;
@@ -16,7 +16,8 @@ use prost::Message;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tonic::Code;
 
-use crate::harness::{PATIENCE, Server};
+use crate::harness::{PATIENCE, Server, until};
+use crate::http_client::request as page;
 
 const MIB: u64 = 1 << 20;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -178,6 +179,58 @@ async fn calls_to_methods_that_nobody_knows_are_unimplemented() {
     }
 }
 
+/// How a call of one message ends.
+async fn code(server: &Server, requests: &SendRequest<Bytes>, path: &str, message: Bytes) -> Code {
+    let mut requests = requests.clone().ready().await.unwrap();
+    let (response, mut stream) = requests.send_request(call(server, path), false).unwrap();
+    // A server may refuse before it has taken all.
+    let _ = stream.send_data(message, true);
+    let Ok(response) = tokio::time::timeout(PATIENCE, response).await.unwrap() else {
+        return Code::Internal;
+    };
+    if let Some(status) = response.headers().get("grpc-status") {
+        return Code::from_bytes(status.as_bytes());
+    }
+    let mut body = response.into_body();
+    while let Some(Ok(data)) = body.data().await {
+        let _ = body.flow_control().release_capacity(data.len());
+    }
+    let trailers = body.trailers().await.ok().flatten();
+    let status = trailers.as_ref().and_then(|it| it.get("grpc-status"));
+    status.map_or(Code::Internal, |status| Code::from_bytes(status.as_bytes()))
+}
+
+/// etcd 3.7 passes over a known field of another wire type, as over one that it does not know.
+#[tokio::test]
+async fn a_field_of_another_wire_type_is_passed_over_by_every_service() {
+    let server = Server::start(&[]);
+    let (requests, _end) = connect(&server, &h2::client::Builder::new()).await;
+    // A lease in letters, a limit of eight bytes, a number where a transaction has operations, an ID in
+    // letters, a key that is a number.
+    let cases: [(&str, &[u8]); 6] = [
+        ("/etcdserverpb.KV/Put", b"\x0a\x01k\x12\x01w\x1a\x02ab"),
+        (
+            "/etcdserverpb.KV/Range",
+            b"\x0a\x01k\x19\x01\x01\x01\x01\x01\x01\x01\x01",
+        ),
+        ("/etcdserverpb.KV/Txn", b"\x10\x05"),
+        ("/etcdserverpb.Lease/LeaseGrant", b"\x08\x20\x12\x01x"),
+        ("/etcdserverpb.Lease/LeaseKeepAlive", b"\x0a\x01x"),
+        ("/etcdserverpb.Cluster/MemberList", b"\x0a\x01x"),
+    ];
+    for (path, message) in cases {
+        let code = code(&server, &requests, path, framed(message)).await;
+        assert_eq!(code, Code::Ok, "{path}");
+    }
+    let mut kv = server.clients().await.kv;
+    let read = RangeRequest {
+        key: "k".into(),
+        ..Default::default()
+    };
+    let kvs = kv.range(read).await.unwrap().into_inner().kvs;
+    assert_eq!((kvs[0].value.as_ref(), kvs[0].lease), (b"w".as_slice(), 0));
+}
+
 #[tokio::test]
 async fn messages_that_are_too_large_torn_or_no_messages_are_refused_each_with_a_status() {
     let server = Server::start(&[]);
@@ -209,25 +262,7 @@ async fn messages_that_are_too_large_torn_or_no_messages_are_refused_each_with_a
         ),
     ];
     for (number, (path, body)) in cases.into_iter().enumerate() {
-        let mut requests = requests.clone().ready().await.unwrap();
-        let (response, mut stream) = requests.send_request(call(&server, path), false).unwrap();
-        // A server may refuse before it has taken all.
-        let _ = stream.send_data(body, true);
-        let code = match tokio::time::timeout(PATIENCE, response).await.unwrap() {
-            Ok(response) => match response.headers().get("grpc-status") {
-                Some(status) => Code::from_bytes(status.as_bytes()),
-                None => {
-                    let mut body = response.into_body();
-                    while let Some(Ok(data)) = body.data().await {
-                        let _ = body.flow_control().release_capacity(data.len());
-                    }
-                    let trailers = body.trailers().await.ok().flatten();
-                    let status = trailers.as_ref().and_then(|it| it.get("grpc-status"));
-                    status.map_or(Code::Internal, |status| Code::from_bytes(status.as_bytes()))
-                }
-            },
-            Err(_) => Code::Internal,
-        };
+        let code = code(&server, &requests, path, body).await;
         let is_watch = path.ends_with("Watch");
         assert!(code != Code::Ok || is_watch, "case {number}: {path}");
     }
@@ -346,6 +381,73 @@ async fn clients_that_never_read_a_large_range_hold_a_bounded_part_of_it() {
     assert!(peak < 1024 * MIB, "{peak} bytes");
     drop(unread);
     assert_serves(&server).await;
+}
+
+/// etcd holds all of it for as long as the client likes: 2 GB for 30 clients that read none of 40 MB.
+#[tokio::test]
+async fn the_slowest_of_many_clients_that_never_read_lose_their_answers() {
+    const CLIENTS: usize = 30;
+    const BUDGET: u64 = 16 * MIB;
+
+    let server = Server::start(&["--unread-answers-bytes=16777216"]);
+    let mut kv = server.clients().await.kv;
+    for number in 0..10 {
+        let put = PutRequest {
+            key: format!("large/{number:03}").into(),
+            value: vec![1; 1 << 20].into(),
+            ..Default::default()
+        };
+        kv.put(put).await.unwrap();
+    }
+    let range = RangeRequest {
+        key: "large/".into(),
+        range_end: "large0".into(),
+        ..Default::default()
+    };
+    // A transaction's answer cannot be read a second time, so that all of it is held.
+    let request = Some(request_op::Request::RequestRange(range.clone()));
+    let txn = TxnRequest {
+        success: vec![RequestOp { request }],
+        ..Default::default()
+    };
+    let calls = [
+        ("/etcdserverpb.KV/Range", range.encode_to_vec()),
+        ("/etcdserverpb.KV/Txn", txn.encode_to_vec()),
+    ];
+    let before = server.memory_bytes();
+    let mut unread = Vec::new();
+    for number in 0..CLIENTS {
+        let (requests, end) = connect(&server, &h2::client::Builder::new()).await;
+        let mut requests = requests.ready().await.unwrap();
+        let (path, message) = &calls[number % 2];
+        let (response, mut stream) = requests.send_request(call(&server, path), false).unwrap();
+        stream.send_data(framed(message), true).unwrap();
+        let response = tokio::time::timeout(PATIENCE, response).await.unwrap();
+        unread.push((response.unwrap(), requests, end));
+    }
+    assert_serves(&server).await;
+    // Beside the budget: what is being made, and what each connection has in hand.
+    let held = server.memory_bytes().saturating_sub(before);
+    assert!(held < 10 * BUDGET, "{held} bytes");
+    // Whoever was there first has lost its answer, and is told so when it reads at last.
+    let (response, ..) = &mut unread[1];
+    let body = response.body_mut();
+    while let Some(data) = body.data().await {
+        let length = data.unwrap().len();
+        body.flow_control().release_capacity(length).unwrap();
+    }
+    let trailers = body.trailers().await.unwrap().unwrap();
+    assert_eq!(trailers["grpc-status"], "8", "RESOURCE_EXHAUSTED");
+    until("the loss to be counted", async || {
+        let metrics = page(server.address(), "GET", "/metrics", &[], b"").text();
+        let mut lines = metrics.lines();
+        let lost = lines.find_map(|it| it.strip_prefix("cairn_server_unread_answers_lost_total "));
+        lost.unwrap().parse::<usize>().unwrap() > 0
+    })
+    .await;
+    // Whoever reads gets all of it, at any time.
+    let read = kv.max_decoding_message_size(64 << 20).range(range).await;
+    assert_eq!(read.unwrap().into_inner().kvs.len(), 10);
 }
 
 #[tokio::test]

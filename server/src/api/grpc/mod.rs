@@ -37,6 +37,7 @@ use http::{Request, Response};
 use tonic::service::Routes;
 use tower::Service;
 
+use crate::api::unread::Unread;
 use crate::member::Member;
 use crate::member::auth::Caller;
 use crate::member::error::Error;
@@ -71,10 +72,10 @@ pub(crate) struct Services {
 
 impl Services {
     /// The services of `member`.
-    pub(crate) fn new(member: &Arc<Member>, leader_loss: LeaderLoss) -> Self {
+    pub(crate) fn new(member: &Arc<Member>, leader_loss: LeaderLoss, unread: Unread) -> Self {
         let request_bytes_max = member.limits().request_bytes_max + OVERHEAD_BYTES;
         let kv = kv::KvService::new(Arc::clone(member));
-        let range = range::RangeService::new(Arc::clone(member));
+        let range = range::RangeService::new(Arc::clone(member), unread);
         let rest = router(member, kv.clone(), request_bytes_max);
         Self {
             member: Arc::clone(member),

@@ -10,7 +10,6 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -19,12 +18,13 @@ use cairn_mvcc::{RangeScan, RangeSummary, ScanProgress};
 use cairn_proto::etcdserverpb::RangeRequest;
 use cairn_proto::stored::{EncodedKvsBuilder, RangeResponse};
 use http::{HeaderMap, Response};
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 use prost::Message;
 use prost::encoding::encoded_len_varint;
 use tonic::{Code, Status};
 
 use super::unary;
+use crate::api::unread::{Share, Unread};
 use crate::member::Member;
 use crate::member::auth::{Caller, Permit};
 use crate::member::error::Error;
@@ -33,9 +33,6 @@ use cairn_replica::request::Range;
 /// Bytes of an answer that are held before the rest of it is measured and read a second time. An
 /// answer of 100,000 keys of ordinary size stays below.
 const HELD_BYTES_MAX: usize = 64 << 20;
-/// Bytes that all answers hold together, whoever reads them or does not: beyond, an answer holds its first
-/// chunk and is read a second time, as one that is too large for itself.
-const HELD_TOTAL_BYTES_MAX: usize = 256 << 20;
 /// Bytes read in one go, before other requests of the worker get their turn.
 const CHUNK_BYTES: usize = 1 << 20;
 /// Keys read in one go; keys alone are cheap in bytes, not in time.
@@ -47,18 +44,14 @@ const ONE_FRAME_BYTES_MAX: usize = 16 << 10;
 #[derive(Clone)]
 pub(super) struct RangeService {
     member: Arc<Member>,
-    /// Bytes that answers hold.
-    held_total: Arc<AtomicUsize>,
+    unread: Unread,
 }
 
 type Answer = Response<axum::body::Body>;
 
 impl RangeService {
-    pub(super) fn new(member: Arc<Member>) -> Self {
-        Self {
-            member,
-            held_total: Arc::default(),
-        }
+    pub(super) const fn new(member: Arc<Member>, unread: Unread) -> Self {
+        Self { member, unread }
     }
 
     pub(super) async fn answer(
@@ -82,7 +75,7 @@ impl RangeService {
         let permit = self.member.permit_range(&range.query.range, caller).await?;
         self.member.metrics.mvcc_range_total.inc();
         let mut scan = self.member.scan(range, &permit)?;
-        let mut held = Held::new(Arc::clone(&self.held_total));
+        let mut held = Held::new(self.unread.share());
         loop {
             let mut kvs = EncodedKvsBuilder::with_capacity(held.next_chunk_bytes());
             let progress = scan.next_chunk(CHUNK_KEYS, &mut |kv| {
@@ -94,7 +87,7 @@ impl RangeService {
                 self.member.confirm(permit)?;
                 return Ok(self.finish(&summary, held, None));
             }
-            if held.bytes >= HELD_BYTES_MAX || held.is_too_much_with_others() {
+            if held.bytes >= HELD_BYTES_MAX || held.share.is_scarce() {
                 return self.large(scan, held, permit).await;
             }
             tokio::task::yield_now().await;
@@ -162,6 +155,7 @@ impl RangeService {
             tail,
         });
         unary::response(RangeBody {
+            bytes: len as u64,
             frames,
             share,
             rest,
@@ -186,42 +180,13 @@ struct Held {
     share: Share,
 }
 
-/// What an answer has of the bytes that all answers hold.
-struct Share {
-    total: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Share {
-    fn add(&mut self, bytes: usize) {
-        self.bytes += bytes;
-        self.total.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn give_back(&mut self, bytes: usize) {
-        let bytes = bytes.min(self.bytes);
-        self.bytes -= bytes;
-        self.total.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.give_back(self.bytes);
-    }
-}
-
 impl Held {
-    const fn new(total: Arc<AtomicUsize>) -> Self {
+    const fn new(share: Share) -> Self {
         Self {
             chunks: Vec::new(),
             bytes: 0,
-            share: Share { total, bytes: 0 },
+            share,
         }
-    }
-
-    fn is_too_much_with_others(&self) -> bool {
-        self.share.total.load(Ordering::Relaxed) > HELD_TOTAL_BYTES_MAX
     }
 
     fn add(&mut self, kvs: EncodedKvsBuilder) {
@@ -258,6 +223,8 @@ const fn break_at(full: bool) -> ControlFlow<()> {
 
 /// An answer's body: ready frames, then what is still to be read, then the end of the message.
 struct RangeBody {
+    /// The message's.
+    bytes: u64,
     frames: VecDeque<Bytes>,
     share: Share,
     rest: Option<Rest>,
@@ -321,5 +288,9 @@ impl http_body::Body for RangeBody {
 
     fn is_end_stream(&self) -> bool {
         self.frames.is_empty() && self.rest.is_none() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        unary::at_least(self.bytes)
     }
 }

@@ -10,10 +10,11 @@ use std::task::{Context, Poll};
 
 use axum::body::Body as AnswerBody;
 use bytes::{Buf, Bytes, BytesMut};
+use cairn_proto::lenient;
 use http::{HeaderMap, HeaderValue, Response};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use prost::Message;
+use prost::{Message, Name};
 use tonic::{Code, Status};
 
 /// Length of gRPC's message prefix: one byte of flags, four of length, big-endian.
@@ -38,7 +39,7 @@ pub(super) async fn call<M, R: Message>(
 /// A status for a message that is longer than `bytes_max`, compressed, torn or no message.
 pub(super) async fn read_message<M, B>(body: B, bytes_max: usize) -> Result<M, Status>
 where
-    M: Message + Default,
+    M: Message + Name + Default,
     B: Body<Data = Bytes>,
     B::Error: Into<tonic::codegen::StdError>,
 {
@@ -74,7 +75,7 @@ fn announced(data: &[u8]) -> Option<usize> {
     usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()
 }
 
-fn decode<M: Message + Default>(mut data: Bytes, bytes_max: usize) -> Result<M, Status> {
+fn decode<M: Message + Name + Default>(mut data: Bytes, bytes_max: usize) -> Result<M, Status> {
     let internal = |text: &str| Status::new(Code::Internal, text.to_owned());
     if data.len() < PREFIX_BYTES {
         return Err(internal("the request holds no message"));
@@ -92,7 +93,7 @@ fn decode<M: Message + Default>(mut data: Bytes, bytes_max: usize) -> Result<M, 
     if length != data.len() {
         return Err(internal("the request's message is torn"));
     }
-    M::decode(data).map_err(|error| {
+    lenient::decode(&data).map_err(|error| {
         let text = error.to_string();
         if text.contains("recursion limit") {
             // etcd's library takes a hundred times as many.
@@ -171,6 +172,14 @@ where
     response
 }
 
+/// The size of a body as far as memory is concerned. An exact one would be announced in a header, which
+/// gRPC's answers do not have.
+pub(super) fn at_least(bytes: u64) -> SizeHint {
+    let mut hint = SizeHint::new();
+    hint.set_lower(bytes);
+    hint
+}
+
 /// The trailers of a call that succeeded.
 pub(super) fn ok_trailers() -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(1);
@@ -205,6 +214,10 @@ impl Body for OneMessage {
 
     fn is_end_stream(&self) -> bool {
         self.frame.is_none() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        at_least(self.frame.as_ref().map_or(0, |frame| frame.len() as u64))
     }
 }
 
