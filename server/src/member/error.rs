@@ -38,7 +38,7 @@ pub enum Error {
     #[error(transparent)]
     Downgrade(#[from] DowngradeError),
     /// At the leader that it was taken to, which said why.
-    #[error("{0}")]
+    #[error("{}", .0.message())]
     Leader(tonic::Status),
     /// Because this member is a learner, and clients are to ask others.
     #[error("the member is a learner")]

@@ -18,6 +18,7 @@ use cairn_replica::log_request::LogRequest;
 use cairn_replica::quota;
 
 use super::{Member, Role};
+use crate::logging::Chain;
 use crate::member::auth::{Caller, Permit};
 use crate::member::error::{Error, MaintenanceError, ProposeError};
 
@@ -306,7 +307,7 @@ impl Member {
             }
         };
         answer
-            .inspect_err(|status| tracing::debug!(%leader, %status, "the leader did not answer"))
+            .inspect_err(|status| tracing::debug!(%leader, status = %Chain(status), "the leader did not answer"))
             .ok()
     }
 

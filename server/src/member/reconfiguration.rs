@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tonic::{Code, Status};
 
 use super::{ConsensusInput, Member, Reply, Request};
+use crate::logging::Chain;
 use crate::member::error::{Error, NOT_LEADER_TEXT, ProposeError, ReconfigurationError};
 use crate::settings::Url;
 
@@ -115,7 +116,9 @@ impl Member {
                     match asked {
                         Ok(answer) => return Ok(answer.into_inner().members),
                         Err(status) if is_final(&status) => return Err(Error::Leader(status)),
-                        Err(status) => tracing::debug!(%status, "the leader does not answer"),
+                        Err(status) => {
+                            tracing::debug!(status = %Chain(&status), "the leader does not answer");
+                        }
                     }
                 }
                 tokio::time::sleep(RETRY).await;

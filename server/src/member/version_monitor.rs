@@ -34,7 +34,8 @@ impl Member {
             let Some(wanted) = decide(present, target, lowest) else {
                 continue;
             };
-            tracing::info!(from = ?present.map(|it| it.to_string()), to = %wanted, "updating cluster version");
+            let from = present.map(|it| it.to_string()).unwrap_or_default();
+            tracing::info!(from, to = %wanted, "updating cluster version");
             let request = ClusterVersionSetRequest {
                 ver: wanted.to_string(),
             };

@@ -13,7 +13,7 @@ use super::error::SettingsError;
 use super::flag_table::GivenFlags;
 use super::flag_value::{ClusterState, parse_urls};
 use super::tls::discovery_tls;
-use super::url::{Place, Url};
+use super::url::{LOCALHOST, Place, Url};
 use cairn_replica::identity::{cluster_of_members, member_at_bootstrap};
 
 /// The members of `--initial-cluster`, by name, and what goes with them.
@@ -217,8 +217,8 @@ fn check_advertised(name: &str, own: &[Url], advertised: &[Url]) -> Result<(), S
     }
     let joined = |urls: &[Url]| urls.iter().map(Url::as_str).collect::<Vec<_>>().join(",");
     Err(SettingsError::unfit(format!(
-        "--initial-cluster has {name}={} but --initial-advertise-peer-urls is {}; \
-         give both the same addresses",
+        "--initial-cluster has {name}={} but missing from --initial-advertise-peer-urls={}; \
+         give both the same addresses (localhost is not 127.0.0.1)",
         joined(own),
         joined(advertised)
     )))
@@ -267,19 +267,12 @@ fn discovery(given: &GivenFlags) -> Result<Discovery, SettingsError> {
     }))
 }
 
-/// Whether two URLs may be one address; a host name may stand for any.
+/// Whether two URLs may be one address. A host name may stand for any; but `localhost`, as in etcd, is
+/// the same as itself alone.
 fn may_be_same(left: &Url, right: &Url) -> bool {
-    if left == right {
-        return true;
-    }
-    let address = |host: &str| -> Option<std::net::IpAddr> {
-        if host == "localhost" {
-            Some([127, 0, 0, 1].into())
-        } else {
-            host.parse().ok()
-        }
-    };
+    let address = |host: &str| host.parse::<std::net::IpAddr>().ok();
     match (left.place(), right.place()) {
+        _ if left == right => true,
         (
             Place::Tcp { host: left, port },
             Place::Tcp {
@@ -288,7 +281,9 @@ fn may_be_same(left: &Url, right: &Url) -> bool {
             },
         ) => {
             let hosts = (address(left), address(right));
-            port == other_port && !matches!(hosts, (Some(left), Some(right)) if left != right)
+            let differ = matches!(hosts, (Some(left), Some(right)) if left != right);
+            let is_local = left == LOCALHOST || right == LOCALHOST;
+            port == other_port && !differ && (!is_local || left == right)
         }
         _ => false,
     }

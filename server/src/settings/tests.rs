@@ -594,12 +594,12 @@ fn a_first_start_takes_its_own_entry_of_the_initial_cluster() {
     let start = new_cluster(first_with("n=https://localhost:20001"));
     assert_eq!(start.me.get(), 0x00a8_f345_8387_986d);
     assert_eq!(start.cluster_id.get(), 0x34c2_1a2d_427d_b393);
-    assert!(first_with("n=https://127.0.0.1:20001").is_ok());
     assert!(first_with("n=https://member-0.example:20001").is_ok());
     for (cluster, text) in [
         ("", "couldn't find local name"),
         ("m=https://localhost:20001", "couldn't find local name"),
         ("n=https://localhost:20002", "give both the same addresses"),
+        ("n=https://127.0.0.1:20001", "give both the same addresses"),
         ("n=https://10.0.0.1:20001", "give both the same addresses"),
         (
             "n=https://localhost:20001,n=https://localhost:20001",
@@ -691,7 +691,7 @@ fn flag_names_are_unique_and_explained() {
 }
 
 /// Flags that etcd does not have, or has no more: the second API went with 3.6.
-const OWN_FLAGS: [&str; 10] = [
+const OWN_FLAGS: [&str; 11] = [
     "alarm-clear-delay",
     "backup-base-interval",
     "backup-buffer-bytes",
@@ -702,6 +702,7 @@ const OWN_FLAGS: [&str; 10] = [
     "backup-url",
     "disk-reserve-bytes",
     "enable-v2",
+    "unread-answers-bytes",
 ];
 
 /// etcd 3.7.1's flags and defaults, as its binary registers them; 3.7's own rules for the five
@@ -774,4 +775,25 @@ fn effective_settings_are_one_json_object_without_passwords() {
     assert_eq!(json["quota-backend-bytes"], 2_147_483_648_u64);
     assert_eq!(json["grpc-keepalive-interval"], "2h0m0s");
     assert!(json.get("discovery-password").is_none());
+}
+
+/// etcd resolves names where it compares a member's addresses, all but `localhost`.
+#[test]
+fn names_in_urls_are_resolved_but_for_localhost() {
+    let is_same = |left: &str, right: &str| {
+        let [left, right] = [left, right].map(|url| Url::parse(url).unwrap());
+        left.is_same_place(&right)
+    };
+    // Another way to write an address, which only the resolver knows.
+    assert!(is_same("http://127.1:2380", "http://127.0.0.1:2380"));
+    assert!(is_same("http://localhost:2380", "http://localhost:2380"));
+    for (left, right) in [
+        ("http://localhost:2380", "http://127.0.0.1:2380"),
+        ("http://127.1:2380", "http://127.0.0.1:2381"),
+        ("http://127.1:2380", "https://127.0.0.1:2380"),
+        ("http://127.1:2380", "http://127.0.0.2:2380"),
+        ("http://127.0.0.1:2380", "unix:///127.0.0.1"),
+    ] {
+        assert!(!is_same(left, right), "{left} {right}");
+    }
 }

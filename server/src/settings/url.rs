@@ -4,7 +4,7 @@
 //! [`ListenUrl`] is one that a socket can be bound to: it names an address, not a host name.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 /// How the bytes of a connection are protected.
@@ -34,7 +34,7 @@ pub(crate) enum Place {
 }
 
 /// An address as a user wrote it, known to be well formed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Url {
     text: String,
     protection: Protection,
@@ -97,6 +97,48 @@ impl Url {
 impl AsRef<str> for Url {
     fn as_ref(&self) -> &str {
         &self.text
+    }
+}
+
+impl Url {
+    /// Whether this is where `other` is: by its text, or by what both names are resolved to. As in etcd
+    /// `localhost` is not resolved, and so no other name or address is the same.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        if self == other {
+            return true;
+        }
+        let (
+            Place::Tcp { host, port },
+            Place::Tcp {
+                host: other_host,
+                port: other_port,
+            },
+        ) = (&self.place, &other.place)
+        else {
+            return false;
+        };
+        if host == LOCALHOST || other_host == LOCALHOST {
+            return false;
+        }
+        let resolved = |host: &str| {
+            let addresses = (host, *port).to_socket_addrs();
+            addresses
+                .ok()
+                .and_then(|mut found| found.find(SocketAddr::is_ipv4))
+        };
+        port == other_port
+            && self.protection == other.protection
+            && resolved(host).is_some_and(|address| resolved(other_host) == Some(address))
+    }
+}
+
+/// The name that is not resolved.
+pub(super) const LOCALHOST: &str = "localhost";
+
+/// Messages list URLs; each is its text, in quotes.
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
     }
 }
 

@@ -31,7 +31,17 @@ impl LockFile {
             .create(true)
             .truncate(false)
             .write(true)
-            .open(&path)?;
+            .open(&path)
+            .map_err(|source| {
+                io::Error::new(
+                    source.kind(),
+                    format!(
+                        "cannot lock the data directory by {}: {source}. Make it a directory that this \
+                         user can write to, or choose another --data-dir",
+                        path.display()
+                    ),
+                )
+            })?;
         let tries = patience.as_millis() / RETRY.as_millis();
         for _ in 0..tries {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::emulate_default_handler;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::service_manager::ServiceManager;
@@ -22,7 +23,7 @@ pub(crate) fn run() -> ExitCode {
     match settings::read_process() {
         Ok(Invocation::Print(text)) => {
             // Whoever closed the pipe has read enough.
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
         Ok(Invocation::Serve(settings)) => serve(&settings),
@@ -42,7 +43,7 @@ fn refuse(error: &SettingsError) -> ExitCode {
             drop(log);
         }
         _ => {
-            let _ = writeln!(std::io::stderr(), "{}", Chain(error));
+            let _ = writeln!(io::stderr(), "{}", Chain(error));
         }
     }
     ExitCode::from(code)
@@ -52,7 +53,7 @@ fn serve(settings: &Settings) -> ExitCode {
     match Log::start(&settings.log) {
         Ok(log) => fatal::keep_log(log),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{error}");
+            let _ = writeln!(io::stderr(), "{error}");
             return ExitCode::FAILURE;
         }
     }
@@ -78,17 +79,14 @@ fn serve(settings: &Settings) -> ExitCode {
 fn serve_until_stopped(settings: &Settings) -> Result<Ending, StartError> {
     let manager = ServiceManager::of_environment();
     manager.status("reading the member's data");
-    let server = Server::start(settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    stay_on_signals(&runtime)?;
+    let server = Server::start(settings)?;
     let ending = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::spawn(stay_on_hangup(signal(SignalKind::hangup())?));
-        for kind in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
-            tokio::spawn(stay_on(signal(kind)?));
-        }
         tokio::select! {
             published = server.publish(settings) => published?,
             ending = asked_to_stop(&mut terminate, &mut interrupt) => return Ok(ending),
@@ -148,6 +146,16 @@ async fn asked_to_stop(terminate: &mut Signal, interrupt: &mut Signal) -> Ending
         _ = terminate.recv() => Ending::Terminated,
         _ = interrupt.recv() => Ending::Interrupted,
     }
+}
+
+/// Has signals that mean nothing here not end the process, from before its data is read.
+fn stay_on_signals(runtime: &Runtime) -> io::Result<()> {
+    let _in_runtime = runtime.enter();
+    runtime.spawn(stay_on_hangup(signal(SignalKind::hangup())?));
+    for kind in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
+        runtime.spawn(stay_on(signal(kind)?));
+    }
+    Ok(())
 }
 
 /// Others reload on it; here every connection looks for changed files, so there is nothing to do but to

@@ -331,12 +331,29 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
+/// A bug ended one of the member's threads.
+#[derive(Debug, thiserror::Error)]
+#[error("a thread of this member panicked: the lines before say where")]
+struct Panicked;
+
+/// Ends the process if its thread panics: what is left of the member would answer nobody, and look alive.
+struct EndsProcess(&'static str);
+
+impl Drop for EndsProcess {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            fatal::stop(self.0, &Panicked);
+        }
+    }
+}
+
 /// Starts a thread whose failure ends the process.
 fn spawn<E: Into<StartError>>(
     name: &'static str,
     work: impl FnOnce() -> Result<(), E> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let _ends_process = EndsProcess(name);
         if let Err(error) = work() {
             fatal::stop(name, &*error.into());
         }

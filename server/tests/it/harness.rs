@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::http_client::Gateway;
+use crate::plain_words::assert_plain;
 
 /// How long anything may take on a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -139,10 +140,11 @@ impl Place {
                 let _ = process.kill();
                 panic!("not ready in time: {}", log.lock().unwrap());
             }
-            Err(mpsc::RecvTimeoutError::Disconnected) => Err(Refusal {
-                status: process.wait().unwrap(),
-                log: log.lock().unwrap().clone(),
-            }),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let (status, log) = (process.wait().unwrap(), log.lock().unwrap().clone());
+                assert_plain(&log);
+                Err(Refusal { status, log })
+            }
         }
     }
 }
@@ -252,6 +254,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if !std::thread::panicking() {
+            assert_plain(&self.log());
+        }
     }
 }
 

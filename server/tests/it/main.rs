@@ -44,6 +44,7 @@ mod locks;
 mod maintenance;
 mod metadata;
 mod metrics;
+mod plain_words;
 mod quotas;
 mod ranges;
 mod raw_ranges;
