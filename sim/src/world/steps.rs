@@ -74,10 +74,7 @@ impl World<'_> {
                 let id = self.named(*whom);
                 self.cut(lasts.0, |from, to| from == id || to == id);
             }
-            Action::Apart { one, other, lasts } => {
-                let pair = [(*one, *other), (*other, *one)];
-                self.cut(lasts.0, |from, to| pair.contains(&(from, to)));
-            }
+            Action::Apart { one, other, lasts } => self.cut_apart([*one, *other], lasts.0),
             Action::OneWay { whom, lost, lasts } => {
                 let id = self.named(*whom);
                 match lost {
@@ -174,6 +171,12 @@ impl World<'_> {
         self.with(whom, |member, _| {
             member.disk.script(member.disk.operations() + after, fault);
             member.cut = Some(cut);
+        });
+    }
+
+    fn cut_apart(&mut self, pair: [MemberId; 2], lasts: u64) {
+        self.cut(lasts, |from, to| {
+            from != to && pair.contains(&from) && pair.contains(&to)
         });
     }
 
