@@ -43,8 +43,8 @@ pub(super) fn explain(error: NodeError, settings: &Settings) -> StartError {
 }
 
 fn without_log() -> &'static str {
-    "put back the log that belongs to it, or remove the member from its cluster and add it again with an \
-     empty data directory"
+    "give the --wal-dir that the member ran with, put back the log that belongs to it, or remove the member \
+     from its cluster and add it again with an empty data directory"
 }
 
 /// Refuses a database of another cluster, or of another history, and notes whose it is.
