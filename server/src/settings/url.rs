@@ -340,4 +340,25 @@ mod tests {
             Err(UrlError::NotAnIp { .. })
         ));
     }
+
+    /// etcd resolves names where it compares a member's addresses, all but `localhost`.
+    #[test]
+    fn names_in_urls_are_resolved_but_for_localhost() {
+        let is_same = |left: &str, right: &str| {
+            let [left, right] = [left, right].map(|url| Url::parse(url).unwrap());
+            left.is_same_place(&right)
+        };
+        // Another way to write an address, which only the resolver knows.
+        assert!(is_same("http://127.1:2380", "http://127.0.0.1:2380"));
+        assert!(is_same("http://localhost:2380", "http://localhost:2380"));
+        for (left, right) in [
+            ("http://localhost:2380", "http://127.0.0.1:2380"),
+            ("http://127.1:2380", "http://127.0.0.1:2381"),
+            ("http://127.1:2380", "https://127.0.0.1:2380"),
+            ("http://127.1:2380", "http://127.0.0.2:2380"),
+            ("http://127.0.0.1:2380", "unix:///127.0.0.1"),
+        ] {
+            assert!(!is_same(left, right), "{left} {right}");
+        }
+    }
 }
