@@ -132,7 +132,12 @@ fn faults(profile: &Profile, seed: u64, steps: &mut Vec<Step>) {
         if matches!(fault, Fault::PutBackAmongAll | Fault::EmptyAmongAll) {
             among_all(*fault, at, &mut chance, profile.members, steps);
         } else if *fault == Fault::PutBackApart {
-            put_back_apart(at, &mut chance, profile.members, steps);
+            let mut all = Vec::new();
+            put_back_apart(at, &mut chance, profile.members, &mut all);
+            // Once all faults have ended, none may begin.
+            if all.iter().all(|step| step.at.0 < profile.ends) {
+                steps.extend(all);
+            }
         } else if *fault == Fault::CrashAll {
             for number in 1..=profile.members {
                 let action = Action::Crash {
