@@ -160,6 +160,31 @@ impl Client {
         ended
     }
 
+    /// Passes on a call of somebody else, with its own headers, messages and trailers, to an endpoint that
+    /// is there. It is made once: who made it knows whether it may be made again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] if no endpoint has taken it, [`Error::Lost`] if it is not known what became
+    /// of it.
+    #[cfg(feature = "relay")]
+    pub async fn relay<B>(
+        &self,
+        call: http::Request<B>,
+    ) -> Result<http::Response<crate::transport::RelayedBody>, Error>
+    where
+        B: http_body::Body<Data = Bytes, Error: Send> + Send + 'static,
+    {
+        let leased = self.acquire(&Course::new(self.deadline())).await?;
+        let relayed = leased.connection.relay(call).await;
+        relayed.map_err(|failure| {
+            if retry::is_members_fault(&failure) {
+                self.shared.pool.disgrace(leased.id);
+            }
+            told(failure, self.request_timeout())
+        })
+    }
+
     /// Connects, and logs in if there is a user.
     pub(crate) async fn reach(&self) -> Result<(), Error> {
         let deadline = self.deadline();

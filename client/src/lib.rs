@@ -102,6 +102,8 @@ pub use maintenance::{
 pub use mirror::Mirror;
 pub use revision::{LeaseId, Revision};
 pub use rpc::{Effect, Rpc};
+#[cfg(feature = "relay")]
+pub use transport::RelayedBody;
 pub use watch::{Event, Update, Watch, WatchRequest};
 
 #[cfg(all(doctest, feature = "cache"))]

@@ -20,6 +20,7 @@
 
 mod api;
 mod commands;
+mod gateway;
 mod logging;
 mod member;
 mod metrics;

@@ -178,6 +178,27 @@ impl Connection {
         send.send_request(request, false).map_err(not_sent)
     }
 
+    #[cfg(feature = "relay")]
+    pub(super) fn vital(&self) -> &Arc<Vital> {
+        &self.0.vital
+    }
+
+    /// Begins a call with headers of somebody else's.
+    #[cfg(feature = "relay")]
+    pub(super) async fn begin_relay(
+        &self,
+        path: PathAndQuery,
+        headers: http::HeaderMap,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), CallFailure> {
+        let not_sent = |error: h2::Error| CallFailure::NotProcessed(error.to_string());
+        let mut send = self.0.send.clone();
+        poll_fn(|cx| send.poll_ready(cx)).await.map_err(not_sent)?;
+        let mut request = self.request(path, &Headers::default())?;
+        let own = std::mem::replace(request.headers_mut(), headers);
+        request.headers_mut().extend(own);
+        send.send_request(request, false).map_err(not_sent)
+    }
+
     fn request(&self, path: PathAndQuery, headers: &Headers) -> Result<Request<()>, CallFailure> {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.0.scheme.clone());

@@ -6,6 +6,8 @@
 mod connection;
 mod failure;
 mod framing;
+#[cfg(feature = "relay")]
+mod relay;
 mod status;
 mod streaming;
 mod vital;
@@ -13,6 +15,8 @@ mod vital;
 pub(crate) use connection::{Connection, Headers, token_header};
 pub(crate) use failure::CallFailure;
 pub(crate) use framing::frame;
+#[cfg(feature = "relay")]
+pub use relay::RelayedBody;
 #[cfg(feature = "websocket")]
 pub(crate) use status::of_http;
 pub(crate) use streaming::{Replies, Requests};

@@ -2,11 +2,14 @@
 //! `rebuild`.
 //!
 //! Names, flags and output are those of etcdutl, where it has such a command. The work itself is
-//! `cairn_migrate`'s and `cairn_backup`'s. None of them talks to a member.
+//! `cairn_migrate`'s and `cairn_backup`'s. None of them talks to a member, but for `cairn gateway` and
+//! `cairn grpc-proxy`, which stand before a cluster.
 
 mod backup;
 mod bar;
 mod data;
+mod gateway;
+mod grpc_proxy;
 mod output;
 mod snapshot;
 
@@ -20,8 +23,16 @@ use self::output::Format;
 use crate::logging::Chain;
 
 /// The words that a command line of ours begins with; all others are a member's.
-const WORDS: [&str; 7] = [
-    "snapshot", "backup", "hashkv", "defrag", "migrate", "check", "rebuild",
+const WORDS: [&str; 9] = [
+    "snapshot",
+    "backup",
+    "hashkv",
+    "defrag",
+    "migrate",
+    "check",
+    "rebuild",
+    "gateway",
+    "grpc-proxy",
 ];
 
 /// Why a command failed.
@@ -63,6 +74,12 @@ enum Command {
     /// Gives a stopped member whose database is damaged the one of a snapshot of its cluster; its log,
     /// and so what it has promised, stays
     Rebuild(data::RebuildArgs),
+    /// Passes connections on to the members of a cluster
+    #[command(subcommand)]
+    Gateway(gateway::GatewayCommand),
+    /// Passes calls on to a cluster, and makes one watch of many equal ones
+    #[command(subcommand)]
+    GrpcProxy(grpc_proxy::GrpcProxyCommand),
 }
 
 /// Where a stopped member's data are.
@@ -113,6 +130,8 @@ fn run(line: CommandLine, text: &mut String) -> Result<ExitCode, CommandError> {
         Command::Migrate(args) => data::migrate(&args, text)?,
         Command::Rebuild(args) => data::rebuild(&args, text)?,
         Command::Check(place) => return data::check(&place, text),
+        Command::Gateway(command) => command.run()?,
+        Command::GrpcProxy(command) => command.run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -43,6 +43,7 @@ use cairn_replica::identity::member_at_bootstrap;
 
 pub(crate) use self::backup::BackupSettings;
 pub(crate) use self::discovery::{Discovery, RegistrySettings, SrvSettings};
+pub(crate) use self::duration::FlagDuration;
 pub(crate) use self::error::SettingsError;
 pub(crate) use self::feature_gate::FeatureGates;
 pub(crate) use self::first_start::{FirstStart, InitialMember, JoinedCluster, NewCluster};

@@ -192,16 +192,7 @@ impl Server {
 
     /// Clients on a connection of their own.
     pub(crate) async fn clients(&self) -> Clients {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
-        let channel = endpoint.connect().await.unwrap();
-        Clients {
-            kv: KvClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
-            watch: WatchClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
-            maintenance: MaintenanceClient::new(channel.clone()),
-            cluster: ClusterClient::new(channel.clone()),
-            channel,
-            gateway: None,
-        }
+        clients_at(self.address).await
     }
 
     /// The same, whose calls of no particular method go through the JSON gateway.
@@ -257,6 +248,20 @@ impl Drop for Server {
         if !std::thread::panicking() {
             assert_plain(&self.log());
         }
+    }
+}
+
+/// Clients on a connection of their own to whatever listens there.
+pub(crate) async fn clients_at(address: SocketAddr) -> Clients {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let channel = endpoint.connect().await.unwrap();
+    Clients {
+        kv: KvClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+        watch: WatchClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+        maintenance: MaintenanceClient::new(channel.clone()),
+        cluster: ClusterClient::new(channel.clone()),
+        channel,
+        gateway: None,
     }
 }
 

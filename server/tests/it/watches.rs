@@ -59,7 +59,7 @@ impl Watching {
         }
     }
 
-    async fn ask(&self, request: RequestUnion) {
+    pub(crate) async fn ask(&self, request: RequestUnion) {
         let request = WatchRequest {
             request_union: Some(request),
         };

@@ -60,7 +60,7 @@ pub(crate) async fn find(
         };
         // Each service counts for itself, as etcd does.
         let mut number = 0_usize;
-        for (host, port) in targets {
+        for Target { host, port, .. } in targets {
             let ips = addresses(resolver, &host).await;
             if ips.is_empty() {
                 reasons.push(format!("{host} has no address"));
@@ -104,6 +104,48 @@ pub(crate) async fn find(
     Ok(cluster)
 }
 
+/// Who offers a service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Target {
+    /// Lower ones are preferred.
+    pub priority: u16,
+    /// How much of the load it gets among its equals.
+    pub weight: u16,
+    host: String,
+    port: u16,
+}
+
+impl Target {
+    /// Host and port, as addresses have them.
+    pub(crate) fn authority(&self) -> String {
+        authority(self.host.trim_end_matches('.'), self.port)
+    }
+}
+
+/// Asks for those that serve clients; whether each does so over TLS.
+///
+/// # Errors
+///
+/// [`DiscoveryError::Dns`].
+pub(crate) async fn clients(
+    settings: &SrvSettings,
+    resolver: &TokioResolver,
+) -> Result<Vec<(Target, bool)>, DiscoveryError> {
+    let mut found = Vec::new();
+    let mut reasons = Vec::new();
+    for (service, is_secure) in [("etcd-client-ssl", true), ("etcd-client", false)] {
+        let query = settings.query(service);
+        match targets(resolver, &query).await {
+            Ok(targets) => found.extend(targets.into_iter().map(|it| (it, is_secure))),
+            Err(reason) => reasons.push(format!("{query} {reason}")),
+        }
+    }
+    if found.is_empty() {
+        return Err(dns_error(settings, &reasons.join("; ")));
+    }
+    Ok(found)
+}
+
 /// Where this member is reached, and how.
 async fn own_places(resolver: &TokioResolver, advertised: &[Url]) -> Vec<(SocketAddr, Protection)> {
     let mut own = Vec::new();
@@ -133,21 +175,23 @@ fn authority(host: &str, port: u16) -> String {
 }
 
 /// Who offers a service, the preferred ones first.
-async fn targets(resolver: &TokioResolver, query: &str) -> Result<Vec<(String, u16)>, String> {
+async fn targets(resolver: &TokioResolver, query: &str) -> Result<Vec<Target>, String> {
     let answer = resolver.srv_lookup(query).await;
     let answer = answer.map_err(|error| error.to_string())?;
     let records = answer.answers().iter();
     let mut targets: Vec<_> = records
         .filter_map(|record| match &record.data {
-            RData::SRV(srv) => Some((srv.priority, srv.target.to_string(), srv.port)),
+            RData::SRV(srv) => Some(Target {
+                priority: srv.priority,
+                weight: srv.weight,
+                host: srv.target.to_string(),
+                port: srv.port,
+            }),
             _ => None,
         })
         .collect();
     targets.sort();
-    Ok(targets
-        .into_iter()
-        .map(|(_, host, port)| (host, port))
-        .collect())
+    Ok(targets)
 }
 
 /// The addresses of a host, which may be one itself.
@@ -233,6 +277,20 @@ mod tests {
             cluster,
             "0=http://a.example.com:2380,me=http://b.example.com:2380,1=http://c.example.com:2381"
         );
+    }
+
+    #[tokio::test]
+    async fn those_that_serve_clients_are_another_service() {
+        let resolver = dns("_etcd-client-ssl-blue._tcp.example.com.", MEMBERS).await;
+        let found = clients(&settings("blue"), &resolver).await.unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(target, is_secure)| (target.authority(), *is_secure))
+            .collect();
+        assert_eq!(found[0], ("a.example.com:2380".to_owned(), true));
+        assert_eq!(found.len(), 3);
+        let none = clients(&settings(""), &resolver).await.unwrap_err();
+        assert!(none.to_string().contains("_etcd-client._tcp.example.com."));
     }
 
     #[tokio::test]
