@@ -12,6 +12,7 @@ mod load;
 mod member;
 mod nemesis;
 mod network;
+mod ours;
 mod recorder;
 mod watcher;
 
@@ -37,6 +38,7 @@ use self::doors::Doors;
 use self::load::{Client, Trade};
 use self::nemesis::{Nemesis, Trouble};
 use self::network::Network;
+use self::ours::Ours;
 use self::recorder::Recorder;
 use self::watcher::Watcher;
 use crate::outcome::Outcome;
@@ -105,6 +107,9 @@ pub(crate) struct ClusterTest {
     /// Have members keep little log, so that those that were away need a snapshot.
     #[arg(long)]
     little_log: bool,
+    /// Have the load go through this workspace's client, with a cache on each member.
+    #[arg(long)]
+    client: bool,
     /// Keep all members on the loopback even if network namespaces can be had.
     #[arg(long)]
     loopback: bool,
@@ -134,6 +139,7 @@ impl ClusterTest {
                 Trouble::Replace,
             ],
             little_log: true,
+            client: false,
             loopback: false,
             history: None,
             keep: None,
@@ -223,8 +229,12 @@ impl ClusterTest {
         troubles.retain(|trouble| *trouble != Trouble::Partition || cluster.can_cut());
         let (phase, phases) = watch::channel(Phase::Load);
         let (caught_up, mut catching_up) = mpsc::channel(16);
-        let mut clients = self.clients(cluster, &phases, seed);
+        let ours = self.client.then(|| Ours::new(&cluster.doors)).transpose()?;
+        let mut clients = self.clients(cluster, ours.as_ref(), &phases, seed);
         let mut watchers = self.watchers(cluster, &phases, seed, &caught_up);
+        if let Some(ours) = ours {
+            watchers.spawn(ours.follow(cluster.doors.clone(), cluster.recorder.clone()));
+        }
         watchers.spawn(observe(cluster.doors.clone(), cluster.recorder.clone()));
 
         let mut nemesis = Nemesis::new(troubles, SmallRng::seed_from_u64(seed));
@@ -261,6 +271,7 @@ impl ClusterTest {
     fn clients(
         &self,
         cluster: &Cluster,
+        ours: Option<&Ours>,
         phases: &watch::Receiver<Phase>,
         seed: u64,
     ) -> JoinSet<()> {
@@ -275,7 +286,8 @@ impl ClusterTest {
         let mut clients = JoinSet::new();
         for (number, trade) in (0..).zip(keys.chain(others)) {
             let (doors, recorder) = (cluster.doors.clone(), cluster.recorder.clone());
-            let client = Client::new(number, seed, doors, recorder, phases.clone());
+            let ways = (doors, ours.cloned());
+            let client = Client::new(number, seed, ways, recorder, phases.clone());
             clients.spawn(client.run(trade));
         }
         clients

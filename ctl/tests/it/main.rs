@@ -1,5 +1,11 @@
-//! The program as scripts call it, where no server is needed.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+//! The program as scripts call it, where no server is needed; `live.rs` has one.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails, and programs take their time"
+)]
+
+mod live;
 
 use std::io::Write as _;
 use std::os::unix::fs::symlink;

@@ -102,7 +102,7 @@ impl Cluster {
         member.start()?;
         self.recorder
             .incident(Some(member.id), IncidentKind::Started);
-        self.doors.open(member.id, member.channel()?);
+        self.doors.open(member.id, member.url(), member.channel()?);
         self.members.push(member);
         Ok(())
     }

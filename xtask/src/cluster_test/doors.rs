@@ -11,6 +11,8 @@ use tonic::transport::Channel;
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
     pub(crate) member: MemberId,
+    /// Where it serves clients.
+    pub(crate) url: String,
     pub(crate) channel: Channel,
     /// What the member calls itself, once it said so.
     pub(crate) raft_id: Option<u64>,
@@ -25,11 +27,12 @@ impl Doors {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn open(&self, member: MemberId, channel: Channel) {
+    pub(crate) fn open(&self, member: MemberId, url: String, channel: Channel) {
         let raft_id = None;
         self.change(|doors| {
             doors.push(Door {
                 member,
+                url,
                 channel,
                 raft_id,
             });
@@ -50,6 +53,10 @@ impl Doors {
 
     pub(crate) fn all(&self) -> Vec<Door> {
         self.change(|doors| doors.clone())
+    }
+
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.change(|doors| doors.iter().map(|door| door.url.clone()).collect())
     }
 
     /// Whose this name is.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::Phase;
 use super::call::{call, is_unimplemented};
 use super::doors::Doors;
+use super::ours::Ours;
 use super::recorder::Recorder;
 
 /// Keys that all clients share: few, so that they meet.
@@ -44,6 +45,8 @@ pub(crate) enum Trade {
 pub(crate) struct Client {
     number: u32,
     doors: Doors,
+    /// Who carries requests, if not a connection to one member.
+    ours: Option<Ours>,
     recorder: Recorder,
     phase: watch::Receiver<Phase>,
     rng: SmallRng,
@@ -60,13 +63,14 @@ impl Client {
     pub(crate) fn new(
         number: u32,
         seed: u64,
-        doors: Doors,
+        (doors, ours): (Doors, Option<Ours>),
         recorder: Recorder,
         phase: watch::Receiver<Phase>,
     ) -> Self {
         Self {
             number,
             doors,
+            ours,
             recorder,
             phase,
             rng: SmallRng::seed_from_u64(seed ^ (u64::from(number) << 32)),
@@ -110,11 +114,20 @@ impl Client {
 
     /// Sends a request to some member and notes all about it.
     async fn ask(&mut self, request: Request) -> Option<Response> {
-        let door = self.doors.any(&mut self.rng)?;
         let client = ClientId(self.number);
-        let op = self.recorder.call(client, door.member, request.clone());
-        let outcome = call(&door.channel, &request, &self.recorder).await;
-        self.recorder.end(op, outcome.clone());
+        let outcome = if let Some(ours) = &self.ours {
+            let member = ours.some_member();
+            let op = self.recorder.call(client, member, request.clone());
+            let outcome = ours.call(&request, &self.recorder).await;
+            self.recorder.end(op, outcome.clone());
+            outcome
+        } else {
+            let door = self.doors.any(&mut self.rng)?;
+            let op = self.recorder.call(client, door.member, request.clone());
+            let outcome = call(&door.channel, &request, &self.recorder).await;
+            self.recorder.end(op, outcome.clone());
+            outcome
+        };
         self.is_unimplemented = is_unimplemented(&outcome);
         match outcome {
             Outcome::Ok(answer) => {

@@ -135,9 +135,14 @@ impl Member {
         child.is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// Where it serves clients.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.place.client)
+    }
+
     /// A connection that is made when first used.
     pub(crate) fn channel(&self) -> Result<Channel> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.place.client))?;
+        let endpoint = Endpoint::from_shared(self.url())?;
         Ok(endpoint.connect_timeout(CONNECT_MAX).connect_lazy())
     }
 
