@@ -52,7 +52,8 @@ fn write<R>(_: &R) -> Effect {
     Effect::Write
 }
 
-// A lease that was granted twice ends by itself; one that was revoked twice is revoked.
+// A lease that was granted twice ends by itself. One that was revoked twice is not found the second
+// time, which would tell the caller that it was gone before.
 rpcs! {
     pb::RangeRequest => pb::RangeResponse, "/etcdserverpb.KV/Range", again;
     pb::PutRequest => pb::PutResponse, "/etcdserverpb.KV/Put", write;
@@ -60,7 +61,7 @@ rpcs! {
     pb::TxnRequest => pb::TxnResponse, "/etcdserverpb.KV/Txn", txn;
     pb::CompactionRequest => pb::CompactionResponse, "/etcdserverpb.KV/Compact", write;
     pb::LeaseGrantRequest => pb::LeaseGrantResponse, "/etcdserverpb.Lease/LeaseGrant", grant;
-    pb::LeaseRevokeRequest => pb::LeaseRevokeResponse, "/etcdserverpb.Lease/LeaseRevoke", again;
+    pb::LeaseRevokeRequest => pb::LeaseRevokeResponse, "/etcdserverpb.Lease/LeaseRevoke", write;
     pb::LeaseTimeToLiveRequest => pb::LeaseTimeToLiveResponse,
         "/etcdserverpb.Lease/LeaseTimeToLive", again;
     pb::LeaseLeasesRequest => pb::LeaseLeasesResponse, "/etcdserverpb.Lease/LeaseLeases", again;

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::balance::retry;
 use crate::client::{Client, told};
 use crate::error::Error;
+use crate::etcd_error::EtcdError;
 use crate::kv;
 use crate::revision::LeaseId;
 use crate::transport::CallFailure;
@@ -96,8 +97,16 @@ impl Leases {
     ///
     /// [`Error`]; [`EtcdError::LeaseNotFound`](crate::EtcdError::LeaseNotFound) if there is none.
     pub async fn revoke(&self, id: LeaseId) -> Result<(), Error> {
-        self.0.call(pb::LeaseRevokeRequest { id: id.get() }).await?;
-        Ok(())
+        let request = pb::LeaseRevokeRequest { id: id.get() };
+        let first = self.0.call(request).await;
+        if !first.as_ref().is_err_and(Error::is_ambiguous) {
+            return first.map(drop);
+        }
+        // It is asked for again; if it is gone now, that was this call's doing, or it is as good.
+        match self.0.call(request).await {
+            Err(error) if error.etcd() == Some(EtcdError::LeaseNotFound) => Ok(()),
+            ended => ended.map(drop),
+        }
     }
 
     /// What a lease has left; `None` if there is no such lease.
