@@ -97,7 +97,7 @@ impl AuthStore {
         }
     }
 
-    /// The password was checked at the door, which also notices if it was replaced meanwhile.
+    /// The password was checked before the log; the API also notices if it was replaced meanwhile.
     fn authenticate(
         &self,
         login: &InternalAuthenticateRequest,
@@ -333,7 +333,7 @@ fn names<'a>(names: impl Iterator<Item = &'a Name>) -> AuthResponse {
     AuthResponse::Names(names.map(|name| name.as_str().to_owned()).collect())
 }
 
-/// The hash that the door has made. A plain password in the log is from before etcd 3.5, and to hash
+/// The hash that the API has made. A plain password in the log is from before etcd 3.5, and to hash
 /// it here would take chance, and a time that the apply loop does not have.
 fn hash(password: &str, hashed_password: &str) -> Result<Bytes, AuthError> {
     if !password.is_empty() && hashed_password.is_empty() {

@@ -1,14 +1,14 @@
 //! Users, roles and what they may do: the part of the replicated state that says no.
 //!
 //! [`AuthStore`] is changed by log entries alone, so every member holds the same one, stored under
-//! etcd's names and bytes. It is made of persistent maps: a clone is an O(1) snapshot, which doors
+//! etcd's names and bytes. It is made of persistent maps: a clone is an O(1) snapshot, which callers
 //! read without a lock while the apply thread goes on. Each change but enabling makes a new
 //! [`AuthRevision`], and a request that was let in under an older one is refused when it is applied.
 //!
 //! ```text
 //!  log entry ──► AuthStore::apply ──► tables auth, authUsers, authRoles
 //!                      │      └─────► TokenChange ──► SimpleTokens (each member's own, with a clock)
-//!                      └─ clone ────► doors: check_range, check_admin, password_of
+//!                      └─ clone ────► API: check_range, check_admin, password_of
 //! ```
 //!
 //! What is not here: bcrypt, signatures and clocks. A password arrives as its hash, a token's time

@@ -24,7 +24,7 @@ macro_rules! auth_requests {
     ($($(#[$doc:meta])* $kind:ident($message:ty) = $tag:literal;)*) => {
         /// A log entry about users, roles or whether authentication is on.
         ///
-        /// Invariant: no plain password is in one; the door replaces it by its hash.
+        /// Invariant: no plain password is in one; the API replaces it by its hash.
         #[derive(Clone, PartialEq)]
         pub enum AuthRequest {
             $($(#[$doc])* $kind($message),)*
@@ -86,7 +86,7 @@ auth_requests! {
     AuthEnable(AuthEnableRequest) = 1000;
     /// Turns authentication off.
     AuthDisable(AuthDisableRequest) = 1011;
-    /// A login whose password the door has checked.
+    /// A login whose password the API has checked.
     Authenticate(InternalAuthenticateRequest) = 1012;
     /// Asks whether authentication is on.
     AuthStatus(AuthStatusRequest) = 1013;
@@ -172,7 +172,7 @@ pub enum AuthResponse {
         /// The revision.
         revision: AuthRevision,
     },
-    /// The login holds. The door signs a token for the user, if this is not a simple one.
+    /// The login holds. The API signs a token for the user, if this is not a simple one.
     Authenticated {
         /// Who has logged in, and under which rules.
         info: AuthInfo,

@@ -1,4 +1,4 @@
-//! The rules as they are: restored from the tables, asked by doors and by the apply loop.
+//! The rules as they are: restored from the tables, asked by the API and by the apply loop.
 
 use std::sync::Arc;
 

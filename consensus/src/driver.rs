@@ -8,9 +8,9 @@
 //! thread.
 
 mod contradiction;
-mod door;
 mod handover;
 mod members;
+mod message_checks;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,8 +34,8 @@ use crate::turn::{ReadContext, SnapshotPoint};
 use crate::wal::{Marker, MarkerOrigin};
 
 pub use contradiction::Contradiction;
-pub use door::StepError;
 pub use members::{ConfChangeError, PeerProgress};
+pub use message_checks::StepError;
 use work::WorkUnderWay;
 
 /// How many bytes of committed entries are handed out at once.

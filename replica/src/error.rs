@@ -44,7 +44,7 @@ pub enum ApplyError {
     /// The rules of users and roles refuse it.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// An entry that breaks the rules of the door: no door of this version wrote it.
+    /// An entry that breaks the rules of the API: none of this version wrote it.
     #[error(transparent)]
     Malformed(#[from] RequestError),
 }

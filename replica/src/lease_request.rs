@@ -14,7 +14,7 @@ use prost::{DecodeError, Message};
 #[derive(Clone, Debug, PartialEq)]
 pub enum LeaseRequest {
     /// Grant a lease. Its id is not zero and its time to live not below the member's shortest: both
-    /// were seen to at the door.
+    /// were seen to by the API.
     Grant(LeaseGrantRequest),
     /// End a lease.
     Revoke(LeaseRevokeRequest),

@@ -195,7 +195,7 @@ fn other(
     Ok(request.map(LogRequest::Auth))
 }
 
-/// Reads a request as a door read it: messages in it may be nested as deep as there. As part of the
+/// Reads a request as the API read it: messages in it may be nested as deep as there. As part of the
 /// entry they could be one less, and a transaction that a client was allowed would stop every member.
 fn read<M: Message + Default>(wire_type: WireType, data: &mut Bytes) -> Result<M, DecodeError> {
     check_wire_type(WireType::LengthDelimited, wire_type)?;
@@ -398,7 +398,7 @@ mod tests {
         }
     }
 
-    /// What a door lets through, the log must give back.
+    /// What the API lets through, the log must give back.
     #[test]
     fn the_deepest_transaction_that_can_be_read_comes_back_too() {
         let nested = |depth: usize| {

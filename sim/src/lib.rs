@@ -9,9 +9,9 @@
 //! to play a seed again.
 #![forbid(unsafe_code)]
 
+mod api;
 mod chance;
 mod check;
-mod door;
 mod generator;
 mod member;
 mod network;

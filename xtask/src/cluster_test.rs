@@ -7,7 +7,7 @@
 
 mod call;
 mod cluster;
-mod doors;
+mod endpoints;
 mod load;
 mod member;
 mod nemesis;
@@ -34,7 +34,7 @@ use tokio::task::JoinSet;
 
 use self::call::call;
 use self::cluster::{Cluster, status};
-use self::doors::Doors;
+use self::endpoints::Endpoints;
 use self::load::{Client, Trade};
 use self::nemesis::{Nemesis, Trouble};
 use self::network::Network;
@@ -229,13 +229,16 @@ impl ClusterTest {
         troubles.retain(|trouble| *trouble != Trouble::Partition || cluster.can_cut());
         let (phase, phases) = watch::channel(Phase::Load);
         let (caught_up, mut catching_up) = mpsc::channel(16);
-        let ours = self.client.then(|| Ours::new(&cluster.doors)).transpose()?;
+        let ours = self
+            .client
+            .then(|| Ours::new(&cluster.endpoints))
+            .transpose()?;
         let mut clients = self.clients(cluster, ours.as_ref(), &phases, seed);
         let mut watchers = self.watchers(cluster, &phases, seed, &caught_up);
         if let Some(ours) = ours {
-            watchers.spawn(ours.follow(cluster.doors.clone(), cluster.recorder.clone()));
+            watchers.spawn(ours.follow(cluster.endpoints.clone(), cluster.recorder.clone()));
         }
-        watchers.spawn(observe(cluster.doors.clone(), cluster.recorder.clone()));
+        watchers.spawn(observe(cluster.endpoints.clone(), cluster.recorder.clone()));
 
         let mut nemesis = Nemesis::new(troubles, SmallRng::seed_from_u64(seed));
         let load = Duration::from_secs(self.seconds);
@@ -285,8 +288,8 @@ impl ClusterTest {
         ];
         let mut clients = JoinSet::new();
         for (number, trade) in (0..).zip(keys.chain(others)) {
-            let (doors, recorder) = (cluster.doors.clone(), cluster.recorder.clone());
-            let ways = (doors, ours.cloned());
+            let (endpoints, recorder) = (cluster.endpoints.clone(), cluster.recorder.clone());
+            let ways = (endpoints, ours.cloned());
             let client = Client::new(number, seed, ways, recorder, phases.clone());
             clients.spawn(client.run(trade));
         }
@@ -312,12 +315,12 @@ impl ClusterTest {
         let others = (OTHER_WATCHERS..).zip(others);
         let mut watchers = JoinSet::new();
         for (number, request) in std::iter::once((AUDITOR, everything)).chain(others) {
-            let (doors, recorder) = (cluster.doors.clone(), cluster.recorder.clone());
+            let (endpoints, recorder) = (cluster.endpoints.clone(), cluster.recorder.clone());
             let phases = phases.clone();
             let watcher = Watcher::new(
                 (number, seed),
                 request,
-                doors,
+                endpoints,
                 recorder,
                 phases,
                 caught_up.clone(),
@@ -347,18 +350,18 @@ fn some_watch(rng: &mut SmallRng, at: u32) -> WatchRequest {
 ///
 /// Who leads they say too, but not of which term: etcd's term is that of the last entry applied, and
 /// its leader may be newer. So that a term has one leader is left to the simulator to check.
-async fn observe(doors: Doors, recorder: Recorder) {
+async fn observe(endpoints: Endpoints, recorder: Recorder) {
     loop {
-        for door in doors.all() {
-            let Ok(status) = status(&door).await else {
+        for endpoint in endpoints.all() {
+            let Ok(status) = status(&endpoint).await else {
                 continue;
             };
             if let Some(header) = &status.header {
-                doors.learn(door.member, header.member_id);
+                endpoints.learn(endpoint.member, header.member_id);
             }
             recorder.leadership(Leadership {
                 at: recorder.now(),
-                member: door.member,
+                member: endpoint.member,
                 term: Term(status.raft_term),
                 leader: None,
             });
@@ -377,15 +380,15 @@ async fn read_all(cluster: &Cluster) {
         outcome.answer().and_then(|answer| answer.revision)
     };
     let mut hash_at = None;
-    for door in cluster.doors.all() {
+    for endpoint in cluster.endpoints.all() {
         for serializable in [true, false] {
             let mut read = RangeRequest::new(KeyRange::all());
             read.serializable = serializable;
-            let revision = ask(door.member, &door.channel, Request::Range(read)).await;
+            let revision = ask(endpoint.member, &endpoint.channel, Request::Range(read)).await;
             hash_at = hash_at.or(revision);
         }
     }
-    for door in cluster.doors.all() {
-        ask(door.member, &door.channel, Request::HashKv(hash_at)).await;
+    for endpoint in cluster.endpoints.all() {
+        ask(endpoint.member, &endpoint.channel, Request::HashKv(hash_at)).await;
     }
 }

@@ -437,7 +437,7 @@ fn a_login_assigns_a_token_and_a_new_password_ends_it() {
         applied.tokens,
         Some(TokenChange::Assign { token, username })
     );
-    // Signed tokens are the door's.
+    // Signed tokens are the API's.
     let applied = cluster.apply(&authenticate("u", ""), None).unwrap();
     assert_eq!(applied.tokens, None);
     let root = cluster.user("root");

@@ -10,10 +10,10 @@
 mod application;
 mod chaos;
 mod cluster;
-mod door;
 mod force_new_cluster;
 mod group;
 mod handover;
 mod members;
+mod message_checks;
 mod one_member;
 mod snapshots;

@@ -35,8 +35,8 @@ use crate::state_checksum::{StateChecksum, StoreFacts};
 ///
 /// Invariants:
 /// 1. `applied` is the index stored with the data: what is at or below it is never applied again.
-/// 2. `alarms` and `membership`, as doors see them, are those stored with the data.
-/// 3. Doors see `rules` once the batch that changed them has ended, before anyone is answered.
+/// 2. `alarms` and `membership`, as the API sees them, are those stored with the data.
+/// 3. The API sees `rules` once the batch that changed them has ended, before anyone is answered.
 pub struct Applier {
     store: Store,
     applied: LogIndex,
@@ -45,7 +45,7 @@ pub struct Applier {
     leases: SharedLeases,
     /// The rules as the entries applied so far have made them.
     rules: AuthStore,
-    /// Whether they are other than those that doors see.
+    /// Whether they are other than those that the API sees.
     rules_changed: bool,
     published_rules: Arc<ArcSwap<AuthStore>>,
     v2_stats: Arc<cairn_v2::Stats>,
@@ -114,7 +114,7 @@ impl Applier {
     ///
     /// # Errors
     ///
-    /// As [`Self::restore`]; doors then see what they saw before.
+    /// As [`Self::restore`]; the API then sees what it saw before.
     pub fn reload(&mut self, leases: Vec<(LeaseId, Bytes)>) -> Result<(), ReadError> {
         let fresh = Self::restore(Restored {
             store: self.store.clone(),

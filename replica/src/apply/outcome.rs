@@ -5,7 +5,7 @@ use cairn_mvcc::CompactionPoint;
 use cairn_proto::etcdserverpb::{self, AlarmMember, LeaseGrantResponse, LeaseRevokeResponse};
 use cairn_proto::stored;
 
-/// The answer to one kind of request. Headers carry the revision alone: the door knows the rest.
+/// The answer to one kind of request. Headers carry the revision alone: the API knows the rest.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// To a put.

@@ -1,4 +1,4 @@
-//! Whether a caller may do what a request says: etcd's rules, for doors and for the log alike.
+//! Whether a caller may do what a request says: etcd's rules, for the API and for the log alike.
 //!
 //! Each key that a request looks at, by comparing and by asking for what was there before too, needs
 //! the right to read; each that it writes, the right to write. Of a transaction everything is

@@ -336,7 +336,7 @@ fn encoded(kv: &StoredKv<'_>) -> EncodedKeyValue {
     EncodedKeyValue(Bytes::copy_from_slice(kv.encoded))
 }
 
-/// A header that carries a revision alone; the door fills in the rest of the outermost one.
+/// A header that carries a revision alone; the API fills in the rest of the outermost one.
 fn header(revision: Revision) -> Option<ResponseHeader> {
     Some(ResponseHeader {
         revision: revision.to_wire(),

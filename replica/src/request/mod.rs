@@ -1,8 +1,8 @@
-//! Requests as the server works with them: parsed once, at the door.
+//! Requests as the server works with them: parsed once, before the log.
 //!
 //! Wire messages carry sentinels (revision 0, lease 0, `range_end` `"\0"`) and can be malformed. Each
 //! file here turns one of them into a type that cannot be, or into a [`RequestError`]. The apply loop
-//! parses log entries through the same functions, so that door and log never disagree. Nothing here
+//! parses log entries through the same functions, so that API and log never disagree. Nothing here
 //! reads the store.
 
 mod compare;

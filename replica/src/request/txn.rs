@@ -47,11 +47,11 @@ impl Txn {
         Ok(txn)
     }
 
-    /// Parses a transaction that a leader's door let through: no limit but the log's.
+    /// Parses a transaction that a leader's API let through: no limit but the log's.
     ///
     /// # Errors
     ///
-    /// [`RequestError`], for an entry that no door of ours wrote.
+    /// [`RequestError`], for an entry that no API of ours wrote.
     pub fn parse_logged(request: wire::TxnRequest) -> Result<Self, RequestError> {
         Self::parse_level(request, usize::MAX)
     }

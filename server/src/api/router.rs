@@ -39,21 +39,21 @@ enum Grpc {
 }
 
 /// What is behind one listener.
-pub(crate) struct Door {
+pub(crate) struct Api {
     grpc: Grpc,
     pages: Router,
 }
 
-/// All that doors are made of.
-pub(crate) struct DoorParts {
+/// All that an API is made of.
+pub(crate) struct ApiParts {
     calls: Calls,
     http: HttpParts,
     /// The pages of the client addresses.
     pages: Router,
 }
 
-impl DoorParts {
-    /// The doors of `member`.
+impl ApiParts {
+    /// What is served of `member`.
     ///
     /// # Errors
     ///
@@ -93,23 +93,23 @@ impl DoorParts {
     }
 
     /// gRPC and the pages.
-    pub(crate) fn whole(&self) -> Arc<Door> {
-        Self::door(Grpc::Clients(self.calls.clone()), self.pages.clone())
+    pub(crate) fn whole(&self) -> Arc<Api> {
+        Self::api(Grpc::Clients(self.calls.clone()), self.pages.clone())
     }
 
     /// gRPC alone, where HTTP has listeners of its own.
-    pub(crate) fn grpc(&self) -> Arc<Door> {
-        Self::door(Grpc::Clients(self.calls.clone()), no_pages())
+    pub(crate) fn grpc(&self) -> Arc<Api> {
+        Self::api(Grpc::Clients(self.calls.clone()), no_pages())
     }
 
     /// The pages alone.
-    pub(crate) fn pages(&self) -> Arc<Door> {
-        Self::door(Grpc::None, self.pages.clone())
+    pub(crate) fn pages(&self) -> Arc<Api> {
+        Self::api(Grpc::None, self.pages.clone())
     }
 
     /// Metrics and health alone.
-    pub(crate) fn monitoring(&self) -> Arc<Door> {
-        Self::door(Grpc::None, monitoring_router(self.http.clone()))
+    pub(crate) fn monitoring(&self) -> Arc<Api> {
+        Self::api(Grpc::None, monitoring_router(self.http.clone()))
     }
 
     /// What the pages are made of.
@@ -118,16 +118,16 @@ impl DoorParts {
     }
 
     /// gRPC by other services than those for clients, and other pages.
-    pub(crate) fn of_services(services: Router, pages: Router) -> Arc<Door> {
-        Self::door(Grpc::Others(services), pages)
+    pub(crate) fn of_services(services: Router, pages: Router) -> Arc<Api> {
+        Self::api(Grpc::Others(services), pages)
     }
 
-    fn door(grpc: Grpc, pages: Router) -> Arc<Door> {
-        Arc::new(Door { grpc, pages })
+    fn api(grpc: Grpc, pages: Router) -> Arc<Api> {
+        Arc::new(Api { grpc, pages })
     }
 }
 
-impl Door {
+impl Api {
     /// Answers a request from `remote`, if that is known. Whatever is wrong with it is in the answer.
     pub(crate) async fn answer(
         &self,

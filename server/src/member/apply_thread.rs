@@ -91,7 +91,7 @@ pub(crate) struct ApplyThread {
 /// Waiting requests at which those whose clients have given up are looked for.
 const WAITING_SWEEP: usize = 16 * 1024;
 /// Entries applied in one go. Their answers leave together, and while they are on their way the next
-/// ones are applied; more in one go would leave the doors idle, fewer would share less.
+/// ones are applied; more in one go would leave the API idle, fewer would share less.
 const GO_ENTRIES: usize = 128;
 
 impl ApplyThread {
@@ -219,7 +219,7 @@ impl ApplyThread {
         }
         self.desks.send();
         if !applied.changes.is_empty() {
-            // Writes that were under way may pass a limit that no door has seen passed.
+            // Writes that were under way may pass a limit that no request has seen passed.
             if !self.quota.has_room(self.store.backend().size_in_use(), 0) {
                 self.housekeeping.no_space();
             }

@@ -143,7 +143,7 @@ impl Waiter for WaitingRead {
 }
 
 impl ConsensusThread {
-    /// Runs until it is asked to stop, or the doors or the apply thread are gone.
+    /// Runs until it is asked to stop, or the API or the apply thread are gone.
     ///
     /// # Errors
     ///

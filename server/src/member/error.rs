@@ -13,7 +13,7 @@ use cairn_replica::request::RequestError;
 /// Any way in which a request can fail.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// At the door.
+    /// Before the log.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// On its way through the log.

@@ -1,4 +1,4 @@
-//! Who leads, as doors see it: handing leadership over, and what a lost leader has to do with a
+//! Who leads, as the API sees it: handing leadership over, and what a lost leader has to do with a
 //! request that was not answered in time.
 
 use std::sync::Arc;

@@ -25,7 +25,7 @@ use crate::member::error::{Error, ProposeError};
 /// How often the thread looks when nothing wakes it: by so much a lease may outlive its time.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The leases as doors and the apply thread see them.
+/// The leases as the API and the apply thread see them.
 #[derive(Clone)]
 pub(crate) struct LeaseKeeping {
     shared: Arc<Shared>,

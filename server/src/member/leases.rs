@@ -1,4 +1,4 @@
-//! Leases, as a member's doors ask for them.
+//! Leases, as a member's API asks for them.
 
 use std::time::Duration;
 

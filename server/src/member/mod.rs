@@ -1,7 +1,7 @@
-//! A member of the cluster, as its doors see it: what to ask, and the threads that answer.
+//! A member of the cluster, as its API sees it: what to ask, and the threads that answer.
 //!
 //! ```text
-//! doors ── proposals ──► consensus thread ── committed entries ──► apply thread ──► replies
+//! API ─── proposals ──► consensus thread ── committed entries ──► apply thread ──► replies
 //!   │                     (raft; a thread writes its log)          (store's write side)
 //!   └── reads ──► the store's snapshots                                  │ changes
 //!                                                                   watch dispatcher

@@ -1,4 +1,4 @@
-//! How far a member is: written by its consensus and apply threads, read by every door.
+//! How far a member is: written by its consensus and apply threads, read by every request.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;

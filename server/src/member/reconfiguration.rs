@@ -1,4 +1,4 @@
-//! Changes of the members, as their doors ask for them: etcd's checks, then the log.
+//! Changes of the members, as their API asks for them: etcd's checks, then the log.
 //!
 //! What must be the same on every member is checked when the change is applied
 //! ([`cairn_replica::membership`]). Here is what only one member knows: whom it has been connected

@@ -1,4 +1,4 @@
-//! The doors, each on its addresses.
+//! The listeners, each with what is served there.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{StartError, worker_count};
-use crate::api::router::{Door, DoorParts};
+use crate::api::router::{Api, ApiParts};
 use crate::member::Member;
 use crate::net::peer::{self, Peers};
 use crate::net::serve::{
@@ -40,21 +40,21 @@ pub(super) fn start_peer_worker() -> io::Result<Workers> {
     Workers::start(["peers".to_owned()], limits)
 }
 
-/// Opens the doors for other members.
-pub(super) fn open_peer_doors(
+/// Opens the listeners for other members.
+pub(super) fn open_peer_listeners(
     settings: &Settings,
     member: &Arc<Member>,
     peers: Peers,
-    parts: &DoorParts,
+    parts: &ApiParts,
     workers: &Workers,
 ) -> Result<(), StartError> {
-    let door = peer::door(parts, member, peers);
+    let api = peer::api(parts, member, peers);
     let tls = settings.tls.peers.as_ref();
     let tls = tls.map(ServerTls::load).transpose()?;
     for url in &settings.listen.peers {
         let address = url.address();
         let entrance = Arc::new(Entrance {
-            door: Arc::clone(&door),
+            api: Arc::clone(&api),
             guard: guard([&settings.listen.peers], address, tls.as_ref()),
         });
         let bound = workers
@@ -65,8 +65,11 @@ pub(super) fn open_peer_doors(
     Ok(())
 }
 
-/// Starts the workers and opens all doors for clients.
-pub(super) fn open_doors(settings: &Settings, parts: &DoorParts) -> Result<Workers, StartError> {
+/// Starts the workers and opens all listeners for clients.
+pub(super) fn open_client_listeners(
+    settings: &Settings,
+    parts: &ApiParts,
+) -> Result<Workers, StartError> {
     let keepalive = &settings.keepalive;
     let ping = keepalive.server_ping;
     let limits = ConnectionLimits {
@@ -82,12 +85,12 @@ pub(super) fn open_doors(settings: &Settings, parts: &DoorParts) -> Result<Worke
     let listen = &settings.listen;
     let tls = settings.tls.clients.as_ref();
     let tls = tls.map(ServerTls::load).transpose()?;
-    for (address, door) in doors(listen, parts) {
+    for (address, api) in apis(listen, parts) {
         let urls = [&listen.clients, &listen.http, &listen.metrics];
         let guard = guard(urls, address, tls.as_ref());
         let is_for_clients = listen.clients.iter().any(|url| url.address() == address);
         let entrance = Arc::new(Entrance {
-            door,
+            api,
             guard: guard.clone(),
         });
         let bound = workers
@@ -111,28 +114,25 @@ pub(super) fn open_doors(settings: &Settings, parts: &DoorParts) -> Result<Worke
 }
 
 /// What is behind each address. An address that is named for several purposes serves them all.
-fn doors<'a>(
-    listen: &'a ListenSettings,
-    parts: &DoorParts,
-) -> BTreeMap<&'a ListenAddress, Arc<Door>> {
+fn apis<'a>(listen: &'a ListenSettings, parts: &ApiParts) -> BTreeMap<&'a ListenAddress, Arc<Api>> {
     let addresses = |urls: &'a [ListenUrl]| urls.iter().map(ListenUrl::address);
-    let mut doors = BTreeMap::new();
+    let mut apis = BTreeMap::new();
     for address in addresses(&listen.metrics) {
-        doors.insert(address, parts.monitoring());
+        apis.insert(address, parts.monitoring());
     }
     for address in addresses(&listen.http) {
-        doors.insert(address, parts.pages());
+        apis.insert(address, parts.pages());
     }
     for address in addresses(&listen.clients) {
         let has_pages = listen.http.is_empty() || addresses(&listen.http).any(|it| it == address);
-        let door = if has_pages {
+        let api = if has_pages {
             parts.whole()
         } else {
             parts.grpc()
         };
-        doors.insert(address, door);
+        apis.insert(address, api);
     }
-    doors
+    apis
 }
 
 /// What protects an address: what all URLs that name it say together.

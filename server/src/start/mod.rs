@@ -1,4 +1,4 @@
-//! Starting a member: open what it holds, take up where it left off, open the doors.
+//! Starting a member: open what it holds, take up where it left off, open the listeners.
 
 mod belonging;
 mod bootstrap;
@@ -29,11 +29,11 @@ use cairn_migrate::{DataDir, Kind};
 
 use crate::settings::NewCluster;
 
-use self::listeners::{open_doors, open_peer_doors, start_peer_worker};
+use self::listeners::{open_client_listeners, open_peer_listeners, start_peer_worker};
 use self::places::Places;
 use self::wiring::{Wired, wire};
 use crate::api::grpc::LeaderLoss;
-use crate::api::router::DoorParts;
+use crate::api::router::ApiParts;
 use crate::member::auth::Caller;
 use crate::member::{ConsensusInput, Member, ReplyDesks, Role};
 use crate::metrics::{GRPC_METHODS, Metrics, MetricsSource};
@@ -69,7 +69,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a member and opens its doors.
+    /// Starts a member and opens its listeners.
     ///
     /// # Errors
     ///
@@ -94,9 +94,9 @@ impl Server {
         } = wire(settings, data, network, desks, metrics)?;
         let threads = threads.start()?;
         let leader_loss = leader_loss(settings, &member, &peer_worker)?;
-        let parts = DoorParts::new(&member, settings, leader_loss)?;
-        open_peer_doors(settings, &member, peers.clone(), &parts, &peer_worker)?;
-        let workers = open_doors(settings, &parts)?;
+        let parts = ApiParts::new(&member, settings, leader_loss)?;
+        open_peer_listeners(settings, &member, peers.clone(), &parts, &peer_worker)?;
+        let workers = open_client_listeners(settings, &parts)?;
         for (worker, desk) in workers.handles().zip(desk_tasks) {
             worker.spawn(desk);
         }
@@ -186,7 +186,7 @@ impl Server {
         self.member.hand_over().await;
     }
 
-    /// Closes the doors, writes out what is buffered and ends all threads.
+    /// Closes the listeners, writes out what is buffered and ends all threads.
     pub(crate) fn stop(self) {
         tracing::info!("closing etcd server");
         drop(self.workers);

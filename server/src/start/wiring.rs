@@ -150,7 +150,7 @@ pub(super) fn wire(
     })
 }
 
-/// The member, as its doors see it, and the other ends of what it holds.
+/// The member, as its API sees it, and the other ends of what it holds.
 fn connect(
     settings: &Settings,
     data: &Data,

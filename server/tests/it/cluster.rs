@@ -304,7 +304,7 @@ async fn move_leader(clients: &mut Clients, target: u64) -> Result<(), tonic::St
 }
 
 #[tokio::test]
-async fn a_caller_of_another_cluster_is_turned_away_at_the_peer_door() {
+async fn a_caller_of_another_cluster_is_turned_away_at_the_peer_service() {
     use cairn_proto::cairnpb::VersionRequest;
     use cairn_proto::cairnpb::peer_client::PeerClient;
 

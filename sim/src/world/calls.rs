@@ -15,7 +15,7 @@ use cairn_replica::membership::MemberChange;
 use super::client::{About, Client, What, request, what};
 use super::leases::Question;
 use super::{Event, MILLI, World};
-use crate::door::{self, Way};
+use crate::api::{self, Way};
 use crate::member::{Input, Loop, Ticket, Waits, description, raft_id};
 use crate::planted::Planted;
 use crate::schedule::{Ask, Change};
@@ -53,7 +53,7 @@ impl Call {
             What::Rules(change) => Ok(Way::Log(Box::new(LogRequest::Auth(change.clone())))),
             What::Data | What::Lock(_) | What::Behind(_) => {
                 let who = self.who.as_ref();
-                door::way(&self.request, Permission { rules, who })
+                api::way(&self.request, Permission { rules, who })
             }
         }
     }
@@ -262,7 +262,7 @@ impl World<'_> {
         };
         let term = Term(life.shown_term);
         let rules = life.applier.rules().load_full();
-        let mut outcome = door::read(&life.store, &call.request, self.now, term);
+        let mut outcome = api::read(&life.store, &call.request, self.now, term);
         // Who read under other rules than now is told nothing.
         if let Err(error) = rules.check_unchanged(call.who.as_ref())
             && !Planted::ReadUnconfirmed.is(self.planted)

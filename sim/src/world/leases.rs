@@ -150,7 +150,7 @@ impl World<'_> {
         match waits {
             Waits::Call(op) => {
                 let term = cairn_history::Term(life.shown_term);
-                let answer = crate::door::answer(done, &life.store, now, term);
+                let answer = crate::api::answer(done, &life.store, now, term);
                 self.send_reply(op, answer);
             }
             Waits::Question(op, step) => match done {

@@ -11,7 +11,7 @@ use cairn_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use tonic::{Code, Status};
 
 use super::call::call;
-use super::doors::{Door, Doors};
+use super::endpoints::{Endpoint, Endpoints};
 use super::member::{self, Joining, Member};
 use super::network::{Network, Place};
 use super::recorder::Recorder;
@@ -51,7 +51,7 @@ pub(crate) struct Cluster {
     server: ServerCommand,
     home: PathBuf,
     next: u64,
-    pub(crate) doors: Doors,
+    pub(crate) endpoints: Endpoints,
     pub(crate) recorder: Recorder,
 }
 
@@ -78,7 +78,7 @@ impl Cluster {
             server,
             home,
             next: size,
-            doors: Doors::default(),
+            endpoints: Endpoints::default(),
             recorder,
         };
         for (id, place) in places {
@@ -102,7 +102,8 @@ impl Cluster {
         member.start()?;
         self.recorder
             .incident(Some(member.id), IncidentKind::Started);
-        self.doors.open(member.id, member.url(), member.channel()?);
+        self.endpoints
+            .open(member.id, member.url(), member.channel()?);
         self.members.push(member);
         Ok(())
     }
@@ -201,11 +202,11 @@ impl Cluster {
     }
 
     /// The member that leads, as any of them says.
-    pub(crate) async fn leader(&self) -> Option<Door> {
-        for door in self.doors.all() {
-            let status = status(&door).await;
+    pub(crate) async fn leader(&self) -> Option<Endpoint> {
+        for endpoint in self.endpoints.all() {
+            let status = status(&endpoint).await;
             let leader = status.ok().map(|status| status.leader);
-            if let Some(leader) = leader.and_then(|leader| self.doors.named(leader)) {
+            if let Some(leader) = leader.and_then(|leader| self.endpoints.named(leader)) {
                 return Some(leader);
             }
         }
@@ -215,8 +216,8 @@ impl Cluster {
     /// Asks the leader to hand over to another.
     pub(crate) async fn move_leader(&self, to: MemberId) -> Result<(), Status> {
         self.note(Some(to), "is to lead");
-        let target = self.doors.all().into_iter().find(|it| it.member == to);
-        let target = target.and_then(|door| door.raft_id);
+        let target = self.endpoints.all().into_iter().find(|it| it.member == to);
+        let target = target.and_then(|endpoint| endpoint.raft_id);
         let (Some(leader), Some(target_id)) = (self.leader().await, target) else {
             return Err(Status::unavailable("nobody leads"));
         };
@@ -227,11 +228,11 @@ impl Cluster {
 
     /// Kills a member for good, and has a new one in its stead.
     pub(crate) async fn replace(&mut self, id: MemberId) -> Result<()> {
-        let door = self.doors.all().into_iter().find(|it| it.member == id);
-        let raft_id = door.and_then(|door| door.raft_id);
+        let endpoint = self.endpoints.all().into_iter().find(|it| it.member == id);
+        let raft_id = endpoint.and_then(|endpoint| endpoint.raft_id);
         let raft_id = raft_id.with_context(|| format!("{id} never said its name"))?;
         self.kill(id)?;
-        self.doors.close(id);
+        self.endpoints.close(id);
         // It never comes back, whatever becomes of the rest of this.
         self.members.retain(|member| member.id != id);
         self.note(Some(id), "removed");
@@ -316,8 +317,8 @@ impl Cluster {
     ) -> Result<()> {
         let deadline = self.recorder.now().0 + nanos(CHANGE_MAX);
         loop {
-            for door in self.doors.all() {
-                match change(ClusterClient::new(door.channel)).await {
+            for endpoint in self.endpoints.all() {
+                match change(ClusterClient::new(endpoint.channel)).await {
                     Ok(()) => return Ok(()),
                     // It was done, but the answer was lost.
                     Err(status) if is_done_already(&status) => return Ok(()),
@@ -372,15 +373,15 @@ impl Cluster {
         let mut old = RangeRequest::new(cairn_history::KeyRange::One("ready".into()));
         old.serializable = true;
         let old = Request::Range(old);
-        for door in self.doors.all() {
+        for endpoint in self.endpoints.all() {
             loop {
-                let outcome = call(&door.channel, &old, &self.recorder).await;
+                let outcome = call(&endpoint.channel, &old, &self.recorder).await;
                 let answer = outcome.answer();
                 if answer.and_then(|answer| answer.revision) >= Some(newest) {
                     break;
                 }
                 if self.recorder.now().0 > deadline {
-                    bail!("{} does not reach revision {newest}", door.member);
+                    bail!("{} does not reach revision {newest}", endpoint.member);
                 }
                 tokio::time::sleep(READY_POLL).await;
             }
@@ -389,17 +390,17 @@ impl Cluster {
     }
 
     async fn revision(&self, request: &Request) -> Result<Revision> {
-        let doors = self.doors.all();
-        let door = doors.first().context("there is no member")?;
-        let outcome = call(&door.channel, request, &self.recorder).await;
+        let endpoints = self.endpoints.all();
+        let endpoint = endpoints.first().context("there is no member")?;
+        let outcome = call(&endpoint.channel, request, &self.recorder).await;
         let revision = outcome.answer().and_then(|answer| answer.revision);
-        revision.with_context(|| format!("{}: {outcome}", door.member))
+        revision.with_context(|| format!("{}: {outcome}", endpoint.member))
     }
 }
 
 /// What a member says of itself.
-pub(crate) async fn status(door: &Door) -> Result<pb::StatusResponse, Status> {
-    let mut client = MaintenanceClient::new(door.channel.clone());
+pub(crate) async fn status(endpoint: &Endpoint) -> Result<pb::StatusResponse, Status> {
+    let mut client = MaintenanceClient::new(endpoint.channel.clone());
     let response = in_time(client.status(pb::StatusRequest {})).await?;
     Ok(response.into_inner())
 }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::Phase;
 use super::call::{call, is_unimplemented};
-use super::doors::Doors;
+use super::endpoints::Endpoints;
 use super::ours::Ours;
 use super::recorder::Recorder;
 
@@ -44,7 +44,7 @@ pub(crate) enum Trade {
 /// A client.
 pub(crate) struct Client {
     number: u32,
-    doors: Doors,
+    endpoints: Endpoints,
     /// Who carries requests, if not a connection to one member.
     ours: Option<Ours>,
     recorder: Recorder,
@@ -63,13 +63,13 @@ impl Client {
     pub(crate) fn new(
         number: u32,
         seed: u64,
-        (doors, ours): (Doors, Option<Ours>),
+        (endpoints, ours): (Endpoints, Option<Ours>),
         recorder: Recorder,
         phase: watch::Receiver<Phase>,
     ) -> Self {
         Self {
             number,
-            doors,
+            endpoints,
             ours,
             recorder,
             phase,
@@ -122,9 +122,9 @@ impl Client {
             self.recorder.end(op, outcome.clone());
             outcome
         } else {
-            let door = self.doors.any(&mut self.rng)?;
-            let op = self.recorder.call(client, door.member, request.clone());
-            let outcome = call(&door.channel, &request, &self.recorder).await;
+            let endpoint = self.endpoints.any(&mut self.rng)?;
+            let op = self.recorder.call(client, endpoint.member, request.clone());
+            let outcome = call(&endpoint.channel, &request, &self.recorder).await;
             self.recorder.end(op, outcome.clone());
             outcome
         };

@@ -18,7 +18,7 @@ use cairn_history::{
 use cairn_proto::{etcdserverpb as pb, mvccpb, v3lockpb};
 use tokio::task::JoinSet;
 
-use super::doors::Doors;
+use super::endpoints::Endpoints;
 use super::recorder::Recorder;
 
 /// How long a call may take, with all that is tried for it.
@@ -39,9 +39,9 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    /// A client of whoever has a door.
-    pub(crate) fn new(doors: &Doors) -> Result<Self> {
-        let options = ConnectOptions::new(doors.urls())?
+    /// A client of whoever has a endpoint.
+    pub(crate) fn new(endpoints: &Endpoints) -> Result<Self> {
+        let options = ConnectOptions::new(endpoints.urls())?
             .request_timeout(CALL_MAX)
             .connect_timeout(CONNECT_MAX);
         Ok(Self {
@@ -177,13 +177,13 @@ impl Ours {
         }
     }
 
-    /// Calls whoever has a door, and keeps a cache on each, until it is aborted.
-    pub(crate) async fn follow(self, doors: Doors, recorder: Recorder) {
+    /// Calls whoever has a endpoint, and keeps a cache on each, until it is aborted.
+    pub(crate) async fn follow(self, endpoints: Endpoints, recorder: Recorder) {
         let mut caches: BTreeMap<String, u32> = BTreeMap::new();
         let mut tasks = JoinSet::new();
         let mut known = Vec::new();
         loop {
-            let urls = doors.urls();
+            let urls = endpoints.urls();
             if urls != known && self.client.set_endpoints(&urls).is_ok() {
                 known.clone_from(&urls);
             }

@@ -17,7 +17,7 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 
 use super::Phase;
-use super::doors::Doors;
+use super::endpoints::Endpoints;
 use super::recorder::Recorder;
 
 /// How often it asks how far it is, in the end.
@@ -31,7 +31,7 @@ const AFTER_ERROR: Duration = Duration::from_millis(200);
 pub(crate) struct Watcher {
     client: ClientId,
     request: WatchRequest,
-    doors: Doors,
+    endpoints: Endpoints,
     recorder: Recorder,
     phase: watch::Receiver<Phase>,
     /// Told once it has heard all that there is.
@@ -52,7 +52,7 @@ impl Watcher {
     pub(crate) fn new(
         (number, seed): (u32, u64),
         request: WatchRequest,
-        doors: Doors,
+        endpoints: Endpoints,
         recorder: Recorder,
         phase: watch::Receiver<Phase>,
         caught_up: mpsc::Sender<()>,
@@ -60,7 +60,7 @@ impl Watcher {
         Self {
             client: ClientId(number),
             request,
-            doors,
+            endpoints,
             recorder,
             phase,
             caught_up: Some(caught_up),
@@ -72,10 +72,10 @@ impl Watcher {
     /// Watches until the end.
     pub(crate) async fn run(mut self) {
         while !matches!(*self.phase.borrow(), Phase::End) {
-            let Some(door) = self.doors.any(&mut self.rng) else {
+            let Some(endpoint) = self.endpoints.any(&mut self.rng) else {
                 return;
             };
-            match self.open(door.member, &door.channel).await {
+            match self.open(endpoint.member, &endpoint.channel).await {
                 Ok(mut open) => {
                     self.listen(&mut open).await;
                     self.recorder.hear_no_more(open.watch);

@@ -80,12 +80,12 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How scripts call a server.
 #[derive(Clone)]
-pub(super) enum Door {
+pub(super) enum Channels {
     Grpc(Channel),
     Json(Gateway),
 }
 
-impl Door {
+impl Channels {
     /// That of a server: its JSON gateway, or a connection that is made when first used.
     pub(super) fn of(server: &ServerProcess, is_json: bool) -> Result<Self> {
         Ok(if is_json {
@@ -104,7 +104,7 @@ pub(super) struct Gateway {
     methods: Arc<HashMap<&'static str, (&'static str, MethodDescriptor)>>,
 }
 
-impl Service<Request<Body>> for Door {
+impl Service<Request<Body>> for Channels {
     type Response = Response<Body>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;

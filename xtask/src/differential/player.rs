@@ -10,7 +10,7 @@ use cairn_proto::etcdserverpb::{
 use tonic::{Response, Status};
 
 use super::answer::Answer;
-use super::gateway::{Door, NO_ANSWER};
+use super::gateway::{Channels, NO_ANSWER};
 use super::generator::STREAMS;
 use super::step::Step;
 use super::watch_stream::WatchStream;
@@ -40,9 +40,9 @@ pub(super) async fn play(
 }
 
 struct Player {
-    kv: KvClient<Door>,
-    lease: LeaseClient<Door>,
-    maintenance: MaintenanceClient<Door>,
+    kv: KvClient<Channels>,
+    lease: LeaseClient<Channels>,
+    maintenance: MaintenanceClient<Channels>,
     streams: Vec<WatchStream>,
     /// Watches everything from the beginning, so that it is known what others must see.
     reference: WatchStream,
@@ -62,11 +62,11 @@ impl Player {
             ..WatchCreateRequest::default()
         };
         reference.create(everything, 0).await?;
-        let door = Door::of(server, is_json)?;
+        let channel = Channels::of(server, is_json)?;
         Ok(Self {
-            kv: KvClient::new(door.clone()),
-            lease: LeaseClient::new(door.clone()),
-            maintenance: MaintenanceClient::new(door),
+            kv: KvClient::new(channel.clone()),
+            lease: LeaseClient::new(channel.clone()),
+            maintenance: MaintenanceClient::new(channel),
             streams,
             reference,
             compacted: 0,

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::Arena;
-use super::gateway::Door;
+use super::gateway::Channels;
 use crate::server_process::{ApiVersion, ServerCommand, ServerProcess};
 
 /// A step of such a script.
@@ -21,7 +21,11 @@ pub(super) trait TextStep: Clone {
     fn show(&self) -> String;
 
     /// Plays a script on a fresh server: the answer to each step.
-    async fn play(server: &ServerProcess, door: Door, script: &[Self]) -> Result<Vec<String>>;
+    async fn play(
+        server: &ServerProcess,
+        channel: Channels,
+        script: &[Self],
+    ) -> Result<Vec<String>>;
 }
 
 /// What is compared and found different.
@@ -88,8 +92,8 @@ async fn play_fresh<S: TextStep>(
     script: &[S],
 ) -> Result<Vec<String>> {
     let server = command.clone().flag(S::FLAG).start(home).await?;
-    let door = Door::of(&server, arena.is_json)?;
-    S::play(&server, door, script)
+    let channel = Channels::of(&server, arena.is_json)?;
+    S::play(&server, channel, script)
         .await
         .with_context(|| format!("log of {}:\n{}", server.name(), server.log_end()))
 }

@@ -1,4 +1,4 @@
-//! Transactions at the door.
+//! Transactions as clients send them.
 
 use super::*;
 

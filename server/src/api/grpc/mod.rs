@@ -1,4 +1,4 @@
-//! The gRPC doors: each file one service of etcd's, each method parse → ask the member → answer.
+//! The gRPC services: each file one service of etcd's, each method parse → ask the member → answer.
 //!
 //! Nothing here decides anything: what a request means is in [`cairn_replica::request`], what it does in
 //! [`cairn_replica::apply`], what an error is called in [`crate::api::status`].

@@ -1,4 +1,4 @@
-//! Who asks, and whether they may: the doors' half of authentication.
+//! Who asks, and whether they may: the API's half of authentication.
 //!
 //! A [`Caller`] is made once, where a call comes in, from what it brings: a token, or its client
 //! certificate's name. Whatever a member does for somebody takes the caller as an argument, so that no

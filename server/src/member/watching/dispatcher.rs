@@ -58,7 +58,7 @@ enum ProgressKind {
     Periodic,
 }
 
-/// What the apply thread and the doors hold of the dispatcher.
+/// What the apply thread and the API hold of the dispatcher.
 #[derive(Clone)]
 pub(crate) struct WatchHandle {
     changes: Sender<Vec<Change>>,

@@ -1,4 +1,4 @@
-//! Who calls at the peer door, and who is turned away there.
+//! Who calls at the peer service, and who is turned away there.
 //!
 //! Every call carries its caller's cluster, member and version as headers, and whom it is meant for.
 //! A member that was given a wrong address, or another cluster's, finds out before a message of

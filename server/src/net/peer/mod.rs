@@ -3,7 +3,7 @@
 //! One thread, with a runtime of its own, does all of it, so that no load of clients delays a
 //! heartbeat. To each other member there is a link (`link.rs`): one HTTP/2 connection with two
 //! streams of raft's messages, one for entries (`lane.rs`), so that heartbeats and votes never wait
-//! behind them. What a member sends us comes in over its own link to us, at the peer door
+//! behind them. What a member sends us comes in over its own link to us, at the peer service
 //! (`service.rs`), and goes into the member's inbox, from which the consensus thread takes it.
 //!
 //! Raft counts every message as one that may be lost. So nothing here waits or tries again: a lane
@@ -30,12 +30,12 @@ use std::sync::Arc;
 
 use tonic::service::Routes;
 
-use crate::api::router::{Door, DoorParts};
+use crate::api::router::{Api, ApiParts};
 use crate::member::Member;
 
 /// What other members get at the addresses for them, and a few pages.
-pub(crate) fn door(parts: &DoorParts, member: &Arc<Member>, peers: Peers) -> Arc<Door> {
+pub(crate) fn api(parts: &ApiParts, member: &Arc<Member>, peers: Peers) -> Arc<Api> {
     let service = Routes::new(service::PeerService::server(member, peers)).into_axum_router();
     let pages = pages::pages(Arc::clone(member), parts.http().clone());
-    DoorParts::of_services(service, pages)
+    ApiParts::of_services(service, pages)
 }

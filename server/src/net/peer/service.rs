@@ -1,4 +1,4 @@
-//! The peer door: what other members ask of this one.
+//! The peer api: what other members ask of this one.
 
 use std::pin::Pin;
 use std::sync::Arc;

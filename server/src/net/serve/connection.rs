@@ -83,7 +83,7 @@ pub(super) async fn serve(socket: Socket, entrance: Arc<Entrance>, limits: Conne
             seal.put_on(&mut request);
         }
         let entrance = Arc::clone(&entrance);
-        async move { Ok::<_, Infallible>(entrance.door.answer(request, remote).await) }
+        async move { Ok::<_, Infallible>(entrance.api.answer(request, remote).await) }
     });
     let (opening, socket) = (opened.opening, opened.socket);
     let ended = match opening.protocol {

@@ -1,17 +1,17 @@
-//! What is offered at one address: a door, with TLS before it, without, or as the client likes.
+//! What is offered at one address: an API, with TLS before it, without, or as the client likes.
 
 use std::sync::Arc;
 
 use http::Request;
 
-use crate::api::router::{Door, OverTls};
+use crate::api::router::{Api, OverTls};
 use crate::member::auth::ClientCertificate;
 use crate::net::tls::ServerTls;
 
 /// What connections at one address get.
 pub(crate) struct Entrance {
     /// What answers their requests.
-    pub door: Arc<Door>,
+    pub api: Arc<Api>,
     /// What protects them.
     pub guard: Guard,
 }

@@ -4,7 +4,7 @@
 //! dies on one core: no work stealing, no wake-up of another thread but the consensus thread's.
 //! Connections are dealt out in turn as they are accepted. One port speaks HTTP/1.1 and HTTP/2, with
 //! TLS, without it, or either ([`Entrance`]), told apart by the first bytes of a connection
-//! (`opening.rs`); what a request gets is the [`Door`](crate::api::router::Door)'s business.
+//! (`opening.rs`); what a request gets is the [`Api`](crate::api::router::Api)'s business.
 
 mod authority;
 mod connection;

@@ -9,7 +9,7 @@ mod script;
 use anyhow::Result;
 
 pub(super) use self::script::AuthStep;
-use super::gateway::Door;
+use super::gateway::Channels;
 use super::text::TextStep;
 use crate::server_process::{ApiVersion, ServerProcess};
 
@@ -25,7 +25,7 @@ impl TextStep for AuthStep {
         self.show()
     }
 
-    async fn play(_: &ServerProcess, door: Door, script: &[Self]) -> Result<Vec<String>> {
-        player::play(door, script).await
+    async fn play(_: &ServerProcess, channel: Channels, script: &[Self]) -> Result<Vec<String>> {
+        player::play(channel, script).await
     }
 }

@@ -14,12 +14,12 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::MetadataValue;
 
 use super::script::{AuthStep, Call};
-use crate::differential::gateway::{Door, NO_ANSWER};
+use crate::differential::gateway::{Channels, NO_ANSWER};
 
 /// The answer to each step, as text.
-pub(super) async fn play(door: Door, script: &[AuthStep]) -> Result<Vec<String>> {
+pub(super) async fn play(channel: Channels, script: &[AuthStep]) -> Result<Vec<String>> {
     let mut player = Player {
-        door,
+        channel,
         tokens: HashMap::new(),
     };
     let mut answers = Vec::with_capacity(script.len());
@@ -30,7 +30,7 @@ pub(super) async fn play(door: Door, script: &[AuthStep]) -> Result<Vec<String>>
 }
 
 struct Player {
-    door: Door,
+    channel: Channels,
     /// The last token that each user was given.
     tokens: HashMap<&'static str, String>,
 }
@@ -39,7 +39,7 @@ impl Player {
     async fn step(&mut self, step: &AuthStep) -> Result<String> {
         match &step.call {
             Call::LogIn(login) => {
-                let mut client = AuthClient::new(self.door.clone());
+                let mut client = AuthClient::new(self.channel.clone());
                 Ok(match client.authenticate(login.clone()).await {
                     Ok(answer) => {
                         let answer = answer.into_inner();
@@ -58,7 +58,7 @@ impl Player {
                     let token = MetadataValue::try_from(token.as_str())?;
                     request.metadata_mut().insert("token", token);
                 }
-                let mut grpc = tonic::client::Grpc::new(self.door.clone());
+                let mut grpc = tonic::client::Grpc::new(self.channel.clone());
                 grpc.ready().await.map_err(Error::from_boxed)?;
                 let path = PathAndQuery::from_static(path);
                 Ok(match grpc.unary(request, path, Raw).await {

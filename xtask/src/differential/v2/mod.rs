@@ -9,7 +9,7 @@ mod script;
 use anyhow::Result;
 
 pub(super) use self::script::V2Step;
-use super::gateway::Door;
+use super::gateway::Channels;
 use super::text::TextStep;
 use crate::server_process::{ApiVersion, ServerProcess};
 
@@ -24,7 +24,7 @@ impl TextStep for V2Step {
         self.show()
     }
 
-    async fn play(server: &ServerProcess, _: Door, script: &[Self]) -> Result<Vec<String>> {
+    async fn play(server: &ServerProcess, _: Channels, script: &[Self]) -> Result<Vec<String>> {
         player::play(server, script).await
     }
 }

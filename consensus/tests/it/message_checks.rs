@@ -261,7 +261,7 @@ fn any_entry() -> impl Strategy<Value = raftpb::Entry> {
         })
 }
 
-/// Entries that follow one another, so that some get through the door.
+/// Entries that follow one another, so that some pass the checks.
 fn consecutive() -> impl Strategy<Value = (u64, u64, Vec<raftpb::Entry>)> {
     (0..10_u64, 1..4_u64, 0..4_u64).prop_map(|(index, term, count)| {
         (

@@ -1,4 +1,4 @@
-//! The door: what a message must be before raft sees it.
+//! What a message must be before raft sees it.
 //!
 //! raft-rs trusts its peers and panics at messages that no peer of its kind sends. Here they are
 //! refused, one rule for each of its assumptions; and with them what shows that a member has forgotten

@@ -1,4 +1,4 @@
-//! A member's door: what becomes of a client's request before the log and after it.
+//! A member's API: what becomes of a client's request before the log and after it.
 //!
 //! It does what the server's handlers do, with the same functions, without gRPC.
 

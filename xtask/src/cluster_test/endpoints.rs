@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 
 /// A member as clients know it.
 #[derive(Clone, Debug)]
-pub(crate) struct Door {
+pub(crate) struct Endpoint {
     pub(crate) member: MemberId,
     /// Where it serves clients.
     pub(crate) url: String,
@@ -18,19 +18,19 @@ pub(crate) struct Door {
     pub(crate) raft_id: Option<u64>,
 }
 
-/// All doors; clones are of the same.
+/// All endpoints; clones are of the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Doors(Arc<Mutex<Vec<Door>>>);
+pub(crate) struct Endpoints(Arc<Mutex<Vec<Endpoint>>>);
 
-impl Doors {
-    fn change<T>(&self, change: impl FnOnce(&mut Vec<Door>) -> T) -> T {
+impl Endpoints {
+    fn change<T>(&self, change: impl FnOnce(&mut Vec<Endpoint>) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn open(&self, member: MemberId, url: String, channel: Channel) {
         let raft_id = None;
-        self.change(|doors| {
-            doors.push(Door {
+        self.change(|endpoints| {
+            endpoints.push(Endpoint {
                 member,
                 url,
                 channel,
@@ -40,33 +40,41 @@ impl Doors {
     }
 
     pub(crate) fn close(&self, member: MemberId) {
-        self.change(|doors| doors.retain(|door| door.member != member));
+        self.change(|endpoints| endpoints.retain(|endpoint| endpoint.member != member));
     }
 
     pub(crate) fn learn(&self, member: MemberId, raft_id: u64) {
-        self.change(|doors| {
-            for door in doors.iter_mut().filter(|door| door.member == member) {
-                door.raft_id = Some(raft_id);
+        self.change(|endpoints| {
+            for endpoint in endpoints
+                .iter_mut()
+                .filter(|endpoint| endpoint.member == member)
+            {
+                endpoint.raft_id = Some(raft_id);
             }
         });
     }
 
-    pub(crate) fn all(&self) -> Vec<Door> {
-        self.change(|doors| doors.clone())
+    pub(crate) fn all(&self) -> Vec<Endpoint> {
+        self.change(|endpoints| endpoints.clone())
     }
 
     pub(crate) fn urls(&self) -> Vec<String> {
-        self.change(|doors| doors.iter().map(|door| door.url.clone()).collect())
+        self.change(|endpoints| {
+            endpoints
+                .iter()
+                .map(|endpoint| endpoint.url.clone())
+                .collect()
+        })
     }
 
     /// Whose this name is.
-    pub(crate) fn named(&self, raft_id: u64) -> Option<Door> {
+    pub(crate) fn named(&self, raft_id: u64) -> Option<Endpoint> {
         let mut all = self.all().into_iter();
-        all.find(|door| door.raft_id == Some(raft_id))
+        all.find(|endpoint| endpoint.raft_id == Some(raft_id))
     }
 
     /// Any one.
-    pub(crate) fn any(&self, rng: &mut SmallRng) -> Option<Door> {
+    pub(crate) fn any(&self, rng: &mut SmallRng) -> Option<Endpoint> {
         let mut all = self.all();
         if all.is_empty() {
             return None;
