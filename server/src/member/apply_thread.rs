@@ -14,7 +14,7 @@ use super::consensus_thread::ConsensusInput;
 use super::housekeeping::Housekeeping;
 use super::lease_keeper::LeaseKeeping;
 use super::progress::Progress;
-use super::reply::{Reply, ReplyDesks};
+use super::reply::{Reply, ReplyQueues};
 use crate::logging::Chain;
 use crate::member::Transport;
 use crate::member::auth::Auth;
@@ -65,7 +65,7 @@ pub(crate) struct ApplyThread {
     /// Where to say how far it is.
     pub progress: Arc<Progress>,
     /// The ways back to who waits.
-    pub desks: ReplyDesks,
+    pub queues: ReplyQueues,
     /// Whose tokens the entries change.
     pub auth: Arc<Auth>,
     /// Where changes go.
@@ -149,9 +149,9 @@ impl ApplyThread {
         self.housekeeping.compact();
         // Some of their entries are in what was installed, and what came of them is nowhere.
         for (_, reply) in waiting.drain() {
-            self.desks.add(reply, Err(ProposeError::Timeout.into()));
+            self.queues.add(reply, Err(ProposeError::Timeout.into()));
         }
-        self.desks.send();
+        self.queues.send();
         let revision = installed.current.to_wire();
         let took = begun.elapsed();
         tracing::info!(index, revision, ?took, "applied snapshot");
@@ -214,10 +214,10 @@ impl ApplyThread {
         }
         for (id, result) in applied.replies {
             if let Some(reply) = waiting.remove(&id) {
-                self.desks.add(reply, result.map_err(Error::from));
+                self.queues.add(reply, result.map_err(Error::from));
             }
         }
-        self.desks.send();
+        self.queues.send();
         if !applied.changes.is_empty() {
             // Writes that were under way may pass a limit that no request has seen passed.
             if !self.quota.has_room(self.store.backend().size_in_use(), 0) {

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use super::Reply;
 use super::apply_thread::Committed;
 use super::housekeeping::Housekeeping;
-use super::log_thread::LogDesk;
+use super::log_thread::LogHandle;
 use super::progress::{Progress, Role};
 use super::refusals::{Outline, Refusals};
 use crate::logging::{Chain, fatal};
@@ -79,7 +79,7 @@ pub(crate) struct ConsensusThread {
     /// Raft, its log, and who waits for it.
     pub consensus: Consensus<Reply, WaitingRead>,
     /// The way to the log's thread.
-    pub log: LogDesk,
+    pub log: LogHandle,
     /// This member.
     pub member: MemberId,
     /// What others ask.

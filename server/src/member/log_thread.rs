@@ -36,7 +36,7 @@ impl LogThread {
 /// Invariants:
 /// 1. Work is given in the order in which it came; at most one piece is with the thread.
 /// 2. Nothing waits unless the thread has work. What waits is joined: one write, one sync.
-pub(crate) struct LogDesk {
+pub(crate) struct LogHandle {
     work: Sender<LogWork>,
     done: Receiver<LogDone>,
     is_busy: bool,
@@ -44,12 +44,12 @@ pub(crate) struct LogDesk {
     waiting_bytes: usize,
 }
 
-impl LogDesk {
-    /// The desk and its thread, around `log`.
+impl LogHandle {
+    /// The handle and its thread, around `log`.
     pub(crate) fn new(log: SharedLog) -> (Self, LogThread) {
         let (work, works) = bounded(1);
         let (dones, done) = bounded(1);
-        let desk = Self {
+        let handle = Self {
             work,
             done,
             is_busy: false,
@@ -61,7 +61,7 @@ impl LogDesk {
             work: works,
             done: dones,
         };
-        (desk, thread)
+        (handle, thread)
     }
 
     /// Has `work` done, after all that was given before.

@@ -1,7 +1,7 @@
 //! Answers on their way back from the apply thread to the threads that wait for them.
 //!
 //! Waking a task of another thread costs a lock and a system call. A batch of entries answers many
-//! tasks of few threads at once, so their answers travel together: one message a thread, whose desk
+//! tasks of few threads at once, so their answers travel together: one message a thread, whose queue
 //! hands them out there, where waking a task costs nothing.
 
 use std::cell::Cell;
@@ -16,15 +16,15 @@ use cairn_replica::apply::Outcome;
 pub(super) type Answer = Result<Outcome, Error>;
 
 thread_local! {
-    /// The desk of this thread, if it has one.
-    static DESK: Cell<Option<usize>> = const { Cell::new(None) };
+    /// The queue of this thread, if it has one.
+    static QUEUE: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// Where one request's answer goes.
 #[derive(Debug)]
 pub(crate) struct Reply {
     sender: oneshot::Sender<Answer>,
-    desk: Option<usize>,
+    queue: Option<usize>,
 }
 
 impl Reply {
@@ -34,7 +34,7 @@ impl Reply {
         (
             Self {
                 sender,
-                desk: DESK.get(),
+                queue: QUEUE.get(),
             },
             receiver,
         )
@@ -51,32 +51,32 @@ impl Reply {
     }
 }
 
-/// Answers that leave for one desk together.
+/// Answers that leave for one queue together.
 type Bundle = Vec<(oneshot::Sender<Answer>, Answer)>;
 
-/// The ways to all desks.
-pub(crate) struct ReplyDesks {
-    desks: Vec<(mpsc::UnboundedSender<Bundle>, Bundle)>,
+/// The ways to all queues.
+pub(crate) struct ReplyQueues {
+    queues: Vec<(mpsc::UnboundedSender<Bundle>, Bundle)>,
 }
 
-impl ReplyDesks {
-    /// `count` desks: the ways to them, and the tasks that must run one on each thread.
+impl ReplyQueues {
+    /// `count` queues: the ways to them, and the tasks that must run one on each thread.
     ///
     /// The queues have no bound of their own: what is in them are answers to requests under way,
     /// which are bounded.
     pub(crate) fn new(count: usize) -> (Self, Vec<impl Future<Output = ()> + Send + use<>>) {
-        let (desks, tasks) = (0..count)
+        let (queues, tasks) = (0..count)
             .map(|number| {
                 let (sender, bundles) = mpsc::unbounded_channel();
                 ((sender, Bundle::new()), hand_out(number, bundles))
             })
             .unzip();
-        (Self { desks }, tasks)
+        (Self { queues }, tasks)
     }
 
     /// Adds an answer to what leaves with the next [`Self::send`].
     pub(crate) fn add(&mut self, reply: Reply, answer: Answer) {
-        match reply.desk.and_then(|desk| self.desks.get_mut(desk)) {
+        match reply.queue.and_then(|queue| self.queues.get_mut(queue)) {
             Some((_, bundle)) => bundle.push((reply.sender, answer)),
             None => reply.send(answer),
         }
@@ -84,18 +84,18 @@ impl ReplyDesks {
 
     /// Sends what was added.
     pub(crate) fn send(&mut self) {
-        for (desk, bundle) in &mut self.desks {
+        for (queue, bundle) in &mut self.queues {
             if !bundle.is_empty() {
-                // A desk is gone when its thread is, and with it all who waited there.
-                let _ = desk.send(std::mem::take(bundle));
+                // A queue is gone when its thread is, and with it all who waited there.
+                let _ = queue.send(std::mem::take(bundle));
             }
         }
     }
 }
 
-/// The task of desk `number`.
+/// The task of queue `number`.
 async fn hand_out(number: usize, mut bundles: mpsc::UnboundedReceiver<Bundle>) {
-    DESK.set(Some(number));
+    QUEUE.set(Some(number));
     while let Some(bundle) = bundles.recv().await {
         for (sender, answer) in bundle {
             let _ = sender.send(answer);
@@ -108,27 +108,27 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn answers_come_back_through_the_desk_of_the_thread_that_asked() {
-        let (mut desks, tasks) = ReplyDesks::new(1);
+    async fn answers_come_back_through_the_queue_of_the_thread_that_asked() {
+        let (mut queues, tasks) = ReplyQueues::new(1);
         for task in tasks {
             tokio::spawn(task);
         }
         tokio::task::yield_now().await;
         let (reply, answer) = Reply::channel();
-        assert_eq!(reply.desk, Some(0));
-        desks.add(reply, Ok(Outcome::Done));
+        assert_eq!(reply.queue, Some(0));
+        queues.add(reply, Ok(Outcome::Done));
         let (gone, _) = Reply::channel();
         assert!(gone.is_closed());
-        desks.add(gone, Ok(Outcome::Done));
-        desks.send();
+        queues.add(gone, Ok(Outcome::Done));
+        queues.send();
         assert!(matches!(answer.await, Ok(Ok(Outcome::Done))));
     }
 
     #[tokio::test]
-    async fn a_thread_without_a_desk_is_answered_at_once() {
-        let (mut desks, _) = ReplyDesks::new(0);
+    async fn a_thread_without_a_queue_is_answered_at_once() {
+        let (mut queues, _) = ReplyQueues::new(0);
         let (reply, answer) = Reply::channel();
-        desks.add(reply, Ok(Outcome::Done));
+        queues.add(reply, Ok(Outcome::Done));
         assert!(matches!(answer.await, Ok(Ok(Outcome::Done))));
     }
 }

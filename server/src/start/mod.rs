@@ -35,7 +35,7 @@ use self::wiring::{Wired, wire};
 use crate::api::grpc::LeaderLoss;
 use crate::api::router::ApiParts;
 use crate::member::auth::Caller;
-use crate::member::{ConsensusInput, Member, ReplyDesks, Role};
+use crate::member::{ConsensusInput, Member, ReplyQueues, Role};
 use crate::metrics::{GRPC_METHODS, Metrics, MetricsSource};
 use crate::net::peer::{Connector, Network, Peers, Pings};
 use crate::net::serve::Workers;
@@ -86,19 +86,19 @@ impl Server {
         let peer_worker = start_peer_worker()?;
         let network = network(settings, &peer_worker)?;
         let (data, committer) = Data::open(settings, &places, &metrics, &network)?;
-        let (desks, desk_tasks) = ReplyDesks::new(worker_count());
+        let (queues, reply_tasks) = ReplyQueues::new(worker_count());
         let Wired {
             member,
             peers,
             threads,
-        } = wire(settings, data, network, desks, metrics)?;
+        } = wire(settings, data, network, queues, metrics)?;
         let threads = threads.start()?;
         let leader_loss = leader_loss(settings, &member, &peer_worker)?;
         let parts = ApiParts::new(&member, settings, leader_loss)?;
         open_peer_listeners(settings, &member, peers.clone(), &parts, &peer_worker)?;
         let workers = open_client_listeners(settings, &parts)?;
-        for (worker, desk) in workers.handles().zip(desk_tasks) {
-            worker.spawn(desk);
+        for (worker, queue) in workers.handles().zip(reply_tasks) {
+            worker.spawn(queue);
         }
         let runtimes = workers.handles().chain(peer_worker.handles());
         member.metrics.count_tasks(runtimes);

@@ -21,8 +21,8 @@ use crate::member::inbox::{Inbox, InboxSender, inbox};
 use crate::member::watching::Dispatcher;
 use crate::member::{
     ApplyThread, Backup, BackupParts, ConsensusInput, ConsensusThread, Housekeeper, LeaseKeeper,
-    LeaseKeeping, LeaseTasks, Limits, LogDesk, LogThread, Member, PeerActivity, Progress,
-    Reconfiguration, Refusals, ReplyDesks, Serving, Tasks, Transport, V2,
+    LeaseKeeping, LeaseTasks, Limits, LogHandle, LogThread, Member, PeerActivity, Progress,
+    Reconfiguration, Refusals, ReplyQueues, Serving, Tasks, Transport, V2,
 };
 use crate::metrics::{ApplyMetrics, Metrics, PeerMetrics};
 use crate::net::peer::{Network, Peers, PeersParts};
@@ -87,21 +87,21 @@ struct Ends {
     backup: Option<BackedUp>,
 }
 
-/// Makes a member of what it holds; its answers leave by `desks`.
+/// Makes a member of what it holds; its answers leave by `queues`.
 pub(super) fn wire(
     settings: &Settings,
     data: Data,
     network: Network,
-    desks: ReplyDesks,
+    queues: ReplyQueues,
     metrics: Arc<Metrics>,
 ) -> Result<Wired, StartError> {
     let (member, peers, ends) = connect(settings, &data, network, metrics)?;
     let Data { applier, node, .. } = data;
     let (committed_sender, committed) = bounded(COMMITTED_TURNS_MAX);
-    let (log_desk, log) = LogDesk::new(node.log());
+    let (log_handle, log) = LogHandle::new(node.log());
     let consensus = ConsensusThread {
         consensus: Consensus::new(node, Arc::clone(&member.request_ids)),
-        log: log_desk,
+        log: log_handle,
         member: member.identity.member,
         inputs: ends.inputs,
         inbox: ends.inbox,
@@ -122,7 +122,7 @@ pub(super) fn wire(
         store: member.store.clone(),
         auth: Arc::clone(&member.auth),
         applier,
-        desks,
+        queues,
         committed,
         consensus: member.consensus.clone(),
         member: member.identity.member,
