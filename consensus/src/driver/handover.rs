@@ -23,7 +23,7 @@ impl Driver {
     /// The voter to whom leadership is best handed: of those that were heard lately, the one whose
     /// log is most like this member's. `None` if this member does not lead or there is nobody.
     #[must_use]
-    pub fn heir(&self) -> Option<MemberId> {
+    pub fn transferee(&self) -> Option<MemberId> {
         let raft = &self.raw.raft;
         if raft.state != StateRole::Leader {
             return None;
@@ -59,9 +59,9 @@ impl Driver {
             let term = raft.term;
             self.raw.raft.become_follower(term, INVALID_ID);
         } else if raft.lead_transferee.is_none()
-            && let Some(heir) = self.heir()
+            && let Some(transferee) = self.transferee()
         {
-            self.transfer_leader(heir);
+            self.transfer_leader(transferee);
         }
     }
 

@@ -134,7 +134,9 @@ impl Driver {
             return Ok(());
         };
         let impossible = |reason| ConfChangeError::Impossible { index, reason };
-        let heir = self.heir().filter(|heir| *heir != change.member);
+        let transferee = self
+            .transferee()
+            .filter(|transferee| *transferee != change.member);
         let state = self.raw.apply_conf_change(&for_raft);
         let state = state.map_err(|error| impossible(error.to_string()))?;
         self.conf_state = ConfState::from_raft(&state)
@@ -143,21 +145,21 @@ impl Driver {
             self.heard.remove(&change.member);
             self.removed |= change.member == self.member;
         }
-        self.resign_without_vote(heir);
+        self.resign_without_vote(transferee);
         Ok(())
     }
 
     /// Steps down if this member leads and has no vote any more: raft-rs leaves that to us, and
     /// counts on a leader's own progress later. The others learn first that the change is
     /// committed, so that they need not count on this member.
-    fn resign_without_vote(&mut self, heir: Option<MemberId>) {
+    fn resign_without_vote(&mut self, transferee: Option<MemberId>) {
         let raft = &mut self.raw.raft;
         if raft.state != StateRole::Leader || raft.promotable() {
             return;
         }
         raft.bcast_append();
-        if let Some(heir) = heir {
-            raft.send_timeout_now(heir.get());
+        if let Some(transferee) = transferee {
+            raft.send_timeout_now(transferee.get());
         }
         let term = raft.term;
         raft.become_follower(term, INVALID_ID);

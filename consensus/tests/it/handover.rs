@@ -93,8 +93,12 @@ fn a_stalled_follower_is_passed_over_and_the_most_up_to_date_chosen() {
         cluster.propose(old, &number.to_string());
         cluster.ticks(1);
     }
-    assert_eq!(cluster.driver(old).heir(), Some(member(ahead)));
-    assert_eq!(cluster.driver(ahead).heir(), None, "it has nothing to give");
+    assert_eq!(cluster.driver(old).transferee(), Some(member(ahead)));
+    assert_eq!(
+        cluster.driver(ahead).transferee(),
+        None,
+        "it has nothing to give"
+    );
 }
 
 #[test]

@@ -306,8 +306,10 @@ impl ConsensusThread {
                     self.shortening = false;
                 }
                 ConsensusInput::TransferLeader(member) => {
-                    if let Some(heir) = member.or_else(|| self.consensus.node().driver().heir()) {
-                        self.consensus.transfer_leader(heir);
+                    if let Some(transferee) =
+                        member.or_else(|| self.consensus.node().driver().transferee())
+                    {
+                        self.consensus.transfer_leader(transferee);
                     }
                 }
                 ConsensusInput::HastenElection(ticks) => self.consensus.hasten_election(ticks),
