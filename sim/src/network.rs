@@ -59,7 +59,7 @@ impl Network {
         self.cuts.get(&(from, to)).is_some_and(|cuts| *cuts > 0)
     }
 
-    /// Cuts a way; each cut is mended by itself.
+    /// Cuts a way; each cut is healed by itself.
     pub(crate) fn cut(&mut self, from: MemberId, to: MemberId) {
         *self.cuts.entry((from, to)).or_default() += 1;
     }

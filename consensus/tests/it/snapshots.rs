@@ -78,7 +78,7 @@ fn a_crash_at_any_operation_of_the_disk_leaves_the_old_state_or_the_new() {
 }
 
 #[test]
-fn a_crash_between_the_marker_and_the_installation_is_mended_at_the_start() {
+fn a_crash_between_the_marker_and_the_installation_is_repaired_at_the_start() {
     let (mut cluster, _, behind) = with_one_behind(3);
     cluster.start(behind);
     cluster.crash_at_install = true;

@@ -104,7 +104,7 @@ impl World<'_> {
     pub(super) fn end_fault(&mut self, ending: Ending) {
         match ending {
             Ending::Cuts(cuts) => {
-                self.trace.note(self.now, format_args!("cuts are mended"));
+                self.trace.note(self.now, format_args!("cuts are healed"));
                 for (from, to) in cuts {
                     self.network.mend(from, to);
                 }

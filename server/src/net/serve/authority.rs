@@ -1,4 +1,4 @@
-//! Mends the one thing that old etcd clients get wrong in HTTP/2.
+//! Rewrites the one thing that old etcd clients get wrong in HTTP/2.
 //!
 //! Clients of etcd 3.4 send, in some of their calls, `:authority: http://127.0.0.1:2379`: the endpoint
 //! as the user wrote it. Go's servers never look at it; h2 takes the scheme for a malformed authority
@@ -82,12 +82,12 @@ enum Authorities {
     /// The first call's was well formed.
     Fine,
     /// The first call's had a scheme.
-    Mended,
+    Rewritten,
 }
 
-/// Follows what a client sends, and mends it.
+/// Follows what a client sends, and rewrites it.
 #[derive(Debug)]
-pub(super) struct AuthorityMender {
+pub(super) struct AuthorityRewriter {
     authorities: Authorities,
     /// The beginning of a frame that is not complete, or not known yet.
     held: BytesMut,
@@ -95,7 +95,7 @@ pub(super) struct AuthorityMender {
     passing: usize,
 }
 
-impl AuthorityMender {
+impl AuthorityRewriter {
     pub(super) fn new() -> Self {
         Self {
             authorities: Authorities::Unknown,
@@ -162,16 +162,16 @@ impl AuthorityMender {
             return;
         }
         let mut frame = self.held.split();
-        match mend(flags, frame.split_at(HEAD_BYTES).1) {
-            Some(mended) => {
-                self.authorities = Authorities::Mended;
-                let [_, a, b, c] = u32::try_from(mended.len())
+        match rewrite(flags, frame.split_at(HEAD_BYTES).1) {
+            Some(rewritten) => {
+                self.authorities = Authorities::Rewritten;
+                let [_, a, b, c] = u32::try_from(rewritten.len())
                     .unwrap_or_default()
                     .to_be_bytes();
                 out.extend_from_slice(&[a, b, c]);
                 frame.advance(3);
                 out.extend_from_slice(frame.split_at(HEAD_BYTES - 3).0);
-                out.extend_from_slice(&mended);
+                out.extend_from_slice(&rewritten);
             }
             None => {
                 if self.authorities == Authorities::Unknown {
@@ -183,8 +183,8 @@ impl AuthorityMender {
     }
 }
 
-/// The payload of a HEADERS frame with a mended authority; none if there is nothing to mend.
-fn mend(flags: u8, payload: &[u8]) -> Option<Vec<u8>> {
+/// The payload of a HEADERS frame with a rewritten authority; none if there is nothing to rewrite.
+fn rewrite(flags: u8, payload: &[u8]) -> Option<Vec<u8>> {
     if flags & END_HEADERS == 0 || flags & PADDED != 0 {
         return None;
     }
@@ -216,10 +216,10 @@ fn mend(flags: u8, payload: &[u8]) -> Option<Vec<u8>> {
                 value.to_vec()
             };
             let value = [USER, value.strip_prefix(SCHEME)?].concat();
-            let mut mended = payload.get(..before)?.to_vec();
-            put_string(&mut mended, &value)?;
-            mended.extend_from_slice(rest);
-            return Some(mended);
+            let mut rewritten = payload.get(..before)?.to_vec();
+            put_string(&mut rewritten, &value)?;
+            rewritten.extend_from_slice(rest);
+            return Some(rewritten);
         }
     }
     None
@@ -309,14 +309,14 @@ mod tests {
         frame
     }
 
-    /// Passes `sent` through a mender in pieces of `piece` bytes.
-    fn pass(sent: &[u8], piece: usize) -> (Vec<u8>, AuthorityMender) {
-        let mut mender = AuthorityMender::new();
+    /// Passes `sent` through a rewriter in pieces of `piece` bytes.
+    fn pass(sent: &[u8], piece: usize) -> (Vec<u8>, AuthorityRewriter) {
+        let mut rewriter = AuthorityRewriter::new();
         let mut out = BytesMut::new();
         for piece in sent.chunks(piece) {
-            mender.pass(piece, &mut out);
+            rewriter.pass(piece, &mut out);
         }
-        (out.to_vec(), mender)
+        (out.to_vec(), rewriter)
     }
 
     #[test]
@@ -332,12 +332,20 @@ mod tests {
             let settings = frame(4, 0, &[0; 6]);
             let data = frame(0, 1, b"\x01\x02http://");
             let around = |headers| [settings.clone(), headers, data.clone()].concat();
-            let mended = around(headers(false, right.as_bytes()));
+            let rewritten = around(headers(false, right.as_bytes()));
             let plain = around(headers(false, wrong.as_bytes()));
             let coded = around(headers(true, &huffman(&wrong)));
             for piece in 1..coded.len() {
-                assert_eq!(pass(&plain, piece).0, mended, "{host} in pieces of {piece}");
-                assert_eq!(pass(&coded, piece).0, mended, "{host} in pieces of {piece}");
+                assert_eq!(
+                    pass(&plain, piece).0,
+                    rewritten,
+                    "{host} in pieces of {piece}"
+                );
+                assert_eq!(
+                    pass(&coded, piece).0,
+                    rewritten,
+                    "{host} in pieces of {piece}"
+                );
             }
         }
     }
@@ -348,14 +356,14 @@ mod tests {
         let later = headers(false, b"http://127.0.0.1:2379");
         let sent = [first, later].concat();
         for piece in 1..sent.len() {
-            let (out, mender) = pass(&sent, piece);
+            let (out, rewriter) = pass(&sent, piece);
             assert_eq!(out, sent);
-            assert!(mender.is_done());
+            assert!(rewriter.is_done());
         }
     }
 
     #[test]
-    fn later_calls_of_a_mended_connection_are_mended_too() {
+    fn later_calls_of_a_rewritten_connection_are_rewritten_too() {
         let wrong = headers(false, b"http://h:1");
         let indexed = frame(HEADERS, END_HEADERS, &[0x83, 0xbe]);
         let sent = [wrong.clone(), indexed.clone(), wrong].concat();
@@ -386,7 +394,7 @@ mod tests {
             assert_eq!(pass(&sent, 3).0, sent);
         }
         let torn = &headers(false, b"http://h:1")[..20];
-        let (out, mut mender) = pass(torn, 5);
-        assert_eq!([out, mender.rest().to_vec()].concat(), torn);
+        let (out, mut rewriter) = pass(torn, 5);
+        assert_eq!([out, rewriter.rest().to_vec()].concat(), torn);
     }
 }

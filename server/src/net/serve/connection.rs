@@ -89,7 +89,7 @@ pub(super) async fn serve(socket: Socket, entrance: Arc<Entrance>, limits: Conne
     let ended = match opening.protocol {
         Protocol::Http2 => {
             let policy = PingPolicy::new(limits.client_ping_interval_min);
-            let io = TokioIo::new(Watched::new(Rewound::mended(socket), policy));
+            let io = TokioIo::new(Watched::new(Rewound::rewritten(socket), policy));
             http2_builder(limits).serve_connection(io, service).await
         }
         // TLS where there is none is what HTTP/1.1's parser will refuse.

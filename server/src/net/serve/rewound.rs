@@ -1,5 +1,5 @@
 //! A connection with something in front of what is still to come through it: bytes that have been
-//! read already and are read again, or bytes that are mended before they are read. What is written
+//! read already and are read again, or bytes that are rewritten before they are read. What is written
 //! passes through.
 
 use std::io::{self, IoSlice};
@@ -9,16 +9,16 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::authority::AuthorityMender;
+use super::authority::AuthorityRewriter;
 
 /// Bytes read at once while the connection's authorities are looked at.
 const READ_BYTES: usize = 8 << 10;
 
-/// First `ready`, then what comes through `socket`, which `mender` sees before.
+/// First `ready`, then what comes through `socket`, which `rewriter` sees before.
 #[derive(Debug)]
 pub(super) struct Rewound<S> {
     ready: Bytes,
-    mender: Option<AuthorityMender>,
+    rewriter: Option<AuthorityRewriter>,
     socket: S,
 }
 
@@ -27,16 +27,16 @@ impl<S> Rewound<S> {
     pub(super) fn new(read: Vec<u8>, socket: S) -> Self {
         Self {
             ready: read.into(),
-            mender: None,
+            rewriter: None,
             socket,
         }
     }
 
-    /// An HTTP/2 connection behind its preface, whose authorities may need mending.
-    pub(super) fn mended(socket: S) -> Self {
+    /// An HTTP/2 connection behind its preface, whose authorities may need rewriting.
+    pub(super) fn rewritten(socket: S) -> Self {
         Self {
             ready: Bytes::new(),
-            mender: Some(AuthorityMender::new()),
+            rewriter: Some(AuthorityRewriter::new()),
             socket,
         }
     }
@@ -50,22 +50,26 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
     ) -> Poll<io::Result<()>> {
         let rewound = self.get_mut();
         while rewound.ready.is_empty() {
-            let Some(mender) = rewound.mender.as_mut().filter(|mender| !mender.is_done()) else {
+            let Some(rewriter) = rewound
+                .rewriter
+                .as_mut()
+                .filter(|rewriter| !rewriter.is_done())
+            else {
                 return Pin::new(&mut rewound.socket).poll_read(context, buffer);
             };
             let mut scratch = [0; READ_BYTES];
             let mut received = ReadBuf::new(&mut scratch);
             ready!(Pin::new(&mut rewound.socket).poll_read(context, &mut received))?;
-            let mut mended = BytesMut::new();
+            let mut rewritten = BytesMut::new();
             if received.filled().is_empty() {
-                mended = mender.rest();
-                if mended.is_empty() {
+                rewritten = rewriter.rest();
+                if rewritten.is_empty() {
                     return Poll::Ready(Ok(()));
                 }
             } else {
-                mender.pass(received.filled(), &mut mended);
+                rewriter.pass(received.filled(), &mut rewritten);
             }
-            rewound.ready = mended.freeze();
+            rewound.ready = rewritten.freeze();
         }
         let now = rewound.ready.len().min(buffer.remaining());
         buffer.put_slice(&rewound.ready.split_to(now));
@@ -121,10 +125,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_that_the_mender_holds_back_are_read_when_nothing_more_comes() {
+    async fn bytes_that_the_rewriter_holds_back_are_read_when_nothing_more_comes() {
         let torn = b"\0\0\x20\x01\x04\0\0";
         let mut read = Vec::new();
-        Rewound::mended(&torn[..])
+        Rewound::rewritten(&torn[..])
             .read_to_end(&mut read)
             .await
             .unwrap();
