@@ -51,7 +51,7 @@ pub enum Failure {
     Panic(String),
 }
 
-/// Plays a schedule and judges what came of it.
+/// Plays a schedule and checks what came of it.
 #[must_use]
 pub fn play(schedule: &Schedule, options: Options) -> Report {
     let played = catch_unwind(AssertUnwindSafe(|| {
@@ -75,7 +75,7 @@ pub fn play(schedule: &Schedule, options: Options) -> Report {
     } = played;
     let failure = match violation {
         Some(violation) => Some(Failure::Broken(violation.0)),
-        None => judge(schedule, &history),
+        None => verdict_of(schedule, &history),
     };
     Report {
         digest,
@@ -120,7 +120,7 @@ pub fn shrink(schedule: &Schedule, options: Options) -> Schedule {
 /// the beginning of the next.
 const CLOCK_ERROR_NANOS: u64 = 2_000_000;
 
-fn judge(schedule: &Schedule, history: &History) -> Option<Failure> {
+fn verdict_of(schedule: &Schedule, history: &History) -> Option<Failure> {
     let late = schedule.cluster.lease_late;
     let limits = Limits {
         leases: Some(LeaseTimes {

@@ -13,11 +13,11 @@ mod api;
 mod chance;
 mod check;
 mod generator;
+mod invariants;
 mod member;
 mod network;
 mod planted;
 mod profile;
-mod referee;
 mod rules;
 mod schedule;
 mod trace;
@@ -26,9 +26,9 @@ mod world;
 
 pub use check::{Failure, Options, Report, keep_panics, play, shrink};
 pub use generator::generate;
+pub use invariants::Violation;
 pub use planted::Planted;
 pub use profile::{PROFILES, Profile};
-pub use referee::Violation;
 pub use schedule::{
     Action, Ask, Change, Cluster, Direction, Leaves, Millis, OfLease, RuleChange, Schedule, Step,
     WatchFrom, Whom,

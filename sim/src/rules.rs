@@ -2,7 +2,7 @@
 //!
 //! It reads the log as it is committed and says, for each entry, whether the rules at that very place
 //! allow it. So a change of the rules and a write that it forbids cannot come in one order at one
-//! member and in another at the next, or be judged by rules that are older or newer.
+//! member and in another at the next, or be checked by rules that are older or newer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ pub(crate) struct Rules {
 
 /// What the rules say of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ruling {
+pub(crate) enum Decision {
     /// It may be done; whether it can be, others say.
     Allowed,
     /// It must be refused.
@@ -51,41 +51,41 @@ impl Rules {
         self.changes + 1
     }
 
-    /// Judges an entry, and does what it says to the rules.
-    pub(crate) fn judge(&mut self, request: &LogRequest, who: Option<&AuthInfo>) -> Ruling {
+    /// Checks an entry, and does what it says to the rules.
+    pub(crate) fn check(&mut self, request: &LogRequest, who: Option<&AuthInfo>) -> Decision {
         match request {
-            LogRequest::Put(put) if put.lease != 0 => Ruling::Unknown,
-            LogRequest::Put(put) => self.ruling(who, &needs_of_put(put)),
-            LogRequest::DeleteRange(delete) => self.ruling(who, &needs_of_delete(delete)),
+            LogRequest::Put(put) if put.lease != 0 => Decision::Unknown,
+            LogRequest::Put(put) => self.decision(who, &needs_of_put(put)),
+            LogRequest::DeleteRange(delete) => self.decision(who, &needs_of_delete(delete)),
             LogRequest::Txn(txn) => match needs_of_txn(txn) {
-                Some(needs) => self.ruling(who, &needs),
-                None => Ruling::Unknown,
+                Some(needs) => self.decision(who, &needs),
+                None => Decision::Unknown,
             },
             LogRequest::Auth(change) => self.change(change, who),
-            _ => Ruling::Unknown,
+            _ => Decision::Unknown,
         }
     }
 
-    /// Judges a read.
-    pub(crate) fn judge_read(&self, request: &Request, who: Option<&AuthInfo>) -> Ruling {
+    /// Checks a read.
+    pub(crate) fn check_read(&self, request: &Request, who: Option<&AuthInfo>) -> Decision {
         match request {
-            Request::Range(range) => self.ruling(who, &[(range.range.clone(), false)]),
-            Request::Txn(txn) => self.ruling(who, &reads_of(txn)),
-            _ => Ruling::Unknown,
+            Request::Range(range) => self.decision(who, &[(range.range.clone(), false)]),
+            Request::Txn(txn) => self.decision(who, &reads_of(txn)),
+            _ => Decision::Unknown,
         }
     }
 
-    fn ruling(&self, who: Option<&AuthInfo>, needs: &[Need]) -> Ruling {
+    fn decision(&self, who: Option<&AuthInfo>, needs: &[Need]) -> Decision {
         if !self.enabled {
-            return Ruling::Allowed;
+            return Decision::Allowed;
         }
         let is_current = who.is_some_and(|who| who.revision().get() >= self.revision());
         let user = who.map_or("", AuthInfo::username);
         let may = |(range, write): &Need| self.may(user, range, *write);
         if needs.is_empty() || is_current && needs.iter().all(may) {
-            Ruling::Allowed
+            Decision::Allowed
         } else {
-            Ruling::Denied
+            Decision::Denied
         }
     }
 
@@ -128,22 +128,22 @@ impl Rules {
         })
     }
 
-    fn change(&mut self, request: &AuthRequest, who: Option<&AuthInfo>) -> Ruling {
+    fn change(&mut self, request: &AuthRequest, who: Option<&AuthInfo>) -> Decision {
         if self.enabled {
             let roles = who.and_then(|who| self.users.get(who.username()));
             if !roles.is_some_and(|roles| roles.contains(ROOT)) {
-                return Ruling::Denied;
+                return Decision::Denied;
             }
         }
         let before = self.clone();
         match self.carry_out(request) {
             Some(changed) => {
                 self.changes += u64::from(changed);
-                Ruling::Allowed
+                Decision::Allowed
             }
             None => {
                 *self = before;
-                Ruling::Denied
+                Decision::Denied
             }
         }
     }

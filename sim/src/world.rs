@@ -31,10 +31,10 @@ use self::settle::Rest;
 use self::v2::{V2Answer, V2Load};
 use self::watchers::{Heard, Watcher};
 use crate::chance::Chance;
+use crate::invariants::{InvariantChecker, Violation};
 use crate::member::{Loop, Member, Ticket};
 use crate::network::Network;
 use crate::planted::Planted;
-use crate::referee::{Referee, Violation};
 use crate::schedule::{Leaves, Schedule};
 use crate::trace::{Line, Trace};
 
@@ -132,7 +132,7 @@ pub(crate) struct World<'a> {
     happened: u64,
     trace: Trace,
     history: History,
-    referee: Referee,
+    invariants: InvariantChecker,
     members: BTreeMap<MemberId, Member>,
     network: Network,
     amnesia: Amnesia,
@@ -171,7 +171,7 @@ impl<'a> World<'a> {
             happened: 0,
             trace: Trace::new(keep_lines),
             history: History::new(),
-            referee: Referee::default(),
+            invariants: InvariantChecker::default(),
             members: BTreeMap::new(),
             network: Network::new(seed),
             amnesia: Amnesia::of(schedule),

@@ -74,8 +74,8 @@ pub(crate) struct Group {
     model: Model,
     /// Until when each lease was promised to live.
     promises: BTreeMap<LeaseId, u64>,
-    /// What has been applied by anyone, so that each expiry is judged once.
-    judged: usize,
+    /// What has been applied by anyone, so that each expiry is checked once.
+    checked: usize,
     pub(crate) expired: BTreeSet<LeaseId>,
 }
 
@@ -91,7 +91,7 @@ impl Group {
             term: Term(0),
             model: Model::default(),
             promises: BTreeMap::new(),
-            judged: 0,
+            checked: 0,
             expired: BTreeSet::new(),
         };
         group.elect(0, 0);
@@ -237,8 +237,8 @@ impl Group {
                     let leases: Vec<_> = expiry.leases.iter().map(|lease| lease.id).collect();
                     for lease in leases {
                         let revoke = Command::Revoke(lease);
-                        if at == self.judged && self.members[member].leases.contains(lease) {
-                            self.judge_expiry(lease)?;
+                        if at == self.checked && self.members[member].leases.contains(lease) {
+                            self.check_expiry(lease)?;
                         }
                         let term = entry.term;
                         self.members[member].apply(&Entry {
@@ -250,8 +250,8 @@ impl Group {
                 }
             }
             let expired = self.members[member].apply(&entry);
-            if at == self.judged {
-                self.judged += 1;
+            if at == self.checked {
+                self.checked += 1;
                 self.note(&entry, &expired)?;
                 self.compare(member)?;
             }
@@ -259,7 +259,7 @@ impl Group {
         Ok(())
     }
 
-    /// Follows a newly applied entry in the model, and judges the leases that it ended.
+    /// Follows a newly applied entry in the model, and checks the leases that it ended.
     fn note(&mut self, entry: &Entry, expired: &[LeaseId]) -> Result<(), String> {
         let model = &mut self.model;
         match &entry.command {
@@ -278,14 +278,14 @@ impl Group {
             _ => {}
         }
         for lease in expired {
-            self.judge_expiry(*lease)?;
+            self.check_expiry(*lease)?;
             self.model.end(*lease);
             self.expired.insert(*lease);
         }
         Ok(())
     }
 
-    fn judge_expiry(&self, lease: LeaseId) -> Result<(), String> {
+    fn check_expiry(&self, lease: LeaseId) -> Result<(), String> {
         match self.promises.get(&lease) {
             Some(until) if *until > self.now => Err(format!(
                 "{lease} ended at {}, and was promised until {until}",
@@ -295,7 +295,7 @@ impl Group {
         }
     }
 
-    /// Compares a member that has applied everything that was judged with the model.
+    /// Compares a member that has applied everything that was checked with the model.
     fn compare(&self, member: usize) -> Result<(), String> {
         let member = &self.members[member];
         let ids: Vec<_> = member.leases.ids().collect();
@@ -323,7 +323,7 @@ impl Group {
 
     /// Members that have applied the same have stored the same.
     fn compare_members(&self) -> Result<(), String> {
-        let furthest = self.members.iter().filter(|it| it.applied == self.judged);
+        let furthest = self.members.iter().filter(|it| it.applied == self.checked);
         let mut stored = furthest.map(Member::stored);
         let first = stored.next();
         if stored.any(|other| Some(other) != first) {

@@ -11,9 +11,9 @@ use cairn_consensus::{Incarnation, IncarnationsError, StepError};
 use cairn_history::{IncidentKind, MemberId};
 
 use super::{Ending, Event, MILLI, World};
+use crate::invariants::Violation;
 use crate::member::{Copied, Member};
 use crate::planted::Planted;
-use crate::referee::Violation;
 use crate::schedule::{Action, Leaves, Schedule, Whom};
 
 /// What is known of who forgets.

@@ -273,7 +273,7 @@ impl World<'_> {
         if matches!(outcome, Outcome::Ok(_)) {
             let state = (life.applier.applied(), call.member);
             let seen = self
-                .referee
+                .invariants
                 .see_read(state, &call.request, call.who.as_ref());
             self.broken = self.broken.take().or_else(|| seen.err());
         }

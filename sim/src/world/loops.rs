@@ -15,9 +15,9 @@ use cairn_watch::CatchUp;
 use prost::Message;
 
 use super::{Event, MILLI, World};
+use crate::invariants::Violation;
 use crate::member::{Committed, Input, Loop, POLICY, Ticket};
 use crate::planted::{self, Planted};
-use crate::referee::Violation;
 use crate::schedule::Leaves;
 
 /// Batches of changes that may wait for the hub; the server allows more.
@@ -154,9 +154,9 @@ impl World<'_> {
             return Ok(());
         };
         let status = life.consensus.status();
-        self.referee.see_status(id, &status)?;
+        self.invariants.see_status(id, &status)?;
         for turn in turns {
-            self.referee.see_committed(id, &turn.committed)?;
+            self.invariants.see_committed(id, &turn.committed)?;
             if let Some(leadership) = turn.leadership {
                 let (role, term) = (leadership.role, leadership.term.get());
                 self.trace
@@ -410,7 +410,7 @@ impl World<'_> {
         if Planted::UnequalOrder.is(self.planted) && id == MemberId(2) {
             planted::disorder(&mut applied.changes);
         }
-        self.referee.see_applied(id, &applied)?;
+        self.invariants.see_applied(id, &applied)?;
         self.take_applied(id, applied);
         Ok(())
     }

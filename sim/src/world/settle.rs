@@ -8,7 +8,7 @@ use cairn_mvcc::ReadAt;
 
 use super::v2::wall_clock;
 use super::{Event, MILLI, World};
-use crate::referee::Violation;
+use crate::invariants::Violation;
 
 /// How long a cluster without faults may take to come to rest, in milliseconds.
 const PATIENCE_MILLIS: u64 = 120_000;
@@ -73,7 +73,7 @@ impl World<'_> {
         if self.leader().is_none() {
             return Some("nobody leads".to_owned());
         }
-        let last = self.referee.last_committed();
+        let last = self.invariants.last_committed();
         let mut current = 0;
         let ids = self.present();
         for id in &ids {
@@ -138,7 +138,7 @@ impl World<'_> {
             };
             let hash = life.store.hash_kv(ReadAt::Latest);
             let revision = life.applier.rules().load().revision().get();
-            if revision != self.referee.rules_revision() {
+            if revision != self.invariants.rules_revision() {
                 return Err(Violation(format!(
                     "{id} shows rules of revision {revision}"
                 )));
@@ -156,7 +156,7 @@ impl World<'_> {
             }
         }
         if self.v2.is_used() {
-            self.judge_v2()?;
+            self.check_v2()?;
         }
         for (op, call) in self.history.ops.iter().enumerate() {
             let last_read = call.client.0 >= LAST_READER;
@@ -168,7 +168,7 @@ impl World<'_> {
             }
         }
         if self.v2.is_used() {
-            // What is judged of a history knows nothing of the second API's revisions.
+            // What is checked of a history knows nothing of the second API's revisions.
             self.history = cairn_history::History::new();
         }
         Ok(())

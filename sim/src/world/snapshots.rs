@@ -11,8 +11,8 @@ use cairn_replica::membership::Membership;
 use cairn_replica::state::check_received;
 
 use super::{Event, MILLI, World};
+use crate::invariants::Violation;
 use crate::member::{Input, Loop, applied_of, raft_id};
-use crate::referee::Violation;
 use crate::schedule::Leaves;
 
 /// A database on its way.

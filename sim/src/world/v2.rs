@@ -1,4 +1,4 @@
-//! Clients of the second API: each request is on its own, and all are judged at the end.
+//! Clients of the second API: each request is on its own, and all are checked at the end.
 //!
 //! The index orders everything. What happened is read from the history of events, and then: each
 //! answer is the event at its index, no event comes from nowhere, each follows from the one before,
@@ -20,9 +20,9 @@ use cairn_v2::{
 };
 
 use super::{Event, MILLI, World};
+use crate::invariants::Violation;
 use crate::member::{Input, Loop, Ticket, Waits};
 use crate::planted::Planted;
-use crate::referee::Violation;
 use crate::schedule::V2Ask;
 
 /// How long a client waits for an answer, in milliseconds.
@@ -256,8 +256,8 @@ impl World<'_> {
         self.wake(id, Loop::Consensus);
     }
 
-    /// Judges a run.
-    pub(super) fn judge_v2(&self) -> Result<(), Violation> {
+    /// Checks a run.
+    pub(super) fn check_v2(&self) -> Result<(), Violation> {
         let Some(life) = self.members.values().find_map(|it| it.life.as_ref()) else {
             return Ok(());
         };
@@ -273,7 +273,7 @@ impl World<'_> {
             .map(|it| (it.node.modified, it))
             .collect::<BTreeMap<u64, &Change>>();
         for call in &self.v2.calls {
-            call.judge(&states, &mut from_nowhere)?;
+            call.check(&states, &mut from_nowhere)?;
         }
         for change in from_nowhere.into_values() {
             let made = |call: &V2Call| {
@@ -283,11 +283,11 @@ impl World<'_> {
                 return Err(broken(&format!("nobody asked for {change:?}")));
             }
         }
-        self.judge_real_time()
+        self.check_real_time()
     }
 
     /// Nobody is answered with less than what was known before he asked.
-    fn judge_real_time(&self) -> Result<(), Violation> {
+    fn check_real_time(&self) -> Result<(), Violation> {
         for (number, later) in self.v2.calls.iter().enumerate() {
             let is_local = matches!(later.ask, V2Ask::Get { quorum: false, .. });
             let Some(index) = later.index().filter(|_| !is_local) else {
@@ -321,7 +321,7 @@ impl V2Call {
     }
 
     /// Whether the answer is what the state of its index says.
-    fn judge(
+    fn check(
         &self,
         states: &[(u64, State)],
         from_nowhere: &mut BTreeMap<u64, &Change>,

@@ -18,7 +18,7 @@ use cairn_replica::apply::Applied;
 use cairn_replica::error::ApplyError;
 use cairn_replica::log_request::{LogEntry, LogRequest};
 
-use crate::rules::{Rules, Ruling};
+use crate::rules::{Decision, Rules};
 use crate::trace::Digest;
 
 /// A broken rule, and how.
@@ -29,9 +29,9 @@ pub struct Violation(
     pub String,
 );
 
-/// What the referee has seen.
+/// What the checker has seen.
 #[derive(Debug, Default)]
-pub(crate) struct Referee {
+pub(crate) struct InvariantChecker {
     leaders: BTreeMap<u64, MemberId>,
     committed: BTreeMap<LogIndex, (u64, u64)>,
     changes: BTreeMap<Revision, u64>,
@@ -40,10 +40,10 @@ pub(crate) struct Referee {
     rules: Rules,
     rules_from: BTreeMap<LogIndex, Rules>,
     /// What the rules said of each request at its place.
-    rulings: BTreeMap<u64, Ruling>,
+    decisions: BTreeMap<u64, Decision>,
 }
 
-impl Referee {
+impl InvariantChecker {
     /// Sees where a member stands.
     pub(crate) fn see_status(
         &mut self,
@@ -71,7 +71,7 @@ impl Referee {
     ) -> Result<(), Violation> {
         for entry in entries {
             if self.last_committed() < entry.index {
-                self.judge(entry);
+                self.check(entry);
             }
             let seen = (entry.term.get(), Digest::of(&entry.kind));
             let first = *self.committed.entry(entry.index).or_insert(seen);
@@ -111,13 +111,13 @@ impl Referee {
         }
         for (id, reply) in &applied.replies {
             let seen = Digest::of(reply);
-            let ruling = self.rulings.get(&id.to_wire()).copied();
+            let decision = self.decisions.get(&id.to_wire()).copied();
             let is_denied = matches!(reply, Err(ApplyError::Auth(_)));
-            if ruling == Some(Ruling::Denied) && !is_denied
-                || ruling == Some(Ruling::Allowed) && is_denied
+            if decision == Some(Decision::Denied) && !is_denied
+                || decision == Some(Decision::Allowed) && is_denied
             {
                 return Err(Violation(format!(
-                    "request {:x} was {ruling:?} at its place in the log, and {member} answers \
+                    "request {:x} was {decision:?} at its place in the log, and {member} answers \
                      {reply:?}",
                     id.to_wire()
                 )));
@@ -132,8 +132,8 @@ impl Referee {
         Ok(())
     }
 
-    /// Judges the next entry by the rules at its place.
-    fn judge(&mut self, entry: &Entry) {
+    /// Checks the next entry by the rules at its place.
+    fn check(&mut self, entry: &Entry) {
         let EntryKind::Normal(data) = &entry.kind else {
             return;
         };
@@ -145,8 +145,8 @@ impl Referee {
         else {
             return;
         };
-        let ruling = self.rules.judge(&request, who.as_ref());
-        self.rulings.insert(id.to_wire(), ruling);
+        let decision = self.rules.check(&request, who.as_ref());
+        self.decisions.insert(id.to_wire(), decision);
         if matches!(request, LogRequest::Auth(_)) {
             self.rules_from.insert(entry.index, self.rules.clone());
         }
@@ -163,7 +163,7 @@ impl Referee {
             return Ok(());
         };
         // Who was let in while authentication was off is not asked again, as with etcd.
-        if who.is_none() || rules.judge_read(request, who) != Ruling::Denied {
+        if who.is_none() || rules.check_read(request, who) != Decision::Denied {
             return Ok(());
         }
         Err(Violation(format!(
