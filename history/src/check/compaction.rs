@@ -1,6 +1,6 @@
 //! What is compacted is refused, what is to come too, and nothing else.
 
-use super::sightings::Sightings;
+use super::observed::ObservedRevisions;
 use crate::timeline::Concerned;
 use crate::verdict::{Rule, Verdict};
 use crate::{
@@ -9,14 +9,14 @@ use crate::{
 };
 
 /// Checks all reads of the past and all compactions.
-pub(super) fn check(history: &History, sightings: &Sightings, verdict: &mut Verdict) {
+pub(super) fn check(history: &History, observed: &ObservedRevisions, verdict: &mut Verdict) {
     let compactions = Compactions::new(history);
     for (id, op) in history.ops.iter().enumerate() {
         let revisions = revisions_of(&op.request);
         if revisions.is_empty() {
             continue;
         }
-        if let Some(text) = wrong(op, &revisions, &compactions, sightings) {
+        if let Some(text) = wrong(op, &revisions, &compactions, observed) {
             let concerned = Concerned::default()
                 .op(OpId(id))
                 .ops(compactions.0.iter().map(|it| it.id));
@@ -30,7 +30,7 @@ fn wrong(
     op: &Operation,
     revisions: &[Revision],
     compactions: &Compactions,
-    sightings: &Sightings,
+    observed: &ObservedRevisions,
 ) -> Option<String> {
     let lowest = revisions.iter().min()?;
     let highest = revisions.iter().max()?;
@@ -50,7 +50,7 @@ fn wrong(
         Outcome::Refused {
             why: Refusal::FutureRevision,
             ..
-        } if !is_serializable(&op.request) => sightings
+        } if !is_serializable(&op.request) => observed
             .newest_before(op.call)
             .filter(|seen| seen.revision >= *highest)
             .map(|seen| {

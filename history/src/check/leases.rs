@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use super::observed::ObservedRevisions;
 use super::order::{Order, Writer};
-use super::sightings::Sightings;
 use crate::timeline::Concerned;
 use crate::verdict::{Rule, Verdict};
 use crate::{
@@ -75,14 +75,14 @@ impl Ends {
 pub(super) fn check(
     history: &History,
     order: &Order,
-    sightings: &Sightings,
+    observed: &ObservedRevisions,
     times: &LeaseTimes,
     verdict: &mut Verdict,
 ) {
     let leases = leases(history);
     for (revision, writer, changes) in order.iter() {
         if let Writer::Expiry(lease) = writer {
-            let seen = sightings.earliest_of(revision).map(|it| it.at);
+            let seen = observed.earliest_of(revision).map(|it| it.at);
             let what = match changes.first() {
                 Some(change) => format!("{lease} ended at revision {revision} (`{change}`)"),
                 None => format!("{lease} ended at revision {revision}"),

@@ -7,21 +7,21 @@ mod hashes;
 mod leaders;
 mod leases;
 mod locks;
+mod observed;
 mod order;
 mod place;
 mod real_time;
 mod sessions;
 mod settled;
-mod sightings;
 mod watches;
 
 pub use self::leases::LeaseTimes;
 
 use self::evidence::Evidence;
 use self::leases::Ends;
+use self::observed::ObservedRevisions;
 use self::order::{Found, Mismatch, Order, Search};
 use self::place::Place;
-use self::sightings::Sightings;
 use crate::timeline::Concerned;
 use crate::verdict::{Counts, Rule, Verdict};
 use crate::{History, OpId, Outcome};
@@ -53,12 +53,12 @@ pub fn check(history: &History, limits: &Limits) -> Verdict {
         ..Verdict::default()
     };
     let places = places(history, &mut verdict);
-    let sightings = Sightings::new(history);
+    let observed = ObservedRevisions::new(history);
     real_time::check_unique(history, &places, &mut verdict);
-    real_time::check_stale(history, &places, &sightings, &mut verdict);
-    let order = find_order(history, &places, &sightings, limits, &mut verdict);
+    real_time::check_stale(history, &places, &observed, &mut verdict);
+    let order = find_order(history, &places, &observed, limits, &mut verdict);
     if let Some(order) = &order {
-        real_time::check_foreseen(history, order, &sightings, &mut verdict);
+        real_time::check_foreseen(history, order, &observed, &mut verdict);
         let done = order.iter().filter_map(|(revision, ..)| order.op(revision));
         let ops = done.filter_map(|id| history.ops.get(id.0));
         let unknown = ops.filter(|op| matches!(op.outcome, Outcome::Unknown { .. }));
@@ -66,13 +66,13 @@ pub fn check(history: &History, limits: &Limits) -> Verdict {
         verdict.counts.revisions = order.iter().count();
         locks::check(history, order, &mut verdict);
         if let Some(times) = &limits.leases {
-            leases::check(history, order, &sightings, times, &mut verdict);
+            leases::check(history, order, &observed, times, &mut verdict);
         }
     }
     locks::check_fences(history, &mut verdict);
-    compaction::check(history, &sightings, &mut verdict);
+    compaction::check(history, &observed, &mut verdict);
     sessions::check(history, &mut verdict);
-    settled::check(history, &sightings, &mut verdict);
+    settled::check(history, &observed, &mut verdict);
     hashes::check(history, &mut verdict);
     leaders::check(history, &mut verdict);
     watches::check(history, order.as_ref(), &mut verdict);
@@ -121,11 +121,11 @@ fn places(history: &History, verdict: &mut Verdict) -> Vec<Place> {
 fn find_order(
     history: &History,
     places: &[Place],
-    sightings: &Sightings,
+    observed: &ObservedRevisions,
     limits: &Limits,
     verdict: &mut Verdict,
 ) -> Option<Order> {
-    let search = || Search::new(history, places, sightings, limits.steps_max);
+    let search = || Search::new(history, places, observed, limits.steps_max);
     let evidence = Evidence::new(history, search().holes());
     let ends = limits.leases.map(|times| Ends::new(history, times));
     let mut with_evidence = search().with_evidence(&evidence, ends.as_ref());

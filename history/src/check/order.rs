@@ -16,8 +16,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::agree::agrees;
 use super::evidence::Evidence;
 use super::leases::Ends;
+use super::observed::ObservedRevisions;
 use super::place::Place;
-use super::sightings::Sightings;
 use crate::model::{States, Writing, lock_key, perform};
 use crate::timeline::Concerned;
 use crate::verdict::Rule;
@@ -90,7 +90,7 @@ type Memory = (Revision, u64, u64);
 /// The search.
 pub(crate) struct Search<'a> {
     history: &'a History,
-    sightings: &'a Sightings,
+    observed: &'a ObservedRevisions,
     evidence: Option<&'a Evidence<'a>>,
     ends: Option<&'a Ends>,
     steps_max: usize,
@@ -172,12 +172,12 @@ impl<'a> Search<'a> {
     pub(crate) fn new(
         history: &'a History,
         places: &[Place],
-        sightings: &'a Sightings,
+        observed: &'a ObservedRevisions,
         steps_max: usize,
     ) -> Self {
         let mut search = Self {
             history,
-            sightings,
+            observed,
             evidence: None,
             ends: None,
             steps_max,
@@ -234,7 +234,7 @@ impl<'a> Search<'a> {
 
     /// The revisions that nobody was acknowledged for.
     pub(crate) fn holes(&self) -> impl Iterator<Item = Revision> + '_ {
-        let all = Revision::FRESH.0 + 1..=self.sightings.newest().0;
+        let all = Revision::FRESH.0 + 1..=self.observed.newest().0;
         let holes = all
             .map(Revision)
             .filter(|it| !self.made_by.contains_key(it));
@@ -259,7 +259,7 @@ impl<'a> Search<'a> {
         self.passed.append(&mut wrong);
         loop {
             let revision = self.order.last().next();
-            if revision > self.sightings.newest() {
+            if revision > self.observed.newest() {
                 let order = std::mem::replace(&mut self.order, Order::fresh());
                 return Found::Order(order, std::mem::take(&mut self.passed));
             }
@@ -411,7 +411,7 @@ impl<'a> Search<'a> {
 
     /// All that may have made a revision, what is likelier first.
     fn candidates(&mut self, revision: Revision) -> Vec<Candidate> {
-        let seen = self.sightings.earliest_of(revision);
+        let seen = self.observed.earliest_of(revision);
         let seen = seen.map_or(Time::NEVER, |it| it.at);
         let acknowledged = self.made_or_after.get(&revision).into_iter().flatten();
         let unused = self.open.iter().filter(|id| !self.used.contains(id));
@@ -571,8 +571,8 @@ impl<'a> Search<'a> {
         }
         let mut text = format!("nobody can have made revision {revision}");
         let mut concerned = Concerned::default();
-        if let Some(sighting) = self.sightings.earliest_of(revision) {
-            concerned = sighting.concerns(concerned);
+        if let Some(observation) = self.observed.earliest_of(revision) {
+            concerned = observation.concerns(concerned);
         }
         if let Some(evidence) = self.evidence {
             let known = evidence.describe(revision);
@@ -610,8 +610,8 @@ impl<'a> Search<'a> {
                     Some(other) => format!("was acknowledged for revision {other}"),
                     None => "was acknowledged for no revision".to_owned(),
                 },
-                Outcome::Unknown { .. } => match self.sightings.earliest_of(revision) {
-                    Some(sighting) if sighting.at < op.call => {
+                Outcome::Unknown { .. } => match self.observed.earliest_of(revision) {
+                    Some(observation) if observation.at < op.call => {
                         "was called after the revision was seen".to_owned()
                     }
                     _ => "would not have done just that".to_owned(),

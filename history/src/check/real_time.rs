@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::observed::ObservedRevisions;
 use super::order::Order;
 use super::place::Place;
-use super::sightings::Sightings;
 use crate::timeline::Concerned;
 use crate::verdict::{Rule, Verdict};
 use crate::{History, OpId, Revision};
@@ -34,12 +34,12 @@ pub(super) fn check_unique(history: &History, places: &[Place], verdict: &mut Ve
 pub(super) fn check_stale(
     history: &History,
     places: &[Place],
-    sightings: &Sightings,
+    observed: &ObservedRevisions,
     verdict: &mut Verdict,
 ) {
     for (id, (place, op)) in places.iter().zip(&history.ops).enumerate() {
         let id = OpId(id);
-        let Some(seen) = sightings.newest_before(op.call) else {
+        let Some(seen) = observed.newest_before(op.call) else {
             continue;
         };
         let (revision, is_stale) = match *place {
@@ -64,7 +64,7 @@ pub(super) fn check_stale(
 pub(super) fn check_foreseen(
     history: &History,
     order: &Order,
-    sightings: &Sightings,
+    observed: &ObservedRevisions,
     verdict: &mut Verdict,
 ) {
     for (revision, ..) in order.iter() {
@@ -74,7 +74,7 @@ pub(super) fn check_foreseen(
         let Some(op) = history.ops.get(id.0) else {
             continue;
         };
-        if let Some(seen) = sightings.earliest_of(revision)
+        if let Some(seen) = observed.earliest_of(revision)
             && seen.at < op.call
         {
             let text = format!(

@@ -1,16 +1,16 @@
 //! Once all is healed, every member shows what was acknowledged.
 
-use super::sightings::Sightings;
+use super::observed::ObservedRevisions;
 use crate::timeline::Concerned;
 use crate::verdict::{Rule, Verdict};
 use crate::{History, OpId, Request};
 
 /// Checks what was answered after the history settled.
-pub(super) fn check(history: &History, sightings: &Sightings, verdict: &mut Verdict) {
+pub(super) fn check(history: &History, observed: &ObservedRevisions, verdict: &mut Verdict) {
     let Some(settled) = history.settled else {
         return;
     };
-    let Some(seen) = sightings.newest_before(settled) else {
+    let Some(seen) = observed.newest_before(settled) else {
         return;
     };
     for (id, op) in history.ops.iter().enumerate() {

@@ -9,7 +9,7 @@ use crate::{History, OpId, Revision, Time, WatchId, WatchSays};
 
 /// A revision was seen at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sighting {
+pub(crate) struct Observation {
     pub(crate) at: Time,
     pub(crate) revision: Revision,
     source: Source,
@@ -21,16 +21,16 @@ enum Source {
     Watch(WatchId, usize),
 }
 
-/// All sightings of a history.
+/// All observed of a history.
 #[derive(Debug)]
-pub(crate) struct Sightings {
+pub(crate) struct ObservedRevisions {
     /// By time, each the newest revision that was seen until then.
-    newest: Vec<Sighting>,
-    /// By revision, each the earliest sighting of this revision or a later one.
-    earliest: Vec<Sighting>,
+    newest: Vec<Observation>,
+    /// By revision, each the earliest observation of this revision or a later one.
+    earliest: Vec<Observation>,
 }
 
-impl Sighting {
+impl Observation {
     /// The record that shows it.
     pub(crate) fn concerns(&self, concerned: Concerned) -> Concerned {
         match self.source {
@@ -40,25 +40,25 @@ impl Sighting {
     }
 }
 
-impl Sightings {
+impl ObservedRevisions {
     pub(crate) fn new(history: &History) -> Self {
         let mut all = of_ops(history);
         all.extend(of_watches(history));
         all.sort_by_key(|it| (it.at, it.revision));
-        let mut newest: Vec<Sighting> = Vec::new();
-        for sighting in &all {
+        let mut newest: Vec<Observation> = Vec::new();
+        for observation in &all {
             if newest
                 .last()
-                .is_none_or(|last| last.revision < sighting.revision)
+                .is_none_or(|last| last.revision < observation.revision)
             {
-                newest.push(*sighting);
+                newest.push(*observation);
             }
         }
         all.sort_by_key(|it| (it.revision, it.at));
-        let mut earliest: Vec<Sighting> = Vec::new();
-        for sighting in all.iter().rev() {
-            if earliest.last().is_none_or(|last| sighting.at < last.at) {
-                earliest.push(*sighting);
+        let mut earliest: Vec<Observation> = Vec::new();
+        for observation in all.iter().rev() {
+            if earliest.last().is_none_or(|last| observation.at < last.at) {
+                earliest.push(*observation);
             }
         }
         earliest.reverse();
@@ -66,13 +66,13 @@ impl Sightings {
     }
 
     /// The newest revision that was seen before a time.
-    pub(crate) fn newest_before(&self, time: Time) -> Option<&Sighting> {
+    pub(crate) fn newest_before(&self, time: Time) -> Option<&Observation> {
         let after = self.newest.partition_point(|it| it.at < time);
         self.newest.get(after.checked_sub(1)?)
     }
 
     /// When a revision, or a later one, was seen first.
-    pub(crate) fn earliest_of(&self, revision: Revision) -> Option<&Sighting> {
+    pub(crate) fn earliest_of(&self, revision: Revision) -> Option<&Observation> {
         let from = self.earliest.partition_point(|it| it.revision < revision);
         self.earliest.get(from)
     }
@@ -83,11 +83,11 @@ impl Sightings {
     }
 }
 
-fn of_ops(history: &History) -> Vec<Sighting> {
+fn of_ops(history: &History) -> Vec<Observation> {
     let ops = history.ops.iter().enumerate();
     ops.filter_map(|(id, op)| {
         let answer = op.outcome.answer()?;
-        Some(Sighting {
+        Some(Observation {
             at: answer.at,
             revision: answer.revision?,
             source: Source::Op(OpId(id)),
@@ -96,7 +96,7 @@ fn of_ops(history: &History) -> Vec<Sighting> {
     .collect()
 }
 
-fn of_watches(history: &History) -> Vec<Sighting> {
+fn of_watches(history: &History) -> Vec<Observation> {
     let mut all = Vec::new();
     for (id, watch) in history.watches.iter().enumerate() {
         for (place, response) in watch.responses.iter().enumerate() {
@@ -105,7 +105,7 @@ fn of_watches(history: &History) -> Vec<Sighting> {
                 WatchSays::Created | WatchSays::Progress | WatchSays::Canceled { .. } => &[],
             };
             let of_events = events.iter().map(|event| event.kv.mod_revision).max();
-            all.push(Sighting {
+            all.push(Observation {
                 at: response.at,
                 revision: of_events.unwrap_or_default().max(response.revision),
                 source: Source::Watch(WatchId(id), place),
