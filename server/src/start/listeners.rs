@@ -10,7 +10,7 @@ use crate::api::router::{Api, ApiParts};
 use crate::member::Member;
 use crate::net::peer::{self, Peers};
 use crate::net::serve::{
-    ConnectionLimits, Entrance, Guard, SocketOptions, Workers, raise_descriptor_limit,
+    ConnectionLimits, Guard, ListenEndpoint, SocketOptions, Workers, raise_descriptor_limit,
 };
 use crate::net::tls::ServerTls;
 use crate::settings::{ListenAddress, ListenSettings, ListenUrl, Protection, Settings};
@@ -53,12 +53,12 @@ pub(super) fn open_peer_listeners(
     let tls = tls.map(ServerTls::load).transpose()?;
     for url in &settings.listen.peers {
         let address = url.address();
-        let entrance = Arc::new(Entrance {
+        let endpoint = Arc::new(ListenEndpoint {
             api: Arc::clone(&api),
             guard: guard([&settings.listen.peers], address, tls.as_ref()),
         });
         let bound = workers
-            .listen(address, socket_options(settings), entrance)
+            .listen(address, socket_options(settings), endpoint)
             .map_err(|source| cannot_listen(address, &source))?;
         tracing::info!(address = %bound, "serving peer traffic");
     }
@@ -89,12 +89,12 @@ pub(super) fn open_client_listeners(
         let urls = [&listen.clients, &listen.http, &listen.metrics];
         let guard = guard(urls, address, tls.as_ref());
         let is_for_clients = listen.clients.iter().any(|url| url.address() == address);
-        let entrance = Arc::new(Entrance {
+        let endpoint = Arc::new(ListenEndpoint {
             api,
             guard: guard.clone(),
         });
         let bound = workers
-            .listen(address, socket_options(settings), entrance)
+            .listen(address, socket_options(settings), endpoint)
             .map_err(|source| cannot_listen(address, &source))?;
         if !is_for_clients {
             tracing::info!(address = %bound, "serving HTTP pages");

@@ -11,8 +11,8 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
-use super::entrance::{Entrance, Guard, Seal};
 use super::late_end::LateEnd;
+use super::listen_endpoint::{Guard, ListenEndpoint, Seal};
 use super::opening::{Opening, Protocol};
 use super::ping_policy::PingPolicy;
 use super::rewound::Rewound;
@@ -72,9 +72,9 @@ struct Opened {
 }
 
 /// Serves `socket` until either side closes it. Errors end the connection and nothing else.
-pub(super) async fn serve(socket: Socket, entrance: Arc<Entrance>, limits: ConnectionLimits) {
+pub(super) async fn serve(socket: Socket, endpoint: Arc<ListenEndpoint>, limits: ConnectionLimits) {
     socket.send_at_once();
-    let Some(opened) = open(socket, &entrance.guard).await else {
+    let Some(opened) = open(socket, &endpoint.guard).await else {
         return;
     };
     let (remote, seal) = (opened.remote, opened.seal);
@@ -82,8 +82,8 @@ pub(super) async fn serve(socket: Socket, entrance: Arc<Entrance>, limits: Conne
         if let Some(seal) = &seal {
             seal.put_on(&mut request);
         }
-        let entrance = Arc::clone(&entrance);
-        async move { Ok::<_, Infallible>(entrance.api.answer(request, remote).await) }
+        let endpoint = Arc::clone(&endpoint);
+        async move { Ok::<_, Infallible>(endpoint.api.answer(request, remote).await) }
     });
     let (opening, socket) = (opened.opening, opened.socket);
     let ended = match opening.protocol {

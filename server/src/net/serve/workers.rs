@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::connection::{self, ConnectionLimits};
 use super::descriptors;
-use super::entrance::Entrance;
+use super::listen_endpoint::ListenEndpoint;
 use super::listener::{Bound, BoundAddress, Listener, SocketOptions};
 use super::socket::Accepted;
 use crate::settings::ListenAddress;
@@ -32,7 +32,7 @@ pub(crate) struct Worker {
 /// A connection on its way to a worker.
 struct Handover {
     accepted: Accepted,
-    entrance: Arc<Entrance>,
+    endpoint: Arc<ListenEndpoint>,
     /// Its part of the connections that there may be.
     permit: OwnedSemaphorePermit,
 }
@@ -111,7 +111,7 @@ impl Workers {
         &self,
         address: &ListenAddress,
         options: SocketOptions,
-        entrance: Arc<Entrance>,
+        endpoint: Arc<ListenEndpoint>,
     ) -> io::Result<BoundAddress> {
         let bound = Bound::bind(address, options)?;
         let at = bound.address()?;
@@ -128,7 +128,7 @@ impl Workers {
         let permits = Arc::clone(&self.permits);
         first
             .handle
-            .spawn(accept(listener, entrance, permits, senders));
+            .spawn(accept(listener, endpoint, permits, senders));
         Ok(at)
     }
 
@@ -148,7 +148,7 @@ impl Handover {
         match self.accepted.into_socket() {
             Ok(socket) => {
                 tokio::spawn(async move {
-                    connection::serve(socket, self.entrance, limits).await;
+                    connection::serve(socket, self.endpoint, limits).await;
                     drop(self.permit);
                 });
             }
@@ -159,7 +159,7 @@ impl Handover {
 
 async fn accept(
     listener: Listener,
-    entrance: Arc<Entrance>,
+    endpoint: Arc<ListenEndpoint>,
     permits: Arc<Semaphore>,
     workers: Vec<mpsc::Sender<Handover>>,
 ) {
@@ -182,7 +182,7 @@ async fn accept(
         };
         let connection = Handover {
             accepted,
-            entrance: Arc::clone(&entrance),
+            endpoint: Arc::clone(&endpoint),
             permit,
         };
         if worker.send(connection).await.is_err() {

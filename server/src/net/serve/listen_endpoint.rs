@@ -9,7 +9,7 @@ use crate::member::auth::ClientCertificate;
 use crate::net::tls::ServerTls;
 
 /// What connections at one address get.
-pub(crate) struct Entrance {
+pub(crate) struct ListenEndpoint {
     /// What answers their requests.
     pub api: Arc<Api>,
     /// What protects them.
