@@ -367,7 +367,7 @@ impl Client {
         if retry::is_members_fault(failure) {
             self.shared.pool.disgrace(place.id);
         }
-        match retry::judge(Effect::Repeatable, failure) {
+        match retry::decide(Effect::Repeatable, failure) {
             Verdict::Retry => Ok(()),
             Verdict::RenewToken => match &place.token {
                 Some(token) if token.is_renewable => {
@@ -414,7 +414,7 @@ impl Client {
         if retry::is_members_fault(&failure) {
             pool.disgrace(at);
         }
-        match retry::judge(effect, &failure) {
+        match retry::decide(effect, &failure) {
             Verdict::Fail => return Err(told(failure, self.request_timeout())),
             Verdict::Ambiguous => return Err(ambiguous(failure)),
             Verdict::RenewToken => match &headers.token {

@@ -37,12 +37,12 @@ const WAIT_MIN: Duration = Duration::from_millis(25);
 /// The longest.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// Judges a failure of a request with this effect.
-pub(crate) fn judge(effect: Effect, failure: &CallFailure) -> Verdict {
+/// Decides on a failure of a request with this effect.
+pub(crate) fn decide(effect: Effect, failure: &CallFailure) -> Verdict {
     match failure {
         CallFailure::NotProcessed(_) => Verdict::Retry,
         CallFailure::Lost(_) | CallFailure::TimedOut => unknown(effect),
-        CallFailure::Status(error) => judge_answer(effect, error),
+        CallFailure::Status(error) => decide_answer(effect, error),
         // It was processed, and what came of it cannot be read.
         CallFailure::Protocol(_) => match effect {
             Effect::Repeatable => Verdict::Fail,
@@ -51,7 +51,7 @@ pub(crate) fn judge(effect: Effect, failure: &CallFailure) -> Verdict {
     }
 }
 
-fn judge_answer(effect: Effect, error: &ServerError) -> Verdict {
+fn decide_answer(effect: Effect, error: &ServerError) -> Verdict {
     match error.etcd {
         Some(EtcdError::InvalidAuthToken | EtcdError::AuthOldRevision | EtcdError::UserEmpty) => {
             Verdict::RenewToken
@@ -132,7 +132,7 @@ mod tests {
             answer(EtcdError::NoLeader),
         ] {
             assert_eq!(
-                judge(Effect::Write, &failure),
+                decide(Effect::Write, &failure),
                 Verdict::Retry,
                 "{failure:?}"
             );
@@ -150,12 +150,12 @@ mod tests {
             proxy.into(),
         ] {
             assert_eq!(
-                judge(Effect::Write, &failure),
+                decide(Effect::Write, &failure),
                 Verdict::Ambiguous,
                 "{failure:?}"
             );
             assert_eq!(
-                judge(Effect::Repeatable, &failure),
+                decide(Effect::Repeatable, &failure),
                 Verdict::Retry,
                 "{failure:?}"
             );
@@ -169,8 +169,8 @@ mod tests {
             EtcdError::NoSpace,
             EtcdError::PermissionDenied,
         ] {
-            assert_eq!(judge(Effect::Repeatable, &answer(error)), Verdict::Fail);
-            assert_eq!(judge(Effect::Write, &answer(error)), Verdict::Fail);
+            assert_eq!(decide(Effect::Repeatable, &answer(error)), Verdict::Fail);
+            assert_eq!(decide(Effect::Write, &answer(error)), Verdict::Fail);
         }
     }
 

@@ -54,7 +54,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     if context.flags.is("auto-defrag") {
         defragment(&session).await?;
     }
-    let (verdict, passed) = judge(&outcome, per_second);
+    let (verdict, passed) = verdict_of(&outcome, per_second);
     put_out(verdict.as_bytes())?;
     if passed { Ok(()) } else { Err(Failure::told()) }
 }
@@ -70,7 +70,7 @@ async fn clean_up(session: &Session, prefix: &str, auto_compact: bool) -> Result
 }
 
 /// What is said of an outcome, and whether it is good enough.
-fn judge(outcome: &Outcome, per_second: u64) -> (String, bool) {
+fn verdict_of(outcome: &Outcome, per_second: u64) -> (String, bool) {
     let mut passed = outcome.errors.is_empty();
     let mut text = String::new();
     if !passed {
@@ -120,12 +120,12 @@ mod tests {
         };
         let expected = "PASS: Throughput is 151 writes/s\nPASS: Slowest request took 0.002000s\n\
                         PASS: Stddev is 0.000000s\nPASS\n";
-        assert_eq!(judge(&outcome, 150), (expected.to_owned(), true));
+        assert_eq!(verdict_of(&outcome, 150), (expected.to_owned(), true));
         outcome.took.push(Duration::from_secs(30));
         outcome
             .errors
             .insert("etcdserver: request timed out".to_owned(), 1);
-        let (text, passed) = judge(&outcome, 1000);
+        let (text, passed) = verdict_of(&outcome, 1000);
         let expected = "FAIL: too many errors\nFAIL: ERROR(etcdserver: request timed out) -> 1\n\
                         FAIL: Throughput too low: 151 writes/s\n\
                         Slowest request took too long: 30.000000s\nStddev too high: 0.316172s\n\

@@ -58,7 +58,7 @@ impl PingPolicy {
     /// Sees bytes that the client sent. The clock is read for pings alone.
     pub(super) fn receive(&mut self, bytes: &[u8], clock: impl Fn() -> Instant) -> Verdict {
         let mut follower = std::mem::take(&mut self.received);
-        follower.follow(bytes, |head| self.judge(head, &clock));
+        follower.follow(bytes, |head| self.check(head, &clock));
         self.received = follower;
         if self.strikes > STRIKES_MAX {
             Verdict::SendAway
@@ -99,7 +99,7 @@ impl PingPolicy {
         self.newest_stream
     }
 
-    fn judge(&mut self, head: FrameHead, clock: &impl Fn() -> Instant) {
+    fn check(&mut self, head: FrameHead, clock: &impl Fn() -> Instant) {
         match head.kind {
             // Later HEADERS of a stream are trailers.
             HEADERS if head.stream > self.newest_stream => {
@@ -109,12 +109,12 @@ impl PingPolicy {
             RST_STREAM => {
                 self.open.remove(&head.stream);
             }
-            PING if head.flags & ACK == 0 => self.judge_ping(clock()),
+            PING if head.flags & ACK == 0 => self.check_ping(clock()),
             _ => {}
         }
     }
 
-    fn judge_ping(&mut self, now: Instant) {
+    fn check_ping(&mut self, now: Instant) {
         let interval_min = if self.open.is_empty() {
             IDLE_INTERVAL_MIN
         } else {

@@ -1,4 +1,4 @@
-//! Verifying whoever connects: an authority's signature first, then what the [`Judge`] says.
+//! Verifying whoever connects: an authority's signature first, then what the [`CertificatePolicy`] says.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use super::judge::Judge;
+use super::certificate_policy::CertificatePolicy;
 use super::pinned::{Pinned, Purpose};
 
 pub(super) struct CallerVerifier {
     pub(super) signatures: Arc<dyn ClientCertVerifier>,
     pub(super) pinned: Pinned,
-    pub(super) judge: Judge,
+    pub(super) policy: CertificatePolicy,
 }
 
 impl fmt::Debug for CallerVerifier {
@@ -37,7 +37,7 @@ impl ClientCertVerifier for CallerVerifier {
         if !self.pinned.vouches(own, now, Purpose::Client) {
             self.signatures.verify_client_cert(own, chain, now)?;
         }
-        self.judge.judge(own, chain)?;
+        self.policy.check(own, chain)?;
         Ok(ClientCertVerified::assertion())
     }
 

@@ -11,7 +11,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::endpoint::{self, Endpoint};
 use super::error::TlsError;
-use super::judge;
+use super::policy;
 use super::source::Source;
 use crate::member::auth::CommonName;
 use crate::settings::{ServiceTls, TlsEndpoint};
@@ -91,10 +91,10 @@ impl ClientTls {
     }
 }
 
-/// Says what the judge said as it said it.
+/// Says what the policy said as it said it.
 fn told(error: io::Error) -> io::Error {
     let inner = error.get_ref().and_then(|it| it.downcast_ref());
-    match inner.and_then(judge::refusal) {
+    match inner.and_then(certificate_policy::refusal) {
         Some(refusal) => io::Error::new(io::ErrorKind::PermissionDenied, refusal.to_owned()),
         None => error,
     }

@@ -13,9 +13,9 @@ use rustls::{ClientConfig, client::danger::ServerCertVerifier};
 
 use super::authorities::Authorities;
 use super::caller_verifier::CallerVerifier;
+use super::certificate_policy::CertificatePolicy;
 use super::error::TlsError;
 use super::files::Contents;
-use super::judge::Judge;
 use super::pinned::Pinned;
 use super::revocation::Revocations;
 use super::server_verifier::ServerVerifier;
@@ -136,19 +136,19 @@ impl Endpoint {
             .map_err(no_protocol)?;
         Ok(Some(Arc::new(CallerVerifier {
             signatures,
-            judge: self.judge(&authorities, contents)?,
+            policy: self.policy(&authorities, contents)?,
             pinned: authorities.pinned,
         })))
     }
 
     fn server_verifier(&self, contents: &Contents) -> Result<ServerVerifier, TlsError> {
-        let (signatures, judge, pinned) = match &self.settings.identity {
+        let (signatures, policy, pinned) = match &self.settings.identity {
             TlsIdentity::Generated(_) => {
-                let judge = Judge {
+                let policy = CertificatePolicy {
                     allowed: self.settings.allowed.clone(),
                     revocations: Revocations::default(),
                 };
-                (None, judge, Pinned::default())
+                (None, policy, Pinned::default())
             }
             TlsIdentity::Files(_) => {
                 let authorities = self.authorities(contents)?;
@@ -158,24 +158,28 @@ impl Endpoint {
                     WebPkiServerVerifier::builder_with_provider(roots, provider)
                         .build()
                         .map_err(no_protocol)?;
-                let judge = self.judge(&authorities, contents)?;
-                (Some(signatures), judge, authorities.pinned)
+                let policy = self.policy(&authorities, contents)?;
+                (Some(signatures), policy, authorities.pinned)
             }
         };
         Ok(ServerVerifier {
             signatures,
             pinned,
-            judge,
+            policy,
             provider: Arc::clone(&self.provider),
         })
     }
 
-    fn judge(&self, authorities: &Authorities, contents: &Contents) -> Result<Judge, TlsError> {
+    fn policy(
+        &self,
+        authorities: &Authorities,
+        contents: &Contents,
+    ) -> Result<CertificatePolicy, TlsError> {
         let revocations = match &self.settings.crl_file {
             Some(path) => Revocations::parse(path, contents.of(path), &authorities.names)?,
             None => Revocations::default(),
         };
-        Ok(Judge {
+        Ok(CertificatePolicy {
             allowed: self.settings.allowed.clone(),
             revocations,
         })
@@ -210,7 +214,7 @@ pub(super) fn to_service(
         .with_custom_certificate_verifier(Arc::new(ServerVerifier {
             signatures,
             pinned,
-            judge: Judge {
+            policy: CertificatePolicy {
                 allowed: AllowedSubjects::Any,
                 revocations: Revocations::default(),
             },

@@ -163,7 +163,7 @@ mod tests {
         );
         let is_for = |host: &str| {
             let host = ServerName::try_from(host.to_owned()).unwrap();
-            super::super::judge::is_for(&certificates[0], &host)
+            super::super::certificate_policy::is_for(&certificates[0], &host)
         };
         for host in ["127.0.0.1", "::1", "etcd-0.etcd"] {
             assert!(is_for(host), "{host}");

@@ -9,12 +9,12 @@
 mod authorities;
 mod caller_address;
 mod caller_verifier;
+mod certificate_policy;
 mod client_tls;
 mod endpoint;
 mod error;
 mod files;
 mod generated;
-mod judge;
 mod key_pair;
 mod pinned;
 mod protocol;

@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 use super::caller_address;
 use super::endpoint::{Endpoint, ServerSide};
 use super::error::TlsError;
-use super::judge;
+use super::policy;
 use super::rejections::Rejections;
 use super::source::Source;
 use super::words::in_etcds_words;
@@ -68,7 +68,7 @@ pub(crate) enum HandshakeError {
 
 impl From<rustls::Error> for HandshakeError {
     fn from(error: rustls::Error) -> Self {
-        match judge::refusal(&error) {
+        match certificate_policy::refusal(&error) {
             Some(refusal) => Self::NotAllowed(refusal.to_owned()),
             None => Self::Refused(error),
         }

@@ -8,7 +8,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-use super::judge::{self, Judge};
+use super::certificate_policy::{self, CertificatePolicy};
 use super::pinned::{Pinned, Purpose};
 
 pub(super) struct ServerVerifier {
@@ -16,7 +16,7 @@ pub(super) struct ServerVerifier {
     /// listens in, not from who stands in between.
     pub(super) signatures: Option<Arc<dyn ServerCertVerifier>>,
     pub(super) pinned: Pinned,
-    pub(super) judge: Judge,
+    pub(super) policy: CertificatePolicy,
     pub(super) provider: Arc<CryptoProvider>,
 }
 
@@ -35,11 +35,12 @@ impl ServerCertVerifier for ServerVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let is_pinned = self.pinned.vouches(own, now, Purpose::Server) && judge::is_for(own, name);
+        let is_pinned =
+            self.pinned.vouches(own, now, Purpose::Server) && certificate_policy::is_for(own, name);
         if let Some(signatures) = self.signatures.as_ref().filter(|_| !is_pinned) {
             signatures.verify_server_cert(own, chain, name, ocsp, now)?;
         }
-        self.judge.judge(own, chain)?;
+        self.policy.check(own, chain)?;
         Ok(ServerCertVerified::assertion())
     }
 

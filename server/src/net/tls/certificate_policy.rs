@@ -9,8 +9,8 @@ use super::subject::addresses_and_names;
 use crate::member::auth::CommonName;
 use crate::settings::AllowedSubjects;
 
-/// Judges certificates whose signatures are fine.
-pub(super) struct Judge {
+/// The policy for certificates whose signatures are fine.
+pub(super) struct CertificatePolicy {
     pub(super) allowed: AllowedSubjects,
     pub(super) revocations: Revocations,
 }
@@ -37,7 +37,7 @@ impl NotAllowed {
     }
 }
 
-/// What the judge has said, if that is why a handshake failed.
+/// What the policy has said, if that is why a handshake failed.
 pub(super) fn refusal(error: &Error) -> Option<&str> {
     match error {
         Error::InvalidCertificate(CertificateError::NotValidForNameContext {
@@ -50,11 +50,11 @@ pub(super) fn refusal(error: &Error) -> Option<&str> {
     }
 }
 
-impl Judge {
+impl CertificatePolicy {
     /// # Errors
     ///
     /// rustls's, which becomes an alert and a line in the log.
-    pub(super) fn judge(
+    pub(super) fn check(
         &self,
         own: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
