@@ -16,7 +16,7 @@
 //! is not durable, and it is the last**. (A batch beyond 4 MiB takes several frames, one after the
 //! other.) When a segment is full, a spare gets its header and first frame, is synced, and is then
 //! given the segment's name, and the directory is synced: a file with a segment's name is always
-//! whole up to its first frame. Spares are recycled segments; while there are none, one is
+//! whole up to its first frame. SegmentPool are recycled segments; while there are none, one is
 //! zero-filled in small pieces between writes. If that fails, for want of space say, it stops
 //! nothing before the segment is needed ([`Wal::take_warning`]).
 //!
@@ -59,14 +59,14 @@
 //! directory is synced; 512-byte sectors are written whole or not at all, but in any order; rot may
 //! change durable bytes, but not so that CRC32C agrees.
 
+mod entry_offsets;
 mod error;
 mod frame;
-mod places;
 mod reader;
 mod record;
 mod recovery;
 mod segment;
-mod spares;
+mod segment_pool;
 mod tail;
 
 use std::collections::VecDeque;
@@ -78,12 +78,12 @@ use raft::eraftpb;
 use crate::disk::{Disk, DiskFile};
 use crate::log_index::LogIndex;
 use crate::member_id::Identity;
+use entry_offsets::{EntryOffsets, FrameOffset};
 use error::io_error;
 use frame::{FRAME_HEADER_BYTES, FrameHeader};
-use places::{Place, Places};
 use reader::{FrameAt, FrameReader};
 use segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
-use spares::{Spare, Spares};
+use segment_pool::{PooledSegment, SegmentPool};
 
 pub use error::{Damage, WalError};
 pub use frame::FrameAlignment;
@@ -179,8 +179,8 @@ pub struct Wal {
     options: WalOptions,
     identity: Identity,
     segments: VecDeque<Segment>,
-    places: Places,
-    spares: Spares,
+    offsets: EntryOffsets,
+    pool: SegmentPool,
     position: u64,
     chain: u32,
     hard_state: eraftpb::HardState,
@@ -228,14 +228,14 @@ impl Wal {
         if Self::exists(disk.as_ref())? {
             return Err(WalError::Exists);
         }
-        let spares = Spares::open(disk.as_ref(), options)?;
+        let pool = SegmentPool::open(disk.as_ref(), options)?;
         let mut wal = Self {
             disk,
             options,
             identity,
             segments: VecDeque::new(),
-            places: Places::new(),
-            spares,
+            offsets: EntryOffsets::new(),
+            pool,
             position: 0,
             chain: 0,
             hard_state: first.hard_state.unwrap_or_default(),
@@ -279,8 +279,8 @@ impl Wal {
         if self.poisoned {
             return Err(WalError::Poisoned);
         }
-        self.places.forget_before(self.marker.index.next());
-        let needed = self.places.first_segment();
+        self.offsets.forget_before(self.marker.index.next());
+        let needed = self.offsets.first_segment();
         self.poisoned = true;
         let result = self.release_before(needed);
         self.poisoned = result.is_err();
@@ -305,7 +305,7 @@ impl Wal {
         let mut next = from;
         while next < to {
             let (place, end) = self
-                .places
+                .offsets
                 .find(next)
                 .ok_or(WalError::NoEntry { index: next })?;
             let before = next;
@@ -347,7 +347,7 @@ impl Wal {
     /// The bytes on disk that the log's segments take, spares included.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
-        (self.segments.len() + self.spares.count()) as u64 * self.options.segment_bytes
+        (self.segments.len() + self.pool.count()) as u64 * self.options.segment_bytes
     }
 
     /// Where the log ended when it was opened, and what was cut off there; `None` of a new one.
@@ -358,7 +358,7 @@ impl Wal {
 
     /// What failed since this was last asked, and stops nothing: a spare segment could not be made.
     pub fn take_warning(&mut self) -> Option<WalError> {
-        self.spares.take_warning()
+        self.pool.take_warning()
     }
 
     /// How many segments are in use.
@@ -420,7 +420,7 @@ impl Wal {
                 self.remember(write);
             }
             if let (Some(first), Some(last)) = (now.first(), now.last()) {
-                self.places
+                self.offsets
                     .note(place, LogIndex::new(first.index), LogIndex::new(last.index));
             }
             rest = later;
@@ -433,7 +433,7 @@ impl Wal {
         if self.frame.capacity() > 2 * FRAME_BYTES_TARGET {
             self.frame = Vec::new();
         }
-        self.spares.fill(self.disk.as_ref(), written);
+        self.pool.fill(self.disk.as_ref(), written);
         Ok(())
     }
 
@@ -443,13 +443,13 @@ impl Wal {
             self.hard_state = state;
         }
         if let Some(marker) = &write.marker {
-            self.places.mark(marker);
+            self.offsets.mark(marker);
             self.marker = marker.clone();
         }
     }
 
     /// Writes the frame that has been put together, in the next segment if this one is full.
-    fn write_frame(&mut self) -> Result<(Place, u64), WalError> {
+    fn write_frame(&mut self) -> Result<(FrameOffset, u64), WalError> {
         let body_bytes = (self.frame.len() - FRAME_HEADER_BYTES) as u64;
         let last = self.last_segment();
         let (number, alignment) = last.map_or((1, self.options.frame_alignment), |last| {
@@ -473,7 +473,7 @@ impl Wal {
             bytes: self.frame.len(),
             limit: FRAME_BYTES_TARGET,
         })?;
-        let place = Place {
+        let place = FrameOffset {
             segment: segment.number,
             offset: self.position,
         };
@@ -492,11 +492,11 @@ impl Wal {
 
     /// Makes segment `number` the one that is written to: header and first frame, then the name.
     fn begin_segment(&mut self, number: u64, entries: &[eraftpb::Entry]) -> Result<(), WalError> {
-        let Spare {
+        let PooledSegment {
             name: spare,
             file,
             recycled,
-        } = self.spares.take(self.disk.as_ref())?;
+        } = self.pool.take(self.disk.as_ref())?;
         let header = SegmentHeader {
             number,
             identity: self.identity,
@@ -543,12 +543,12 @@ impl Wal {
             .map_err(|source| io("sync the directory of", source))?;
         self.segments.push_back(segment);
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
-            let place = Place {
+            let place = FrameOffset {
                 segment: number,
                 offset: start,
             };
             let (first, last) = (LogIndex::new(first.index), LogIndex::new(last.index));
-            self.places.note((place, end - start), first, last);
+            self.offsets.note((place, end - start), first, last);
         }
         self.position = end;
         self.chain = first.crc;
@@ -581,7 +581,7 @@ impl Wal {
                 break;
             }
             // One at a time, oldest first, each made durable: a crash leaves no hole.
-            self.spares.recycle(
+            self.pool.recycle(
                 self.disk.as_ref(),
                 &segment_name(oldest.number),
                 &oldest.file,
@@ -595,7 +595,7 @@ impl Wal {
     /// it never did.
     fn read_place(
         &self,
-        place: Place,
+        place: FrameOffset,
         end: LogIndex,
         next: &mut LogIndex,
         mut each: impl FnMut(eraftpb::Entry) -> bool,

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use raft::eraftpb;
 
-use super::places::{Place, Places};
+use super::entry_offsets::{EntryOffsets, FrameOffset};
 use super::reader::{FrameAt, FrameReader};
 use super::record::{self, Marker, Record};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_number};
-use super::spares::Spares;
+use super::segment_pool::SegmentPool;
 use super::tail::{LogTail, TailKind};
 use super::{Damage, Segment, Wal, WalError, WalOptions, check_options, io_error};
 use crate::disk::{Disk, DiskFile};
@@ -67,7 +67,7 @@ struct Recovery<'a> {
     visit: &'a mut dyn FnMut(Record),
     identity: Option<Identity>,
     segments: VecDeque<Segment>,
-    places: Places,
+    offsets: EntryOffsets,
     hard_state: eraftpb::HardState,
     marker: Marker,
     /// Where the frames end, and the last of them.
@@ -87,7 +87,7 @@ impl<'a> Recovery<'a> {
             visit,
             identity: None,
             segments: VecDeque::new(),
-            places: Places::new(),
+            offsets: EntryOffsets::new(),
             hard_state: eraftpb::HardState::default(),
             marker: Marker::default(),
             position: 0,
@@ -174,18 +174,18 @@ impl<'a> Recovery<'a> {
                     Record::HardState(state) => self.hard_state = *state,
                     Record::Marker(marker) => {
                         self.marker = marker.clone();
-                        self.places.mark(marker);
+                        self.offsets.mark(marker);
                     }
                 }
                 (self.visit)(record);
             }
             if let Some((first, last)) = span {
-                let place = Place {
+                let place = FrameOffset {
                     segment: number,
                     offset,
                 };
                 let bytes = header.end(offset, segment.alignment) - offset;
-                self.places
+                self.offsets
                     .note((place, bytes), LogIndex::new(first), LogIndex::new(last));
             }
             self.last_frame = offset;
@@ -268,14 +268,14 @@ impl<'a> Recovery<'a> {
             .map_err(|source| io_error("sync the directory", &*disk, "", source))?;
         let next_number = last.number + 1;
         let is_old = last.alignment != self.options.frame_alignment;
-        let spares = Spares::open(disk.as_ref(), self.options)?;
+        let pool = SegmentPool::open(disk.as_ref(), self.options)?;
         let mut wal = Wal {
             disk,
             options: self.options,
             identity,
             segments: self.segments,
-            places: self.places,
-            spares,
+            offsets: self.offsets,
+            pool,
             position: self.position,
             chain: self.chain,
             hard_state: self.hard_state,

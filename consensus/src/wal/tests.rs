@@ -403,7 +403,7 @@ fn damage_at_the_end_of_a_full_segment_is_no_torn_tail() {
     while wal.segment_count() == 1 {
         end = wal.position;
         let next = wal
-            .places
+            .offsets
             .find(LogIndex::new(1))
             .map_or(1, |(_, end)| end.get());
         wal.append(&entries(next..next + 1, 1, 300)).unwrap();

@@ -18,7 +18,7 @@ use rand::rngs::SysRng;
 
 use super::StartError;
 use super::bootstrap::{Opened, open_node};
-use super::places::Places;
+use super::data_paths::DataPaths;
 use crate::logging::{Chain, fatal};
 use crate::member::DiskSpace;
 use crate::metrics::{Metrics, TimedDisk};
@@ -42,12 +42,12 @@ impl Data {
     /// Opens what is there, or begins it; the committer writes the database as long as it lives.
     pub(super) fn open(
         settings: &Settings,
-        places: &Places,
+        paths: &DataPaths,
         metrics: &Arc<Metrics>,
         network: &Network,
     ) -> Result<(Self, Committer), StartError> {
-        tell_memory_signals(&places.database.join("db"))?;
-        let engine = LmdbEngine::open(&places.database, lmdb_options())?;
+        tell_memory_signals(&paths.database.join("db"))?;
+        let engine = LmdbEngine::open(&paths.database, lmdb_options())?;
         let options = BackendOptions {
             batch_ops_max: settings.backend.batch_ops_max,
             on_commit: Some(time_commits(metrics)),
@@ -63,7 +63,7 @@ impl Data {
         let restored = Restored::read(backend)?;
         let store = restored.store.clone();
         let mut applier = Applier::restore(restored)?;
-        let disk = TimedDisk::new(RealDisk::open(&places.log)?, Arc::clone(metrics));
+        let disk = TimedDisk::new(RealDisk::open(&paths.log)?, Arc::clone(metrics));
         let disk: Arc<dyn Disk> = Arc::new(disk);
         let opened = open_node(settings, Arc::clone(&disk), &store, &mut applier, network);
         let Opened { node, remotes } = opened?;
@@ -75,7 +75,7 @@ impl Data {
             applier,
             node,
             space: Arc::new(DiskSpace::new(
-                vec![places.database.clone(), places.log.clone()],
+                vec![paths.database.clone(), paths.log.clone()],
                 settings.backend.disk_reserve_bytes,
             )),
             remotes,

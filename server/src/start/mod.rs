@@ -3,11 +3,11 @@
 mod belonging;
 mod bootstrap;
 mod data;
+mod data_paths;
 pub(crate) mod discovery;
 mod embedded;
 mod listeners;
 mod lock_file;
-mod places;
 mod process;
 mod service_manager;
 mod wiring;
@@ -29,8 +29,8 @@ use cairn_migrate::{DataDir, Kind};
 
 use crate::settings::NewCluster;
 
+use self::data_paths::DataPaths;
 use self::listeners::{open_client_listeners, open_peer_listeners, start_peer_worker};
-use self::places::Places;
 use self::wiring::{Wired, wire};
 use crate::api::grpc::LeaderLoss;
 use crate::api::router::ApiParts;
@@ -81,11 +81,11 @@ impl Server {
             detail: settings.metrics_detail,
         })?);
         refuse_etcds_data(settings)?;
-        let places = Places::create(settings)?;
+        let paths = DataPaths::create(settings)?;
         let lock = LockFile::take(&settings.data_dir, LOCK_PATIENCE)?;
         let peer_worker = start_peer_worker()?;
         let network = network(settings, &peer_worker)?;
-        let (data, committer) = Data::open(settings, &places, &metrics, &network)?;
+        let (data, committer) = Data::open(settings, &paths, &metrics, &network)?;
         let (queues, reply_tasks) = ReplyQueues::new(worker_count());
         let Wired {
             member,

@@ -66,7 +66,7 @@ fn open_with(disk: &FaultDisk, options: WalOptions) -> Result<(Wal, Model), WalE
 
 /// A log of frames of so many bytes of data each; the log, its model before the last frame, and
 /// where that begins.
-fn written(disk: &FaultDisk, options: WalOptions, frames: &[usize]) -> (Wal, Model, Place) {
+fn written(disk: &FaultDisk, options: WalOptions, frames: &[usize]) -> (Wal, Model, FrameOffset) {
     let first = LogWrite::default();
     let mut wal = Wal::create(Arc::new(disk.clone()), identity(), options, &first).unwrap();
     let mut model = Model::default();
@@ -74,7 +74,7 @@ fn written(disk: &FaultDisk, options: WalOptions, frames: &[usize]) -> (Wal, Mod
     for (index, bytes) in (1..).zip(frames) {
         let write = entries(index..index + 1, 1, *bytes);
         wal.append(&write).unwrap();
-        last = wal.places.find(LogIndex::new(index)).map(|_| index);
+        last = wal.offsets.find(LogIndex::new(index)).map(|_| index);
         model.apply(&write);
     }
     assert!(last.is_some());
@@ -89,7 +89,7 @@ fn written(disk: &FaultDisk, options: WalOptions, frames: &[usize]) -> (Wal, Mod
         place = offset;
         offset = header.end(offset, segment.alignment);
     }
-    let place = Place {
+    let place = FrameOffset {
         segment: segment.number,
         offset: place,
     };

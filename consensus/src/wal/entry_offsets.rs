@@ -11,7 +11,7 @@ const MARK_EVERY_BYTES: u64 = 64 << 10;
 
 /// Where a frame begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct FrameOffset {
     /// The segment's number.
     pub(super) segment: u64,
     /// Where in it.
@@ -25,13 +25,13 @@ pub(super) struct Place {
 /// 2. From a mark's place on, in its segment, stand its entry and all up to the next mark's (or
 ///    `last`), in order; what stands between them besides is not of the log any more.
 #[derive(Debug)]
-pub(super) struct Places {
-    marks: VecDeque<(LogIndex, Place)>,
+pub(super) struct EntryOffsets {
+    marks: VecDeque<(LogIndex, FrameOffset)>,
     last: LogIndex,
     bytes_since_mark: u64,
 }
 
-impl Places {
+impl EntryOffsets {
     pub(super) fn new() -> Self {
         Self {
             marks: VecDeque::new(),
@@ -42,7 +42,12 @@ impl Places {
 
     /// Notes a frame with the entries from `first` to `last`; they replace what was there from
     /// `first` on.
-    pub(super) fn note(&mut self, (place, bytes): (Place, u64), first: LogIndex, last: LogIndex) {
+    pub(super) fn note(
+        &mut self,
+        (place, bytes): (FrameOffset, u64),
+        first: LogIndex,
+        last: LogIndex,
+    ) {
         let follows = first == self.last.next();
         while self.marks.back().is_some_and(|(index, _)| *index >= first) {
             self.marks.pop_back();
@@ -79,7 +84,7 @@ impl Places {
     }
 
     /// From where to read entry `index`, and up to which entry (without it) that place serves.
-    pub(super) fn find(&self, index: LogIndex) -> Option<(Place, LogIndex)> {
+    pub(super) fn find(&self, index: LogIndex) -> Option<(FrameOffset, LogIndex)> {
         let after = self.marks.partition_point(|(first, _)| *first <= index);
         let (_, place) = self.marks.get(after.checked_sub(1)?)?;
         let end = self
@@ -110,8 +115,8 @@ impl Places {
 mod tests {
     use super::*;
 
-    fn at(segment: u64, offset: u64) -> (Place, u64) {
-        (Place { segment, offset }, 100)
+    fn at(segment: u64, offset: u64) -> (FrameOffset, u64) {
+        (FrameOffset { segment, offset }, 100)
     }
 
     fn index(index: u64) -> LogIndex {
@@ -120,25 +125,25 @@ mod tests {
 
     #[test]
     fn entries_are_found_from_the_mark_before_them() {
-        let mut places = Places::new();
-        places.note(at(1, 64), index(1), index(3));
-        places.note(at(1, 164), index(4), index(4));
-        places.note(at(2, 64), index(5), index(9));
-        assert_eq!(places.find(index(4)), Some((at(1, 64).0, index(5))));
-        assert_eq!(places.find(index(5)), Some((at(2, 64).0, index(10))));
-        assert_eq!(places.find(index(10)), None);
-        assert_eq!(places.find(index(0)), None);
+        let mut offsets = EntryOffsets::new();
+        offsets.note(at(1, 64), index(1), index(3));
+        offsets.note(at(1, 164), index(4), index(4));
+        offsets.note(at(2, 64), index(5), index(9));
+        assert_eq!(offsets.find(index(4)), Some((at(1, 64).0, index(5))));
+        assert_eq!(offsets.find(index(5)), Some((at(2, 64).0, index(10))));
+        assert_eq!(offsets.find(index(10)), None);
+        assert_eq!(offsets.find(index(0)), None);
     }
 
     #[test]
     fn replaced_entries_are_found_where_they_are_now() {
-        let mut places = Places::new();
-        places.note(at(1, 64), index(1), index(5));
-        places.note(at(1, 164), index(3), index(4));
-        assert_eq!(places.find(index(2)), Some((at(1, 64).0, index(3))));
-        assert_eq!(places.find(index(3)), Some((at(1, 164).0, index(5))));
+        let mut offsets = EntryOffsets::new();
+        offsets.note(at(1, 64), index(1), index(5));
+        offsets.note(at(1, 164), index(3), index(4));
+        assert_eq!(offsets.find(index(2)), Some((at(1, 64).0, index(3))));
+        assert_eq!(offsets.find(index(3)), Some((at(1, 164).0, index(5))));
         assert_eq!(
-            places.find(index(5)),
+            offsets.find(index(5)),
             None,
             "entry 5 went with what followed entry 2"
         );
@@ -146,20 +151,20 @@ mod tests {
 
     #[test]
     fn what_a_marker_covers_is_forgotten_with_its_segment() {
-        let mut places = Places::new();
-        places.note(at(1, 64), index(1), index(5));
-        places.note(at(2, 64), index(6), index(9));
-        places.forget_before(index(5));
-        assert_eq!(places.first_segment(), Some(1));
-        places.forget_before(index(6));
-        assert_eq!(places.first_segment(), Some(2));
-        places.mark(&Marker {
+        let mut offsets = EntryOffsets::new();
+        offsets.note(at(1, 64), index(1), index(5));
+        offsets.note(at(2, 64), index(6), index(9));
+        offsets.forget_before(index(5));
+        assert_eq!(offsets.first_segment(), Some(1));
+        offsets.forget_before(index(6));
+        assert_eq!(offsets.first_segment(), Some(2));
+        offsets.mark(&Marker {
             index: index(20),
             origin: MarkerOrigin::Snapshot,
             ..Marker::default()
         });
-        assert_eq!(places.first_segment(), None);
-        places.note(at(2, 500), index(21), index(21));
-        assert_eq!(places.find(index(21)), Some((at(2, 500).0, index(22))));
+        assert_eq!(offsets.first_segment(), None);
+        offsets.note(at(2, 500), index(21), index(21));
+        assert_eq!(offsets.find(index(21)), Some((at(2, 500).0, index(22))));
     }
 }

@@ -1,4 +1,4 @@
-//! Spares: segments to be, so that changing segments does not wait for 64 MiB of zeros.
+//! SegmentPool: segments to be, so that changing segments does not wait for 64 MiB of zeros.
 
 use std::sync::Arc;
 
@@ -26,11 +26,11 @@ const RETRY_AFTER_WRITES: u32 = 1000;
 /// The segments to be.
 ///
 /// A spare is a convenience. What fails while one is made is given up, told as a
-/// [warning](Spares::take_warning), and tried again later; only a segment that is needed now and
+/// [warning](SegmentPool::take_warning), and tried again later; only a segment that is needed now and
 /// cannot be made is an error.
-pub(super) struct Spares {
+pub(super) struct SegmentPool {
     options: WalOptions,
-    ready: Vec<Spare>,
+    ready: Vec<PooledSegment>,
     filling: Option<Filling>,
     next_number: u64,
     /// How many writes are to pass before a spare is tried again.
@@ -39,7 +39,7 @@ pub(super) struct Spares {
 }
 
 /// A segment to be.
-pub(super) struct Spare {
+pub(super) struct PooledSegment {
     pub(super) name: String,
     pub(super) file: Arc<dyn DiskFile>,
     /// Whether it was a segment before, and may hold that one's frames.
@@ -48,15 +48,15 @@ pub(super) struct Spare {
 
 /// A spare that is being zero-filled.
 struct Filling {
-    spare: Spare,
+    spare: PooledSegment,
     filled: u64,
     synced: u64,
 }
 
-impl Spares {
+impl SegmentPool {
     /// The spares on `disk`; what cannot be one is removed.
     pub(super) fn open(disk: &dyn Disk, options: WalOptions) -> Result<Self, WalError> {
-        let mut spares = Self {
+        let mut pool = Self {
             options,
             ready: Vec::new(),
             filling: None,
@@ -71,15 +71,15 @@ impl Spares {
             let Some(number) = spare_number(&name) else {
                 continue;
             };
-            spares.next_number = spares.next_number.max(number + 1);
+            pool.next_number = pool.next_number.max(number + 1);
             let file = disk
                 .open(&name)
                 .map_err(|source| io_error("open", disk, &name, source))?;
             let length = file
                 .length()
                 .map_err(|source| io_error("measure", disk, &name, source))?;
-            if length == options.segment_bytes && spares.ready.len() < SPARES_MAX {
-                spares.ready.push(Spare {
+            if length == options.segment_bytes && pool.ready.len() < SPARES_MAX {
+                pool.ready.push(PooledSegment {
                     name,
                     file,
                     recycled: true,
@@ -89,7 +89,7 @@ impl Spares {
                     .map_err(|source| io_error("remove", disk, &name, source))?;
             }
         }
-        Ok(spares)
+        Ok(pool)
     }
 
     /// How many there are.
@@ -103,7 +103,7 @@ impl Spares {
     }
 
     /// Takes a spare, made now if there is none.
-    pub(super) fn take(&mut self, disk: &dyn Disk) -> Result<Spare, WalError> {
+    pub(super) fn take(&mut self, disk: &dyn Disk) -> Result<PooledSegment, WalError> {
         if let Some(spare) = self.ready.pop() {
             return Ok(spare);
         }
@@ -124,7 +124,7 @@ impl Spares {
             let name = self.next_name();
             disk.rename(segment, &name)
                 .map_err(|source| io_error("rename", disk, segment, source))?;
-            self.ready.push(Spare {
+            self.ready.push(PooledSegment {
                 name,
                 file: Arc::clone(file),
                 recycled: true,
@@ -183,7 +183,7 @@ impl Spares {
         filling: &mut Filling,
         written: usize,
     ) -> Result<(), WalError> {
-        let Spare { name, file, .. } = &filling.spare;
+        let PooledSegment { name, file, .. } = &filling.spare;
         let mut budget = written.max(PIECE_BYTES) as u64;
         while budget > 0 && filling.filled < self.options.segment_bytes {
             let left = self.options.segment_bytes - filling.filled;
@@ -204,7 +204,7 @@ impl Spares {
         Ok(())
     }
 
-    fn create(&mut self, disk: &dyn Disk) -> Result<Spare, WalError> {
+    fn create(&mut self, disk: &dyn Disk) -> Result<PooledSegment, WalError> {
         let name = self.next_name();
         let created = disk.create(&name, self.options.segment_bytes);
         let file = created.map_err(|source| {
@@ -212,7 +212,7 @@ impl Spares {
             let _ = disk.remove(&name);
             io_error("create", disk, &name, source)
         })?;
-        Ok(Spare {
+        Ok(PooledSegment {
             name,
             file,
             recycled: false,

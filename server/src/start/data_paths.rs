@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use crate::settings::Settings;
 
 /// Where a member's files are.
-pub(super) struct Places {
+pub(super) struct DataPaths {
     /// The database.
     pub(super) database: PathBuf,
     /// The log.
     pub(super) log: PathBuf,
 }
 
-impl Places {
+impl DataPaths {
     /// Creates the directories that are missing.
     pub(super) fn create(settings: &Settings) -> io::Result<Self> {
         let member = settings.data_dir.join("member");
