@@ -1,28 +1,28 @@
-//! Two servers side by side: the same contests, turn by turn, on the same disk.
+//! Two servers side by side: the same benchmarks, turn by turn, on the same disk.
 //!
-//! Each contest has a fresh pair of servers, both up all the time and never both under load.
+//! Each benchmark has a fresh pair of servers, both up all the time and never both under load.
 //! Rounds go A B, B A, A B …, so that a drift of the machine meets both; what counts is the median
-//! of the rounds. A contest that fails on one side is reported with its error; the others go on.
+//! of the rounds. A benchmark that fails on one side is reported with its error; the others go on.
 
-mod contest;
+mod benchmark;
 mod quantity;
+mod runner;
 mod scale;
 mod side;
 mod summary;
-mod turn;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
 
-pub use contest::Contest;
+pub use benchmark::Benchmark;
 pub use quantity::{Aim, Quantity, Verdict};
-pub use summary::{Comparison, ContestResult, Metric};
+pub use summary::{BenchmarkResult, Comparison, Metric};
 
+use crate::compare::runner::Runner;
 use crate::compare::scale::Scale;
 use crate::compare::side::{Samples, Side};
-use crate::compare::turn::Turn;
 use crate::conditions::Conditions;
 use crate::progress::Progress;
 use crate::server_command::ServerCommand;
@@ -36,21 +36,21 @@ pub struct CompareArgs {
     /// Command line of server B, whose results A's are divided by.
     #[arg(long, default_value = "etcd", value_name = "COMMAND")]
     pub b: String,
-    /// Only these contests; may be given several times.
+    /// Only these benchmarks; may be given several times.
     #[arg(long, value_enum, value_name = "CONTEST")]
-    pub only: Vec<Contest>,
+    pub only: Vec<Benchmark>,
     /// A few minutes for all: one short round each, and a tenth of the keys where it is a million
     /// (of the leases, too, and a twentieth of the revisions).
     #[arg(long)]
     pub quick: bool,
-    /// Rounds for each contest and server (3, or 1 with --quick).
+    /// Rounds for each benchmark and server (3, or 1 with --quick).
     #[arg(long)]
     pub rounds: Option<u32>,
-    /// Connections that the 1,000 clients of a contest share. The fewer, the cheaper a put: requests
+    /// Connections that the 1,000 clients of a benchmark share. The fewer, the cheaper a put: requests
     /// and answers of many clients then share packets and system calls.
     #[arg(long, default_value_t = 100)]
     pub connections: usize,
-    /// Members of each cluster, at least three: for the contests that say that they have one.
+    /// Members of each cluster, at least three: for the benchmarks that say that they have one.
     #[arg(long, default_value_t = 3)]
     pub members: usize,
     /// Revisions that a member misses in `catch-up` (1,000,000, or 50,000 with --quick). No snapshot
@@ -68,11 +68,11 @@ pub struct CompareArgs {
     pub out: Option<PathBuf>,
 }
 
-/// Runs the contests and, if asked to, writes the results.
+/// Runs the benchmarks and, if asked to, writes the results.
 ///
 /// # Errors
 ///
-/// If no directory can be made, or the results cannot be written; a contest that fails is part
+/// If no directory can be made, or the results cannot be written; a benchmark that fails is part
 /// of the results.
 pub fn run(args: &CompareArgs, progress: Progress) -> Result<Comparison> {
     let home = match &args.dir {
@@ -85,24 +85,24 @@ pub fn run(args: &CompareArgs, progress: Progress) -> Result<Comparison> {
         ServerCommand::parse(&args.b)?.with_tls(args.tls),
     ];
     let scale = Scale::new(args);
-    let contests = if args.only.is_empty() {
-        &Contest::ALL[..]
+    let benchmarks = if args.only.is_empty() {
+        &Benchmark::ALL[..]
     } else {
         &args.only
     };
     let mut results = Vec::new();
-    for &contest in contests {
-        let home = home.path().join(contest.name());
-        let (metrics, error) = match run_contest(contest, &commands, &home, &scale, progress) {
+    for &benchmark in benchmarks {
+        let home = home.path().join(benchmark.name());
+        let (metrics, error) = match run_benchmark(benchmark, &commands, &home, &scale, progress) {
             Ok(samples) => (summary::metrics(&samples), None),
             Err(error) => (Vec::new(), Some(format!("{error:#}"))),
         };
-        results.push(ContestResult {
-            contest,
+        results.push(BenchmarkResult {
+            benchmark,
             metrics,
             error,
         });
-        // Data of a contest is of no use to the next, which should find the same free space.
+        // Data of a benchmark is of no use to the next, which should find the same free space.
         drop(std::fs::remove_dir_all(&home));
     }
     let comparison = Comparison {
@@ -111,7 +111,7 @@ pub fn run(args: &CompareArgs, progress: Progress) -> Result<Comparison> {
         versions: commands.each_ref().map(ServerCommand::version),
         conditions: Conditions::here(home.path()),
         scale: format!("{scale}{}", if args.tls { ", over TLS" } else { "" }),
-        contests: results,
+        benchmarks: results,
     };
     if let Some(out) = &args.out {
         comparison.write(out)?;
@@ -119,8 +119,8 @@ pub fn run(args: &CompareArgs, progress: Progress) -> Result<Comparison> {
     Ok(comparison)
 }
 
-fn run_contest(
-    contest: Contest,
+fn run_benchmark(
+    benchmark: Benchmark,
     commands: &[ServerCommand; 2],
     home: &Path,
     scale: &Scale,
@@ -128,24 +128,24 @@ fn run_contest(
 ) -> Result<[Samples; 2]> {
     let commands = &commands
         .clone()
-        .map(|command| command.with_flags(contest.flags()));
+        .map(|command| command.with_flags(benchmark.flags()));
     let [a, b] = commands.each_ref();
-    let members = contest.members(scale);
+    let members = benchmark.members(scale);
     let mut sides = [
         Side::start(a, &home.join("a"), members)?,
         Side::start(b, &home.join("b"), members)?,
     ];
     for (side, command) in sides.iter_mut().zip(commands) {
-        let prepared = Turn::new(contest, side, scale, progress).prepare();
+        let prepared = Runner::new(benchmark, side, scale, progress).prepare();
         prepared.with_context(|| format!("preparing {}", command.line()))?;
     }
-    for round in 0..contest.rounds(scale) {
-        let mut turns: Vec<_> = sides.iter_mut().zip(commands).collect();
+    for round in 0..benchmark.rounds(scale) {
+        let mut runs: Vec<_> = sides.iter_mut().zip(commands).collect();
         if round % 2 == 1 {
-            turns.reverse();
+            runs.reverse();
         }
-        for (side, command) in turns {
-            let done = Turn::new(contest, side, scale, progress).round();
+        for (side, command) in runs {
+            let done = Runner::new(benchmark, side, scale, progress).round();
             done.with_context(|| command.line())?;
         }
     }

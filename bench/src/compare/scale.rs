@@ -15,7 +15,7 @@ pub(super) struct Scale {
     pub(super) measure: Duration,
     /// Keys for memory and restart.
     pub(super) million: u64,
-    /// For contests with many clients.
+    /// For benchmarks with many clients.
     pub(super) connections: usize,
     /// Of a cluster.
     pub(super) members: usize,

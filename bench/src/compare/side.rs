@@ -1,4 +1,4 @@
-//! One of the two servers of a contest, or one of the two clusters, and what was measured on it.
+//! One of the two servers of a benchmark, or one of the two clusters, and what was measured on it.
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ impl Side {
         self.samples.push((quantity, value));
     }
 
-    /// The first member's, which is the only one's in most contests.
+    /// The first member's, which is the only one's in most benchmarks.
     pub(super) fn endpoint(&self) -> Result<Endpoint> {
         self.cluster.endpoint(0)
     }

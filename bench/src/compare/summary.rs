@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::compare::contest::Contest;
+use crate::compare::benchmark::Benchmark;
 use crate::compare::quantity::{Aim, Better, Quantity, Verdict};
 use crate::compare::side::Samples;
 use crate::conditions::Conditions;
@@ -16,7 +16,7 @@ use crate::report::{add_row, plain_table};
 /// Cores that others may keep busy without a warning.
 const OTHER_CORES_MAX: f64 = 0.1;
 
-/// All contests, with the conditions that they were run under.
+/// All benchmarks, with the conditions that they were run under.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// What A and B are called.
@@ -29,15 +29,15 @@ pub struct Comparison {
     pub conditions: Conditions,
     /// Rounds, times and sizes.
     pub scale: String,
-    /// The contests.
-    pub contests: Vec<ContestResult>,
+    /// The benchmarks.
+    pub benchmarks: Vec<BenchmarkResult>,
 }
 
-/// One contest's results, or why there are none.
+/// One benchmark's results, or why there are none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ContestResult {
-    /// Which contest.
-    pub contest: Contest,
+pub struct BenchmarkResult {
+    /// Which benchmark.
+    pub benchmark: Benchmark,
     /// What was measured.
     pub metrics: Vec<Metric>,
     /// Why it ended early.
@@ -109,14 +109,14 @@ impl Comparison {
     pub fn table(&self) -> String {
         let [a, b] = &self.names;
         let mut table = plain_table(&["", a, b, "ratio", "aim", "verdict"]);
-        for result in &self.contests {
+        for result in &self.benchmarks {
             for metric in result.results() {
                 add_row(&mut table, metric.cells());
             }
             if let Some(error) = &result.error {
                 add_row(
                     &mut table,
-                    vec![format!("{}: {error}", result.contest.name())],
+                    vec![format!("{}: {error}", result.benchmark.name())],
                 );
             }
         }
@@ -135,13 +135,13 @@ impl Comparison {
         lines.push(String::new());
         lines.push(format!("| | {a} | {b} | ratio | aim | |"));
         lines.push("|---|--:|--:|--:|---|---|".to_owned());
-        for result in &self.contests {
+        for result in &self.benchmarks {
             for metric in result.results() {
                 lines.push(format!("| {} |", metric.cells().join(" | ")));
             }
             if let Some(error) = &result.error {
                 let error = error.replace('|', "\\|");
-                lines.push(format!("| {} | {error} | | | | |", result.contest.name()));
+                lines.push(format!("| {} | {error} | | | | |", result.benchmark.name()));
             }
         }
         lines.push(String::new());
@@ -155,7 +155,7 @@ impl Comparison {
     /// If it cannot be drawn.
     pub fn svg(&self) -> Result<String> {
         let bars: Vec<Bar> = self
-            .contests
+            .benchmarks
             .iter()
             .flat_map(|result| &result.metrics)
             .filter(|metric| metric.aim.is_some())
@@ -197,7 +197,7 @@ impl Comparison {
 
     /// The most cores that others kept busy in any round.
     fn other_cores(&self) -> f64 {
-        let metrics = self.contests.iter().flat_map(|result| &result.metrics);
+        let metrics = self.benchmarks.iter().flat_map(|result| &result.metrics);
         metrics
             .filter(|metric| metric.quantity == Quantity::OtherCores)
             .flat_map(|metric| metric.a_rounds.iter().chain(&metric.b_rounds))
@@ -223,7 +223,7 @@ impl Comparison {
     }
 }
 
-impl ContestResult {
+impl BenchmarkResult {
     /// What is a result, and no warning.
     fn results(&self) -> impl Iterator<Item = &Metric> {
         self.metrics
@@ -270,14 +270,14 @@ mod tests {
             versions: ["0.1".to_owned(), "3.4".to_owned()],
             conditions: Conditions::here(Path::new("/")),
             scale: "quick".to_owned(),
-            contests: vec![
-                ContestResult {
-                    contest: Contest::Puts,
+            benchmarks: vec![
+                BenchmarkResult {
+                    benchmark: Benchmark::Puts,
                     metrics: metrics(&[a, b]),
                     error: None,
                 },
-                ContestResult {
-                    contest: Contest::Scan,
+                BenchmarkResult {
+                    benchmark: Benchmark::Scan,
                     metrics: Vec::new(),
                     error: failed,
                 },
@@ -288,14 +288,14 @@ mod tests {
     #[test]
     fn the_median_round_counts_and_decides_the_aim() {
         let comparison = comparison();
-        let metric = &comparison.contests[0].metrics[0];
+        let metric = &comparison.benchmarks[0].metrics[0];
         assert_eq!(
             (metric.a, metric.b, metric.ratio),
             (30_000.0, 10_000.0, Some(3.0))
         );
         assert_eq!(metric.verdict, Some(Verdict::Met));
         assert_eq!(
-            comparison.contests[0].metrics[1].verdict,
+            comparison.benchmarks[0].metrics[1].verdict,
             Some(Verdict::Met)
         );
     }

@@ -1,12 +1,12 @@
-//! The contest of auth: what it costs a server to know who puts, and whether he may.
+//! The benchmark of auth: what it costs a server to know who puts, and whether he may.
 
 use anyhow::Result;
 
 use crate::access::Access;
 use crate::compare::quantity::Quantity;
-use crate::compare::turn::{KEYS, MANY, Turn, keys, some_puts};
+use crate::compare::runner::{KEYS, MANY, Runner, keys, some_puts};
 
-impl Turn<'_> {
+impl Runner<'_> {
     /// Makes the users; auth stays off.
     pub(super) fn prepare_auth(&mut self) -> Result<()> {
         Access::of(self.side.endpoint()?).set_up(&keys(KEYS))

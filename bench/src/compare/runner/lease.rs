@@ -1,18 +1,18 @@
-//! Contests of leases: renewing them, and the memory that they take.
+//! Benchmarks of leases: renewing them, and the memory that they take.
 
 use anyhow::Result;
 
 use crate::compare::quantity::Quantity;
-use crate::compare::turn::{MANY, Results, SETTLE, Turn, bytes};
+use crate::compare::runner::{MANY, Results, Runner, SETTLE, bytes};
 use crate::measurement::Measurement;
 use crate::scenario::{Grants, Renewals};
 
 /// Leases that are renewed: one for each client.
 const RENEWED: u64 = 1000;
-/// Seconds that leases live: longer than any contest.
+/// Seconds that leases live: longer than any benchmark.
 const TTL_SECS: i64 = 24 * 3600;
 
-impl Turn<'_> {
+impl Runner<'_> {
     pub(super) fn prepare_renewals(&mut self) -> Result<()> {
         self.grant(RENEWED).map(drop)
     }

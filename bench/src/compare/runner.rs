@@ -1,4 +1,4 @@
-//! A contest's turn on one server or cluster: what is done before the rounds, and in each.
+//! A benchmark on one server or cluster: what is done before the rounds, and in each.
 
 mod auth;
 mod cluster;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::compare::contest::Contest;
+use crate::compare::benchmark::Benchmark;
 use crate::compare::quantity::Quantity;
 use crate::compare::scale::Scale;
 use crate::compare::side::Side;
@@ -76,23 +76,23 @@ const WATCHED: Watched = Watched {
     all: Quantity::EventsAll,
 };
 
-/// One contest on one side.
-pub(super) struct Turn<'a> {
-    contest: Contest,
+/// One benchmark on one side.
+pub(super) struct Runner<'a> {
+    benchmark: Benchmark,
     side: &'a mut Side,
     scale: &'a Scale,
     progress: Progress,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> Runner<'a> {
     pub(super) fn new(
-        contest: Contest,
+        benchmark: Benchmark,
         side: &'a mut Side,
         scale: &'a Scale,
         progress: Progress,
     ) -> Self {
         Self {
-            contest,
+            benchmark,
             side,
             scale,
             progress,
@@ -105,25 +105,25 @@ impl<'a> Turn<'a> {
     /// of the writing but the data: etcd 3.4 copies a buffer as large as its last burst of writes
     /// for every read.
     pub(super) fn prepare(&mut self) -> Result<()> {
-        match self.contest {
-            Contest::Puts
-            | Contest::Put
-            | Contest::Watch
-            | Contest::ClusterPuts
-            | Contest::Failover
-            | Contest::CatchUp
-            | Contest::JsonPuts
-            | Contest::JsonWatch => Ok(()),
-            Contest::Read | Contest::ClusterReads | Contest::JsonReads => {
+        match self.benchmark {
+            Benchmark::Puts
+            | Benchmark::Put
+            | Benchmark::Watch
+            | Benchmark::ClusterPuts
+            | Benchmark::Failover
+            | Benchmark::CatchUp
+            | Benchmark::JsonPuts
+            | Benchmark::JsonWatch => Ok(()),
+            Benchmark::Read | Benchmark::ClusterReads | Benchmark::JsonReads => {
                 self.load(&keys(KEYS), HUNDRED)?;
                 self.side.restart().map(drop)
             }
-            Contest::Scan => {
+            Benchmark::Scan => {
                 self.load(&keys(SCAN_KEYS), HUNDRED)?;
                 self.side.restart()?;
                 Scans::new(keys(SCAN_KEYS), Transfer::Unary).verify(self.side.endpoint()?)
             }
-            Contest::Million => {
+            Benchmark::Million => {
                 let loaded = self.load(&keys(self.scale.million), ONE)?;
                 std::thread::sleep(SETTLE);
                 let usage = self.side.usage()?;
@@ -134,17 +134,17 @@ impl<'a> Turn<'a> {
                 self.side.add(Quantity::LoadedAnonymous, anonymous);
                 Ok(())
             }
-            Contest::KeepAlive => self.prepare_renewals(),
-            Contest::Leases => self.prepare_leases(),
-            Contest::Auth => self.prepare_auth(),
-            Contest::V2 => self.prepare_v2(),
+            Benchmark::KeepAlive => self.prepare_renewals(),
+            Benchmark::Leases => self.prepare_leases(),
+            Benchmark::Auth => self.prepare_auth(),
+            Benchmark::V2 => self.prepare_v2(),
         }
     }
 
     /// One round.
     pub(super) fn round(&mut self) -> Result<()> {
-        match self.contest {
-            Contest::Puts => {
+        match self.benchmark {
+            Benchmark::Puts => {
                 let results = Results {
                     rate: Quantity::PutRate,
                     cpu: Quantity::PutCpu,
@@ -152,8 +152,8 @@ impl<'a> Turn<'a> {
                 };
                 self.compete(MANY, self.side.cluster.all()?, &some_puts(), &results)
             }
-            Contest::Put => self.single_puts(),
-            Contest::Read => {
+            Benchmark::Put => self.single_puts(),
+            Benchmark::Read => {
                 let results = Results {
                     rate: Quantity::ReadRate,
                     cpu: Quantity::ReadCpu,
@@ -162,7 +162,7 @@ impl<'a> Turn<'a> {
                 let reads = some_reads(Consistency::Linearizable);
                 self.compete(READERS, self.side.cluster.all()?, &reads, &results)
             }
-            Contest::Scan => {
+            Benchmark::Scan => {
                 let results = Results {
                     rate: Quantity::ScanRate,
                     cpu: Quantity::ScanCpu,
@@ -171,19 +171,19 @@ impl<'a> Turn<'a> {
                 let scans = Scans::new(keys(SCAN_KEYS), Transfer::Unary);
                 self.compete(1, self.side.cluster.all()?, &scans, &results)
             }
-            Contest::Watch => self.watch(&WATCHED),
-            Contest::Million => self.restart_million(),
-            Contest::ClusterPuts => self.cluster_puts(),
-            Contest::ClusterReads => self.cluster_reads(),
-            Contest::Failover => self.failover(),
-            Contest::CatchUp => self.catch_up(),
-            Contest::KeepAlive => self.renewals(),
-            Contest::Leases => self.restart_leases(),
-            Contest::Auth => self.auth(),
-            Contest::JsonPuts => self.json_puts(),
-            Contest::JsonReads => self.json_reads(),
-            Contest::JsonWatch => self.watch(&http::WATCHED),
-            Contest::V2 => self.v2(),
+            Benchmark::Watch => self.watch(&WATCHED),
+            Benchmark::Million => self.restart_million(),
+            Benchmark::ClusterPuts => self.cluster_puts(),
+            Benchmark::ClusterReads => self.cluster_reads(),
+            Benchmark::Failover => self.failover(),
+            Benchmark::CatchUp => self.catch_up(),
+            Benchmark::KeepAlive => self.renewals(),
+            Benchmark::Leases => self.restart_leases(),
+            Benchmark::Auth => self.auth(),
+            Benchmark::JsonPuts => self.json_puts(),
+            Benchmark::JsonReads => self.json_reads(),
+            Benchmark::JsonWatch => self.watch(&http::WATCHED),
+            Benchmark::V2 => self.v2(),
         }
     }
 
@@ -209,7 +209,7 @@ impl<'a> Turn<'a> {
             measure: self.scale.measure,
             server: self.side.cluster.processes().first().copied(),
         };
-        let measured = plan.run(self.contest.name(), self.progress)?;
+        let measured = plan.run(self.benchmark.name(), self.progress)?;
         self.side.add(Quantity::OtherCores, measured.other_cores);
         self.side.add(watched.rate, measured.per_second);
         let cost = measured.server.context("the server's cost is unknown")?;
@@ -271,7 +271,7 @@ impl<'a> Turn<'a> {
             connections: connections.min(clients),
             ..plan(target, clients, limit)
         };
-        let measured = plan.run(self.contest.name(), workload, self.progress)?;
+        let measured = plan.run(self.benchmark.name(), workload, self.progress)?;
         self.side.add(Quantity::OtherCores, measured.other_cores);
         all_well(measured)
     }
@@ -291,7 +291,7 @@ impl<'a> Turn<'a> {
     /// So many requests of many clients, as fast as they are answered; none may fail.
     fn send(&self, requests: u64, target: Target, workload: &dyn Workload) -> Result<Measurement> {
         let plan = plan(target, MANY, counted(requests));
-        let measured = plan.run(self.contest.name(), workload, self.progress)?;
+        let measured = plan.run(self.benchmark.name(), workload, self.progress)?;
         let measured = all_well(measured)?;
         ensure!(
             measured.operations == requests,

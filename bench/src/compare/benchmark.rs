@@ -1,4 +1,4 @@
-//! The contests, by name.
+//! The benchmarks, by name.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use crate::compare::scale::Scale;
 /// One comparison of the two servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Contest {
+pub enum Benchmark {
     /// Puts with 1,000 clients: rate and server CPU.
     Puts,
     /// Puts with one client: latency, beside that of the disk.
@@ -48,8 +48,8 @@ pub enum Contest {
     V2,
 }
 
-impl Contest {
-    /// All contests, in the order of reports.
+impl Benchmark {
+    /// All benchmarks, in the order of reports.
     pub const ALL: [Self; 17] = [
         Self::Puts,
         Self::Put,
@@ -139,9 +139,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn contests_are_called_what_the_command_line_calls_them() {
-        for contest in Contest::ALL {
-            assert_eq!(Contest::from_str(contest.name(), false), Ok(contest));
+    fn benchmarks_are_called_what_the_command_line_calls_them() {
+        for benchmark in Benchmark::ALL {
+            assert_eq!(Benchmark::from_str(benchmark.name(), false), Ok(benchmark));
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Contests of what speaks HTTP/1.1: the JSON gateway, its WebSockets, and the second API.
+//! Benchmarks of what speaks HTTP/1.1: the JSON gateway, its WebSockets, and the second API.
 
 use anyhow::Result;
 
 use crate::compare::quantity::Quantity;
-use crate::compare::turn::{KEYS, READERS, Results, Turn, VALUE_LEN, Watched, keys};
+use crate::compare::runner::{KEYS, READERS, Results, Runner, VALUE_LEN, Watched, keys};
 use crate::key_space::Order;
 use crate::scenario::{Transport, json_puts, json_reads, v2_gets, v2_sets};
 
@@ -17,7 +17,7 @@ pub(super) const WATCHED: Watched = Watched {
     all: Quantity::JsonEventsAll,
 };
 
-impl Turn<'_> {
+impl Runner<'_> {
     pub(super) fn json_puts(&mut self) -> Result<()> {
         let results = Results {
             rate: Quantity::JsonPutRate,

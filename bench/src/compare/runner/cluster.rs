@@ -1,11 +1,11 @@
-//! Contests of clusters: load on several members, a leader that is killed, a member that was away.
+//! Benchmarks of clusters: load on several members, a leader that is killed, a member that was away.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::compare::quantity::Quantity;
-use crate::compare::turn::{MANY, READERS, Results, Turn, some_puts, some_reads};
+use crate::compare::runner::{MANY, READERS, Results, Runner, some_puts, some_reads};
 use crate::gap::longest_gap;
 use crate::probe;
 use crate::pulse::Pulse;
@@ -21,7 +21,7 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(1800);
 /// How often a member that catches up is asked where it is.
 const LOOK: Duration = Duration::from_millis(5);
 
-impl Turn<'_> {
+impl Runner<'_> {
     /// Puts to the leader, and then to all members.
     pub(super) fn cluster_puts(&mut self) -> Result<()> {
         let leader = self.side.cluster.leader()?;
