@@ -132,28 +132,28 @@ fn start(directory: &TempDir) -> Node {
     Node::create(disk(directory), identity(), &[first], &options).expect("a new log");
     let mut node = Node::open(disk(directory), &options).expect("a member");
     while node.driver().has_work() {
-        turn(&mut node);
+        work(&mut node);
     }
     node
 }
 
-/// One turn, with the policy of compaction that a server has; how many entries it committed.
-fn turn(node: &mut Node) -> u64 {
-    let turn = node.turn().expect("a turn");
-    for entry in &turn.committed {
+/// One round of work, with the policy of compaction that a server has; how many entries it committed.
+fn work(node: &mut Node) -> u64 {
+    let output = node.work().expect("output");
+    for entry in &output.committed {
         if let EntryKind::ConfChange(change) = &entry.kind {
             node.driver()
                 .apply_conf_change(entry.index, change)
                 .expect("a first member");
         }
     }
-    if let Some(last) = turn.committed.last() {
+    if let Some(last) = output.committed.last() {
         let policy = CompactionPolicy::default();
         if policy.is_due(node.driver().extent(), last.index) {
             node.driver().compact(last.index, &policy);
         }
     }
-    turn.committed.len() as u64
+    output.committed.len() as u64
 }
 
 fn commit(criterion: &mut Criterion) {
@@ -168,7 +168,7 @@ fn commit(criterion: &mut Criterion) {
                     let data = Bytes::from_static(&[7; ENTRY_BYTES]);
                     node.driver().propose(data).expect("a proposal");
                 }
-                assert_eq!(turn(&mut node), batch);
+                assert_eq!(work(&mut node), batch);
             });
         });
     }
@@ -203,8 +203,8 @@ fn apart(criterion: &mut Criterion) {
                 }
                 let mut committed = 0;
                 while committed < batch {
-                    let (turn, work) = driver.begin().expect("a turn");
-                    committed += turn.committed.len() as u64;
+                    let (output, work) = driver.begin().expect("output");
+                    committed += output.committed.len() as u64;
                     if !work.is_empty() {
                         works.send(work).expect("a log");
                         driver.done(done.recv().expect("a log"));

@@ -14,8 +14,8 @@ use crate::log_index::LogIndex;
 use crate::log_store::LogStore;
 use crate::member_id::Identity;
 use crate::node::{NodeError, read_back};
+use crate::output::SnapshotPoint;
 use crate::term::Term;
-use crate::turn::SnapshotPoint;
 use crate::wal::{LogWrite, Marker, MarkerOrigin, WalOptions};
 
 /// How a state fits a log.

@@ -27,10 +27,10 @@ use crate::log_index::LogIndex;
 use crate::log_store::LogStore;
 use crate::member_id::MemberId;
 use crate::node_options::NodeOptions;
+use crate::output::{ReadContext, SnapshotPoint};
 use crate::seeded::Seeded;
 use crate::status::{Leadership, Role, Status};
 use crate::term::Term;
-use crate::turn::{ReadContext, SnapshotPoint};
 use crate::wal::{Marker, MarkerOrigin};
 
 pub use contradiction::Contradiction;
@@ -272,7 +272,7 @@ impl Driver {
     }
 
     /// Asks for an index that a linearizable read must wait for; it comes in
-    /// [`crate::Turn::reads`], or never: if leadership changes, a message is lost or the leader
+    /// [`crate::Output::reads`], or never: if leadership changes, a message is lost or the leader
     /// has not committed in its term yet. Then ask again, with a context that was never used.
     ///
     /// The leader answers for the moment at which it was asked, once a quorum has said since that
@@ -310,7 +310,7 @@ impl Driver {
     }
 
     /// Offers a snapshot of the application's data at `point` to members that are behind the log:
-    /// those in [`crate::Turn::snapshot_wanted_by`]. It goes out as a message with `point` alone;
+    /// those in [`crate::Output::snapshot_wanted_by`]. It goes out as a message with `point` alone;
     /// whoever sends it adds the data, and says how that ended with [`Driver::report_snapshot`].
     /// The offer stands, for others of its configuration too, until there is a later one, the log
     /// begins after it, or it is withdrawn.

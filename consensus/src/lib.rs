@@ -2,7 +2,7 @@
 //!
 //! A member is a [`Node`]: a [`Driver`] (raft behind our own types: no disk, no clock, no chance)
 //! and a [`wal::Wal`] on a [`disk::Disk`]. Its owner proposes, passes messages on and lets time
-//! pass, then takes a [`Turn`]: what was committed, what to send, which reads may go on. The two
+//! pass, then takes a [`Output`]: what was committed, what to send, which reads may go on. The two
 //! may also run in different threads: [`LogWork`] goes from the driver to the log, [`LogDone`]
 //! comes back, and ticks never wait for the disk.
 //!
@@ -27,11 +27,11 @@ mod log_work;
 mod member_id;
 mod node;
 mod node_options;
+mod output;
 mod seeded;
 mod shared_log;
 mod status;
 mod term;
-mod turn;
 pub mod wal;
 mod wire;
 
@@ -52,8 +52,8 @@ pub use log_work::{LogDone, LogWork};
 pub use member_id::{ClusterId, Identity, MemberId};
 pub use node::{FirstMember, Node, NodeError};
 pub use node_options::NodeOptions;
+pub use output::{Output, ReadContext, ReadReady, SnapshotPoint};
 pub use shared_log::SharedLog;
 pub use status::{Leadership, Role, Status};
 pub use term::Term;
-pub use turn::{ReadContext, ReadReady, SnapshotPoint, Turn};
 pub use wire::UnreadableMessage;

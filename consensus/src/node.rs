@@ -12,10 +12,10 @@ use crate::log_index::LogIndex;
 use crate::log_store::LogStore;
 use crate::member_id::{Identity, MemberId};
 use crate::node_options::NodeOptions;
+use crate::output::{Output, SnapshotPoint};
 use crate::shared_log::SharedLog;
 use crate::status::Status;
 use crate::term::Term;
-use crate::turn::{SnapshotPoint, Turn};
 use crate::wal::{LogWrite, Marker, Wal, WalError, WalOptions};
 
 /// A member that a cluster begins with.
@@ -72,7 +72,7 @@ pub enum NodeError {
 /// to get something done, and one may change over whenever no work is
 /// [under way](Driver::has_work_under_way):
 ///
-/// - **In one thread:** take what waits, propose it all, then [`Node::turn`]: one write and one
+/// - **In one thread:** take what waits, propose it all, then [`Node::work`]: one write and one
 ///   sync for what was proposed. That is the least work for a member that is alone: who waits for
 ///   it waits for its disk.
 /// - **In two:** [`Driver::begin`] gives work, another thread does it with
@@ -138,22 +138,22 @@ impl Node {
     }
 
     /// Does what is to be done: one write and one sync for all that was proposed and received
-    /// since the last turn. What that commits is in the same turn, as far as it fits; if
-    /// [`Driver::has_work`] says so, turn again.
+    /// since the last output. What that commits is in the same output, as far as it fits; if
+    /// [`Driver::has_work`] says so, work again.
     ///
     /// # Errors
     ///
     /// [`NodeError`], after which the member must stop: what is on disk is not known.
-    pub fn turn(&mut self) -> Result<Turn, NodeError> {
+    pub fn work(&mut self) -> Result<Output, NodeError> {
         if self.driver.has_work_under_way() {
             return Err(NodeError::WorkUnderWay);
         }
-        let mut turn = self.work_once()?;
+        let mut output = self.work_once()?;
         // What became committed by that, or follows from it, and needs no other write.
         if self.driver.has_free_work() {
-            turn.extend(self.work_once()?);
+            output.extend(self.work_once()?);
         }
-        Ok(turn)
+        Ok(output)
     }
 
     /// The state machine, for everything that is not disk.
@@ -203,13 +203,13 @@ impl Node {
         self.log.wal()
     }
 
-    fn work_once(&mut self) -> Result<Turn, NodeError> {
-        let (mut turn, work) = self.driver.begin()?;
+    fn work_once(&mut self) -> Result<Output, NodeError> {
+        let (mut output, work) = self.driver.begin()?;
         if !work.is_empty() {
             let done = self.log.perform(work)?;
-            turn.extend(self.driver.done(done));
+            output.extend(self.driver.done(done));
         }
-        Ok(turn)
+        Ok(output)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The consensus half of a member: its raft node, and who waits for it.
 //!
 //! Requests and reads come in with a waiter, a handle of the caller's that this type only carries:
-//! the server's waiters are channels, the simulator's are numbers. [`Consensus::turn`] says what is
+//! the server's waiters are channels, the simulator's are numbers. [`Consensus::work`] says what is
 //! to be done: what to send, what to apply, and whose read may go on.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cairn_consensus::{
     CompactionPolicy, ConfChange, ConfChangeError, Entry, Leadership, LogDone, LogExtent, LogIndex,
-    LogWork, MemberId, Node, NodeError, ProposeError as Refusal, ReadContext, SharedLog,
-    SnapshotPoint, Status, StepError, Turn,
+    LogWork, MemberId, Node, NodeError, Output, ProposeError as Refusal, ReadContext, SharedLog,
+    SnapshotPoint, Status, StepError,
 };
 use cairn_proto::raftpb;
 
@@ -66,7 +66,7 @@ pub enum NotTaken {
     TooMany,
 }
 
-/// What is to be done after a turn.
+/// What is to be done after a output.
 #[derive(Debug)]
 pub struct Effects<P, R> {
     /// Requests that are on their way, and who waits for each: to be known to whoever applies before
@@ -120,7 +120,7 @@ struct Asked<R> {
 pub struct Consensus<P, R> {
     node: Node,
     request_ids: Arc<RequestIds>,
-    /// Requests proposed since the last turn.
+    /// Requests proposed since the last output.
     proposed: Vec<(RequestId, P)>,
     /// Requests that wait for a leader.
     held: VecDeque<(RequestId, Proposal, P)>,
@@ -219,22 +219,22 @@ impl<P: Waiter, R: Waiter> Consensus<P, R> {
         self.proposed.len() >= BATCH_PROPOSALS_MAX || self.node.driver().batch_is_full()
     }
 
-    /// Does what is to be done, with one write and one sync. If [`Self::has_work`] says so, turn
+    /// Does what is to be done, with one write and one sync. If [`Self::has_work`] says so, work
     /// again.
     ///
     /// # Errors
     ///
     /// [`NodeError`]: the log can no longer be trusted and the member must stop.
-    pub fn turn(&mut self) -> Result<Effects<P, R>, NodeError> {
+    pub fn work(&mut self) -> Result<Effects<P, R>, NodeError> {
         self.propose_held();
         self.ask();
-        let turn = self.node.turn()?;
-        Ok(self.effects(turn))
+        let output = self.node.work()?;
+        Ok(self.effects(output))
     }
 
-    /// As [`Self::turn`], without waiting for the disk: what is to be done at once, and work for
+    /// As [`Self::work`], without waiting for the disk: what is to be done at once, and work for
     /// [`Self::log`], whose outcome goes to [`Self::done`] in the order in which it was given. Only
-    /// while no such work is [under way](Self::has_work_under_way) may [`Self::turn`] be used.
+    /// while no such work is [under way](Self::has_work_under_way) may [`Self::work`] be used.
     ///
     /// # Errors
     ///
@@ -242,14 +242,14 @@ impl<P: Waiter, R: Waiter> Consensus<P, R> {
     pub fn begin(&mut self) -> Result<(Effects<P, R>, LogWork), NodeError> {
         self.propose_held();
         self.ask();
-        let (turn, work) = self.node.driver().begin()?;
-        Ok((self.effects(turn), work))
+        let (output, work) = self.node.driver().begin()?;
+        Ok((self.effects(output), work))
     }
 
     /// Takes what came of work for the log; what that allows.
     pub fn done(&mut self, done: LogDone) -> Effects<P, R> {
-        let turn = self.node.driver().done(done);
-        self.effects(turn)
+        let output = self.node.driver().done(done);
+        self.effects(output)
     }
 
     /// Whether work that [`Self::begin`] gave has not come back.
@@ -263,18 +263,18 @@ impl<P: Waiter, R: Waiter> Consensus<P, R> {
         self.node.log()
     }
 
-    fn effects(&mut self, turn: Turn) -> Effects<P, R> {
+    fn effects(&mut self, output: Output) -> Effects<P, R> {
         let mut effects = Effects {
             proposed: std::mem::take(&mut self.proposed),
             not_taken: std::mem::take(&mut self.not_taken),
-            committed: turn.committed,
-            messages: turn.messages,
+            committed: output.committed,
+            messages: output.messages,
             confirmed: Vec::new(),
-            snapshot: turn.snapshot,
-            snapshot_wanted_by: turn.snapshot_wanted_by,
-            leadership: turn.leadership,
+            snapshot: output.snapshot,
+            snapshot_wanted_by: output.snapshot_wanted_by,
+            leadership: output.leadership,
         };
-        for read in turn.reads {
+        for read in output.reads {
             if let Some(asked) = self.asked.remove(&read.context) {
                 effects.confirmed.push((read.index, asked.reads));
             }

@@ -89,7 +89,7 @@ pub(crate) enum Input {
     Tick,
 }
 
-/// What a turn hands to the apply loop.
+/// What a round hands to the apply loop.
 #[derive(Debug, Default)]
 pub(crate) struct Committed {
     /// The database of another member, to be installed before anything is applied.
@@ -349,7 +349,7 @@ impl Life {
     }
 
     /// Runs the consensus loop once: takes all that waits, and turns until nothing is left to do.
-    pub(crate) fn turn(&mut self) -> Result<Vec<Effects<Ticket, Ticket>>> {
+    pub(crate) fn work(&mut self) -> Result<Vec<Effects<Ticket, Ticket>>> {
         for input in std::mem::take(&mut self.inbox) {
             match input {
                 Input::Propose(id, proposal, ticket) => {
@@ -376,15 +376,15 @@ impl Life {
                 Input::Tick => self.consensus.tick(),
             }
         }
-        let mut turns = Vec::new();
+        let mut rounds = Vec::new();
         loop {
             // As the server: who is alone waits for its disk, who has peers never does.
             if self.is_sole_voter() && !self.consensus.has_work_under_way() {
-                turns.push(self.consensus.turn()?);
+                rounds.push(self.consensus.work()?);
                 self.term = self.consensus.status().leadership.term.get();
             } else {
                 let (effects, work) = self.consensus.begin()?;
-                turns.push(effects);
+                rounds.push(effects);
                 match &mut self.log_work {
                     _ if work.is_empty() => {}
                     Some(waiting) => waiting.join(work),
@@ -392,7 +392,7 @@ impl Life {
                 }
             }
             if !self.consensus.has_work() {
-                return Ok(turns);
+                return Ok(rounds);
             }
         }
     }

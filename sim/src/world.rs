@@ -60,8 +60,8 @@ enum Event {
     Tick(MemberId, u64),
     /// A loop of a member, in one of its lives.
     Run(MemberId, u64, Loop),
-    /// A turn of consensus is on disk.
-    Turned(MemberId, u64, Vec<Effects<Ticket, Ticket>>),
+    /// A round of consensus is on disk.
+    Worked(MemberId, u64, Vec<Effects<Ticket, Ticket>>),
     /// What a log's loop wrote is on disk, up to a term.
     Logged(MemberId, u64, u64, LogDone),
     /// A message of a member reaches another.
@@ -244,7 +244,7 @@ impl<'a> World<'a> {
             Event::Start(member) => return self.start(member),
             Event::Tick(member, life) => self.tick(member, life),
             Event::Run(member, life, which) => return self.run_loop(member, life, which),
-            Event::Turned(member, life, turns) => self.turned(member, life, turns),
+            Event::Worked(member, life, rounds) => self.worked(member, life, rounds),
             Event::Logged(member, life, term, done) => {
                 return self.logged(member, life, term, done);
             }

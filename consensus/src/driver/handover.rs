@@ -13,8 +13,8 @@ use crate::member_id::MemberId;
 
 impl Driver {
     /// Hands leadership to `member`, a voter, if this member leads, or asks the leader to. It has
-    /// come about when [`crate::Turn::leadership`] says so. If it has not within an election
-    /// timeout, it is given up, which the leader says in [`crate::Turn::transfer_failed`]; until
+    /// come about when [`crate::Output::leadership`] says so. If it has not within an election
+    /// timeout, it is given up, which the leader says in [`crate::Output::transfer_failed`]; until
     /// then it takes no proposals.
     pub fn transfer_leader(&mut self, member: MemberId) {
         self.raw.transfer_leader(member.get());

@@ -14,7 +14,7 @@ use crate::log_index::LogIndex;
 use crate::log_work::WriteNumber;
 use crate::log_work::{LogDone, LogRead, LogWork, ReadDone, ReadFor, ReadNumber, ReadWork};
 use crate::member_id::MemberId;
-use crate::turn::{ReadReady, SnapshotPoint, Turn};
+use crate::output::{Output, ReadReady, SnapshotPoint};
 use crate::wal::{LogWrite, Marker, MarkerOrigin};
 use crate::wire;
 
@@ -148,8 +148,8 @@ impl Driver {
     /// # Errors
     ///
     /// [`DriverError`] if a committed entry cannot be understood.
-    pub fn begin(&mut self) -> Result<(Turn, LogWork), DriverError> {
-        let mut turn = Turn::default();
+    pub fn begin(&mut self) -> Result<(Output, LogWork), DriverError> {
+        let mut output = Output::default();
         let mut work = LogWork::default();
         if self.should_campaign_alone() {
             self.campaign();
@@ -166,24 +166,25 @@ impl Driver {
         }
         let reads = ready.take_read_states();
         let reads = reads.iter();
-        turn.reads
+        output
+            .reads
             .extend(reads.filter_map(|read| ReadReady::from_raft(self.member, read)));
-        self.hand_out(&mut ready, &mut turn)?;
-        self.send(&mut ready, &mut turn);
+        self.hand_out(&mut ready, &mut output)?;
+        self.send(&mut ready, &mut output);
         self.raw.advance_append_async(ready);
         self.read_for_followers(&mut work);
-        self.note_leadership(&mut turn);
-        self.note_snapshots_wanted(&mut turn);
+        self.note_leadership(&mut output);
+        self.note_snapshots_wanted(&mut output);
         if self.under_way.is_written() {
-            self.release(&mut turn);
+            self.release(&mut output);
         }
-        Ok((turn, work))
+        Ok((output, work))
     }
 
     /// Takes what came of work that [`Driver::begin`] gave; what that allows. It may also allow
     /// more to begin: see [`Driver::has_work`].
-    pub fn done(&mut self, done: LogDone) -> Turn {
-        let mut turn = Turn::default();
+    pub fn done(&mut self, done: LogDone) -> Output {
+        let mut output = Output::default();
         for ReadDone { number, entries } in done.reads {
             match self.under_way.reads.remove(&number) {
                 Some(Reading::Application) => self.raw.mut_store().supply(entries),
@@ -200,9 +201,9 @@ impl Driver {
         if let Some(WriteNumber(number)) = done.persisted {
             let writes = &mut self.under_way.writes;
             while writes.pop_front_if(|(write, _)| *write <= number).is_some() {}
-            self.release(&mut turn);
+            self.release(&mut output);
         }
-        turn
+        output
     }
 
     /// As raft's own, but that entries which are being read back are nothing to be done.
@@ -290,7 +291,7 @@ impl Driver {
         marker
     }
 
-    fn hand_out(&mut self, ready: &mut Ready, turn: &mut Turn) -> Result<(), DriverError> {
+    fn hand_out(&mut self, ready: &mut Ready, output: &mut Output) -> Result<(), DriverError> {
         for entry in ready.take_committed_entries() {
             assert!(
                 entry.index == self.handed_out + 1,
@@ -301,7 +302,7 @@ impl Driver {
             if matches!(entry.kind, EntryKind::ConfChange(_)) {
                 self.unanswered.push_back(entry.index.get());
             }
-            turn.committed.push(entry);
+            output.committed.push(entry);
         }
         self.advance_applied();
         Ok(())
@@ -310,7 +311,7 @@ impl Driver {
     /// Sends what may leave at once, and holds what promises something: a leader whose term is
     /// durable promises nothing (its own entries count once they are durable), and neither does
     /// anybody who passes something on or says that a leader is heard (Ongaro's thesis, 10.2.1).
-    fn send(&mut self, ready: &mut Ready, turn: &mut Turn) {
+    fn send(&mut self, ready: &mut Ready, output: &mut Output) {
         let mut messages = ready.take_messages();
         messages.extend(ready.take_persisted_messages());
         let leads = self.raw.raft.state == StateRole::Leader;
@@ -325,23 +326,23 @@ impl Driver {
                         | MessageType::MsgTransferLeader
                 )
         });
-        wire::push_messages(now, &mut turn.messages);
+        wire::push_messages(now, &mut output.messages);
         if !held.is_empty() {
             self.under_way.held.push_back((ready.number(), held));
         }
     }
 
     /// Releases what waited for what is durable now.
-    fn release(&mut self, turn: &mut Turn) {
+    fn release(&mut self, output: &mut Output) {
         let durable = self.under_way.durable();
         self.raw.on_persist_ready(durable);
         let held = &mut self.under_way.held;
         while let Some((_, messages)) = held.pop_front_if(|(number, _)| *number <= durable) {
-            wire::push_messages(messages, &mut turn.messages);
+            wire::push_messages(messages, &mut output.messages);
         }
         let snapshots = &mut self.under_way.snapshots;
         while let Some((_, point)) = snapshots.pop_front_if(|(number, _)| *number <= durable) {
-            turn.snapshot = Some(point);
+            output.snapshot = Some(point);
         }
         self.advance_applied();
         let persisted = self.raw.raft.raft_log.persisted;
@@ -361,26 +362,26 @@ impl Driver {
         }
     }
 
-    fn note_snapshots_wanted(&mut self, turn: &mut Turn) {
+    fn note_snapshots_wanted(&mut self, output: &mut Output) {
         let wanted = self.raw.mut_store().take_snapshot_wanted();
         for member in wanted.into_iter().filter_map(MemberId::from_wire) {
-            turn.snapshot_wanted_by.push(member);
+            output.snapshot_wanted_by.push(member);
             if !self.snapshot_wanted_by.contains(&member) {
                 self.snapshot_wanted_by.push(member);
             }
         }
     }
 
-    fn note_leadership(&mut self, turn: &mut Turn) {
+    fn note_leadership(&mut self, output: &mut Output) {
         let present = self.present_leadership();
         if present != self.leadership {
             self.leadership = present;
-            turn.leadership = Some(present);
+            output.leadership = Some(present);
         }
         let transferee = self.present_transferee();
         if self.transferee != transferee {
             let leads = self.raw.raft.state == StateRole::Leader;
-            turn.transfer_failed = self.transferee.filter(|_| leads);
+            output.transfer_failed = self.transferee.filter(|_| leads);
             self.transferee = transferee;
         }
     }

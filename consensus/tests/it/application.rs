@@ -7,7 +7,7 @@ use cairn_consensus::disk::Disk;
 use cairn_consensus::wal::{FrameAlignment, WalOptions};
 use cairn_consensus::{
     ClusterId, ConfState, EntryKind, FirstMember, Identity, LogIndex, MemberId, Node, NodeError,
-    NodeOptions, Term, Turn,
+    NodeOptions, Output, Term,
 };
 
 pub(crate) fn member(id: u64) -> MemberId {
@@ -59,14 +59,14 @@ impl Application {
         }
     }
 
-    /// Applies what a turn committed; entries must come without gaps.
-    pub(crate) fn apply(&mut self, node: &mut Node, turn: &Turn) {
-        if let Some(snapshot) = &turn.snapshot {
+    /// Applies what an output committed; entries must come without gaps.
+    pub(crate) fn apply(&mut self, node: &mut Node, output: &Output) {
+        if let Some(snapshot) = &output.snapshot {
             self.applied = snapshot.index;
             self.term = snapshot.term;
             self.conf_state = snapshot.conf_state.clone();
         }
-        for entry in &turn.committed {
+        for entry in &output.committed {
             assert_eq!(
                 entry.index,
                 self.applied.next(),
@@ -91,8 +91,8 @@ impl Application {
 /// Turns until there is nothing to do.
 pub(crate) fn settle(node: &mut Node, application: &mut Application) -> Result<(), NodeError> {
     while node.driver().has_work() {
-        let turn = node.turn()?;
-        application.apply(node, &turn);
+        let output = node.work()?;
+        application.apply(node, &output);
     }
     Ok(())
 }

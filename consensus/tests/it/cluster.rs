@@ -12,7 +12,7 @@ use cairn_consensus::disk::{Disk, FaultDisk, Survival};
 use cairn_consensus::wal::WalError;
 use cairn_consensus::{
     CompactionPolicy, ConfChange, ConfChangeKind, ConfState, Driver, Entry, EntryKind, LogIndex,
-    LogWork, Node, NodeError, NodeOptions, ReadContext, Role, SnapshotPoint, Term, Turn,
+    LogWork, Node, NodeError, NodeOptions, Output, ReadContext, Role, SnapshotPoint, Term,
 };
 use cairn_proto::raftpb;
 
@@ -368,11 +368,11 @@ impl Cluster {
             if !running.node.driver().has_work() {
                 return;
             }
-            let (turn, work) = running.node.driver().begin().unwrap();
+            let (output, work) = running.node.driver().begin().unwrap();
             if !work.is_empty() {
                 running.queue.push_back(work);
             }
-            self.take(id, turn);
+            self.take(id, output);
         }
         panic!("member {id} is never done");
     }
@@ -404,35 +404,35 @@ impl Cluster {
             Err(WalError::Io { .. }) => return self.crash(id),
             Err(error) => panic!("the log of member {id} refuses its work: {error}"),
         };
-        let turn = running.node.driver().done(done);
-        self.take(id, turn);
+        let output = running.node.driver().done(done);
+        self.take(id, output);
         self.work(id);
     }
 
-    /// Does what a turn asks for.
-    fn take(&mut self, id: u64, turn: Turn) {
-        if let Some(leadership) = turn.leadership
+    /// Does what an output asks for.
+    fn take(&mut self, id: u64, output: Output) {
+        if let Some(leadership) = output.leadership
             && leadership.role == Role::Leader
         {
             let first = *self.leaders.entry(leadership.term).or_insert(id);
             assert_eq!(first, id, "two leaders in term {}", leadership.term);
         }
-        for message in turn.messages {
+        for message in output.messages {
             self.send(id, &message);
         }
-        if let Some(point) = turn.snapshot {
+        if let Some(point) = output.snapshot {
             if self.crash_at_install {
                 self.crash(id);
                 return;
             }
             self.install(id, &point);
         }
-        for entry in turn.committed {
+        for entry in output.committed {
             self.apply(id, entry);
         }
         let running = self.running(id).unwrap();
-        running.transfers_failed += u64::from(turn.transfer_failed.is_some());
-        for read in turn.reads {
+        running.transfers_failed += u64::from(output.transfer_failed.is_some());
+        for read in output.reads {
             // A message that comes twice is answered twice.
             let Some(least) = running.asked.remove(&read.context) else {
                 continue;
@@ -440,7 +440,7 @@ impl Cluster {
             assert!(read.index >= least, "a stale read at member {id}");
             running.reads_answered += 1;
         }
-        if !turn.snapshot_wanted_by.is_empty() && running.data.applied > LogIndex::ZERO {
+        if !output.snapshot_wanted_by.is_empty() && running.data.applied > LogIndex::ZERO {
             running
                 .copies
                 .insert(running.data.applied, running.data.clone());

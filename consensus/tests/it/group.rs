@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cairn_consensus::disk::{FaultDisk, Survival};
 use cairn_consensus::{
-    CompactionPolicy, ConfChange, ConfChangeKind, MemberId, Node, ReadContext, Role, SnapshotPoint,
-    Turn,
+    CompactionPolicy, ConfChange, ConfChangeKind, MemberId, Node, Output, ReadContext, Role,
+    SnapshotPoint,
 };
 use cairn_proto::raftpb;
 
@@ -94,13 +94,13 @@ impl Group {
                 };
                 while node.driver().has_work() {
                     busy = true;
-                    let turn = node.turn().unwrap();
-                    member.application.apply(node, &turn);
-                    offer_snapshot(node, &turn, &member.application);
+                    let output = node.work().unwrap();
+                    member.application.apply(node, &output);
+                    offer_snapshot(node, &output, &member.application);
                     member
                         .reads
-                        .extend(turn.reads.iter().map(|read| read.context));
-                    self.network.extend(turn.messages);
+                        .extend(output.reads.iter().map(|read| read.context));
+                    self.network.extend(output.messages);
                 }
             }
             if !busy {
@@ -200,8 +200,8 @@ impl Group {
     }
 }
 
-fn offer_snapshot(node: &mut Node, turn: &Turn, application: &Application) {
-    if turn.snapshot_wanted_by.is_empty() {
+fn offer_snapshot(node: &mut Node, output: &Output, application: &Application) {
+    if output.snapshot_wanted_by.is_empty() {
         return;
     }
     node.driver().offer_snapshot(&SnapshotPoint {

@@ -241,8 +241,8 @@ fn a_question_that_comes_twice_confirms_nothing_that_came_in_between() {
         ..raftpb::Message::default()
     };
     driver.step(question.clone()).unwrap();
-    let (turn, _) = driver.begin().unwrap();
-    let heartbeat = turn.messages.iter().find(|message| message.to() == late);
+    let (output, _) = driver.begin().unwrap();
+    let heartbeat = output.messages.iter().find(|message| message.to() == late);
     let context = heartbeat.unwrap().context.clone();
     let confirms = |from| raftpb::Message {
         r#type: Some(MessageType::MsgHeartbeatResp.into()),
@@ -257,6 +257,6 @@ fn a_question_that_comes_twice_confirms_nothing_that_came_in_between() {
     driver.read_index(ReadContext(7)).unwrap();
     driver.step(question).unwrap();
     driver.step(confirms(late)).unwrap();
-    let (turn, _) = driver.begin().unwrap();
-    assert!(turn.reads.is_empty(), "what is late confirms nothing new");
+    let (output, _) = driver.begin().unwrap();
+    assert!(output.reads.is_empty(), "what is late confirms nothing new");
 }

@@ -329,7 +329,7 @@ enum Input {
     Message(Box<raftpb::Message>),
     Tick(usize),
     Propose,
-    Turn,
+    Output,
     Vote,
 }
 
@@ -341,7 +341,7 @@ proptest! {
                 8 => any_message().prop_map(|message| Input::Message(Box::new(message))),
                 2 => (1..25_usize).prop_map(Input::Tick),
                 1 => Just(Input::Propose),
-                3 => Just(Input::Turn),
+                3 => Just(Input::Output),
                 3 => Just(Input::Vote),
             ],
             1..60,
@@ -353,7 +353,7 @@ proptest! {
                 Input::Message(message) => { let _ = node.driver().step(*message); }
                 Input::Tick(count) => (0..count).for_each(|_| node.driver().tick()),
                 Input::Propose => { let _ = node.driver().propose(Bytes::from_static(b"x")); }
-                Input::Turn => settle(&mut node, &mut application).unwrap(),
+                Input::Output => settle(&mut node, &mut application).unwrap(),
                 // Whatever election this member holds, it wins.
                 Input::Vote => {
                     let term = node.status().leadership.term.get();

@@ -28,24 +28,24 @@ fn it_leads_at_once_and_commits_in_the_turn_of_the_write() {
             .propose(Bytes::from_static(data.as_bytes()))
             .unwrap();
     }
-    let turn = node.turn().unwrap();
+    let output = node.work().unwrap();
     assert_eq!(
-        turn.committed.len(),
+        output.committed.len(),
         3,
-        "all of the batch is committed in its turn"
+        "all of the batch is committed in its output"
     );
     let syncs = disk.history()[usize::try_from(before).unwrap()..]
         .iter()
         .filter(|operation| **operation == Operation::Sync)
         .count();
     assert_eq!(syncs, 1, "one sync for the batch");
-    application.apply(&mut node, &turn);
+    application.apply(&mut node, &output);
 
     node.driver().read_index(ReadContext(7)).unwrap();
-    let turn = node.turn().unwrap();
+    let output = node.work().unwrap();
     let index = application.applied;
     assert_eq!(
-        turn.reads,
+        output.reads,
         [ReadReady {
             context: ReadContext(7),
             index
@@ -208,11 +208,11 @@ fn a_failing_disk_stops_it_and_nothing_more_is_acknowledged() {
     disk.script(disk.operations(), Fault::Error);
     node.driver().propose(Bytes::from_static(b"a")).unwrap();
     assert!(matches!(
-        node.turn(),
+        node.work(),
         Err(NodeError::Wal(WalError::Io { .. }))
     ));
     node.driver().propose(Bytes::from_static(b"b")).unwrap();
-    assert!(matches!(node.turn(), Err(NodeError::WorkUnderWay)));
+    assert!(matches!(node.work(), Err(NodeError::WorkUnderWay)));
     let more = LogWork::default();
     assert!(matches!(node.log().perform(more), Err(WalError::Poisoned)));
 }
@@ -274,8 +274,8 @@ fn the_last_member_cannot_be_removed_and_the_change_counts_as_rejected() {
         context: Bytes::new(),
     };
     node.driver().propose_conf_change(&change).unwrap();
-    let turn = node.turn().unwrap();
-    let index = turn.committed[0].index;
+    let output = node.work().unwrap();
+    let index = output.committed[0].index;
     assert!(matches!(
         node.driver().apply_conf_change(index, &change),
         Err(ConfChangeError::Impossible { .. })
@@ -286,8 +286,8 @@ fn the_last_member_cannot_be_removed_and_the_change_counts_as_rejected() {
     ));
     assert_eq!(node.driver().conf_state().voters, [member(1)]);
     node.driver().propose_conf_change(&change).unwrap();
-    let turn = node.turn().unwrap();
+    let output = node.work().unwrap();
     node.driver()
-        .reject_conf_change(turn.committed[0].index)
+        .reject_conf_change(output.committed[0].index)
         .unwrap();
 }

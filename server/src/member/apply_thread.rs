@@ -26,7 +26,7 @@ use cairn_consensus::MemberId;
 use cairn_replica::apply::{Applied, Applier, FatalError};
 use cairn_replica::request_ids::RequestId;
 
-/// What one turn of consensus hands on.
+/// What one round of consensus hands on.
 #[derive(Default)]
 pub(crate) struct Committed {
     /// Another member's database, to take the place of this one's before all else.
@@ -102,15 +102,15 @@ impl ApplyThread {
     /// [`ApplyFailure`]: the process must stop.
     pub(crate) fn run(mut self) -> Result<(), ApplyFailure> {
         let mut waiting: HashMap<RequestId, Reply> = HashMap::new();
-        while let Ok(turn) = self.committed.recv() {
-            if let Some(prepared) = turn.install {
+        while let Ok(handed) = self.committed.recv() {
+            if let Some(prepared) = handed.install {
                 self.install(*prepared, &mut waiting)?;
             }
-            for prepared in turn.useless {
+            for prepared in handed.useless {
                 self.discard(prepared);
             }
-            waiting.extend(turn.waiting);
-            let mut entries = turn.entries.into_iter().peekable();
+            waiting.extend(handed.waiting);
+            let mut entries = handed.entries.into_iter().peekable();
             while entries.peek().is_some() {
                 self.go(entries.by_ref().take(GO_ENTRIES), &mut waiting)?;
             }

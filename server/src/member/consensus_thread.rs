@@ -112,8 +112,8 @@ pub(crate) struct ConsensusThread {
     pub heartbeat: Duration,
 }
 
-/// Deliveries of other members that are taken before a turn: what they bring is bounded by the
-/// inbox, but a turn should not wait for more than a few milliseconds' worth.
+/// Deliveries of other members that are taken before a round: what they bring is bounded by the
+/// inbox, but a round should not wait for more than a few milliseconds' worth.
 const DELIVERIES_MAX: usize = 256;
 
 /// The thread was asked to end, or there is nobody left to work for.
@@ -150,9 +150,9 @@ impl ConsensusThread {
     /// [`NodeError`]: the log can no longer be trusted and the process must stop.
     pub(crate) fn run(mut self) -> Result<(), NodeError> {
         let mut next_tick = Instant::now() + self.heartbeat;
-        // The first turns elect a sole voter and hand on what a crash left unapplied.
+        // The first rounds elect a sole voter and hand on what a crash left unapplied.
         loop {
-            if let Err(Ending) = self.turn()? {
+            if let Err(Ending) = self.work()? {
                 return Ok(());
             }
             self.wait(next_tick);
@@ -319,12 +319,12 @@ impl ConsensusThread {
         Ok(())
     }
 
-    /// Turns raft until there is nothing to do: one write and one sync for all of the batch, here or
+    /// Works on raft until there is nothing to do: one write and one sync for all of the batch, here or
     /// in the log's thread.
-    fn turn(&mut self) -> Result<Result<(), Ending>, NodeError> {
+    fn work(&mut self) -> Result<Result<(), Ending>, NodeError> {
         loop {
             let effects = if self.is_sole_voter() && !self.consensus.has_work_under_way() {
-                self.consensus.turn()?
+                self.consensus.work()?
             } else {
                 let (effects, work) = self.consensus.begin()?;
                 self.log.give(work);

@@ -109,8 +109,8 @@ impl World<'_> {
             return Ok(());
         };
         let before = member.disk.operations();
-        let turns = match life.turn() {
-            Ok(turns) => turns,
+        let rounds = match life.work() {
+            Ok(rounds) => rounds,
             Err(error) => {
                 let (leaves, down) = member.cut.unwrap_or((Leaves::Some, 500));
                 self.trace
@@ -136,28 +136,28 @@ impl World<'_> {
         let (lives, for_log) = (member.lives, life.log_work.is_some());
         // What is not on disk yet is the log's loop's; the rest goes out at once, in order.
         let out_after = if wrote { took } else { 0 };
-        self.see_turns(id, &turns)?;
+        self.see_rounds(id, &rounds)?;
         self.note_leadership(id);
-        self.plan(out_after, Event::Turned(id, lives, turns));
+        self.plan(out_after, Event::Worked(id, lives, rounds));
         if for_log {
             self.wake(id, Loop::Log);
         }
         Ok(())
     }
 
-    fn see_turns(
+    fn see_rounds(
         &mut self,
         id: MemberId,
-        turns: &[Effects<Ticket, Ticket>],
+        rounds: &[Effects<Ticket, Ticket>],
     ) -> Result<(), Violation> {
         let Some(life) = self.members.get(&id).and_then(|it| it.life.as_ref()) else {
             return Ok(());
         };
         let status = life.consensus.status();
         self.invariants.see_status(id, &status)?;
-        for turn in turns {
-            self.invariants.see_committed(id, &turn.committed)?;
-            if let Some(leadership) = turn.leadership {
+        for round in rounds {
+            self.invariants.see_committed(id, &round.committed)?;
+            if let Some(leadership) = round.leadership {
                 let (role, term) = (leadership.role, leadership.term.get());
                 self.trace
                     .note(self.now, format_args!("{id} is {role:?} in term {term}"));
@@ -233,27 +233,32 @@ impl World<'_> {
             return Ok(());
         };
         life.term = term;
-        let turns = vec![life.consensus.done(done)];
-        self.see_turns(id, &turns)?;
+        let rounds = vec![life.consensus.done(done)];
+        self.see_rounds(id, &rounds)?;
         self.note_leadership(id);
-        self.plan(0, Event::Turned(id, lives, turns));
+        self.plan(0, Event::Worked(id, lives, rounds));
         for which in [Loop::Consensus, Loop::Log] {
             self.wake(id, which);
         }
         Ok(())
     }
 
-    /// What a turn wanted is done once it is on disk.
-    pub(super) fn turned(&mut self, id: MemberId, lives: u64, turns: Vec<Effects<Ticket, Ticket>>) {
+    /// What a round wanted is done once it is on disk.
+    pub(super) fn worked(
+        &mut self,
+        id: MemberId,
+        lives: u64,
+        rounds: Vec<Effects<Ticket, Ticket>>,
+    ) {
         let Some(member) = self.members.get_mut(&id).filter(|it| it.lives == lives) else {
             return;
         };
         let paused_until = member.paused_until;
         if self.now < paused_until {
-            self.plan_at(paused_until, Event::Turned(id, lives, turns));
+            self.plan_at(paused_until, Event::Worked(id, lives, rounds));
             return;
         }
-        for effects in turns {
+        for effects in rounds {
             self.take_effects(id, effects);
         }
         self.finish_reads(id);
@@ -380,16 +385,16 @@ impl World<'_> {
         let Some(life) = &mut member.life else {
             return Ok(());
         };
-        let Some(turn) = life.to_apply.front_mut() else {
+        let Some(round) = life.to_apply.front_mut() else {
             return Ok(());
         };
-        life.waiting.extend(turn.waiting.drain(..));
-        if let Some(point) = turn.snapshot.take() {
+        life.waiting.extend(round.waiting.drain(..));
+        if let Some(point) = round.snapshot.take() {
             return self.install(id, &point);
         }
-        let go = usize::try_from(go).unwrap_or(1).min(turn.entries.len());
-        let mut entries: Vec<_> = turn.entries.drain(..go).collect();
-        if turn.entries.is_empty() {
+        let go = usize::try_from(go).unwrap_or(1).min(round.entries.len());
+        let mut entries: Vec<_> = round.entries.drain(..go).collect();
+        if round.entries.is_empty() {
             life.to_apply.pop_front();
         }
         if id == MemberId(2) {

@@ -20,7 +20,7 @@ use super::sink::{Queue, QueueSink};
 use super::stream::{self, WatchAsks, WatchReplies};
 use crate::member::V2;
 
-/// Batches of changes that may wait. A batch is what one turn of the apply thread wrote; past this,
+/// Batches of changes that may wait. A batch is what one batch of the apply thread wrote; past this,
 /// reading the store is cheaper than holding more.
 const CHANGE_BATCHES_MAX: usize = 1024;
 /// Requests of clients that may wait.

@@ -95,7 +95,7 @@ fn leader() -> (Machine, Running) {
     let options = node_options(&machine.settings, &running.applier).unwrap();
     begin_cluster(&cluster, Arc::clone(&running.disk), &options).unwrap();
     let mut node = machine.open(&mut running).unwrap().node;
-    let committed = node.turn().unwrap().committed;
+    let committed = node.work().unwrap().committed;
     assert_eq!(committed.len(), 2);
     running.applier.apply(committed).unwrap();
     let mut batch = running.store.write();
@@ -166,7 +166,7 @@ fn killed_before_the_installation() -> (Machine, Applied, (Machine, Running)) {
         ..raftpb::Message::default()
     };
     node.driver().step(message).unwrap();
-    let point = node.turn().unwrap().snapshot.unwrap();
+    let point = node.work().unwrap().snapshot.unwrap();
     assert_eq!(point.index, LogIndex::new(received.index));
     (machine, received, (leaders_machine, leader))
 }

@@ -1,4 +1,4 @@
-//! Turns: what a member wants done.
+//! Output: what a member wants done.
 
 use cairn_proto::raftpb;
 use raft::eraftpb;
@@ -13,7 +13,7 @@ use crate::term::Term;
 
 /// What is to be done at once.
 #[derive(Debug, Default)]
-pub struct Turn {
+pub struct Output {
     /// Entries that are committed now, in order, each handed out once.
     pub committed: Vec<Entry>,
     /// Messages to send; each may be lost.
@@ -35,7 +35,7 @@ pub struct Turn {
     pub transfer_failed: Option<MemberId>,
 }
 
-impl Turn {
+impl Output {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
