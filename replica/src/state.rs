@@ -17,7 +17,7 @@ pub(crate) struct State {
     pub(crate) alarms: Alarms,
     pub(crate) membership: Membership,
     pub(crate) leases: Leases,
-    pub(crate) rules: AuthStore,
+    pub(crate) auth_store: AuthStore,
 }
 
 impl State {
@@ -45,7 +45,7 @@ impl State {
             alarms: Alarms::restore(view)?,
             membership: Membership::restore(view)?,
             leases: Leases::restore(view, leases)?,
-            rules: AuthStore::restore(view)?,
+            auth_store: AuthStore::restore(view)?,
         })
     }
 
@@ -56,7 +56,7 @@ impl State {
                 &self.alarms,
                 &self.membership,
                 self.leases.checksum(),
-                &self.rules,
+                &self.auth_store,
             )
         })
     }
@@ -68,13 +68,13 @@ pub(crate) fn checksum_of(
     alarms: &Alarms,
     membership: &Membership,
     leases: RowsChecksum,
-    rules: &AuthStore,
+    auth_store: &AuthStore,
 ) -> RowsChecksum {
     match table {
         Table::Alarm => alarms.checksum(),
-        Table::Auth => rules.checksums().facts,
-        Table::AuthRoles => rules.checksums().roles,
-        Table::AuthUsers => rules.checksums().users,
+        Table::Auth => auth_store.checksums().facts,
+        Table::AuthRoles => auth_store.checksums().roles,
+        Table::AuthUsers => auth_store.checksums().users,
         Table::Cluster => membership.checksums().cluster,
         Table::Members => membership.checksums().members,
         Table::MembersRemoved => membership.checksums().removed,

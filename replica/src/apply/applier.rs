@@ -36,7 +36,7 @@ use crate::state_checksum::{StateChecksum, StoreFacts};
 /// Invariants:
 /// 1. `applied` is the index stored with the data: what is at or below it is never applied again.
 /// 2. `alarms` and `membership`, as the API sees them, are those stored with the data.
-/// 3. The API sees `rules` once the batch that changed them has ended, before anyone is answered.
+/// 3. The API sees `auth_store` once the batch that changed them has ended, before anyone is answered.
 pub struct Applier {
     store: Store,
     applied: LogIndex,
@@ -44,10 +44,10 @@ pub struct Applier {
     membership: Arc<ArcSwap<Membership>>,
     leases: SharedLeases,
     /// The rules as the entries applied so far have made them.
-    rules: AuthStore,
+    auth_store: AuthStore,
     /// Whether they are other than those that the API sees.
-    rules_changed: bool,
-    published_rules: Arc<ArcSwap<AuthStore>>,
+    auth_changed: bool,
+    published_auth: Arc<ArcSwap<AuthStore>>,
     v2_stats: Arc<cairn_v2::Stats>,
 }
 
@@ -94,18 +94,18 @@ impl Applier {
             alarms,
             membership,
             leases,
-            rules,
+            auth_store,
         } = State::read(&store.backend().read()?, StoreFacts::of(&store), leases)?;
-        let published_rules = Arc::new(ArcSwap::from_pointee(rules.clone()));
+        let published_auth = Arc::new(ArcSwap::from_pointee(auth_store.clone()));
         Ok(Self {
             store,
             applied: LogIndex::new(applied.index),
             alarms: Arc::new(ArcSwap::from_pointee(alarms)),
             membership: Arc::new(ArcSwap::from_pointee(membership)),
             leases: Arc::new(Mutex::new(leases)),
-            rules,
-            rules_changed: false,
-            published_rules,
+            auth_store,
+            auth_changed: false,
+            published_auth,
             v2_stats: Arc::default(),
         })
     }
@@ -124,10 +124,9 @@ impl Applier {
         self.applied = fresh.applied;
         self.alarms.store(fresh.alarms.load_full());
         self.membership.store(fresh.membership.load_full());
-        self.published_rules
-            .store(fresh.published_rules.load_full());
-        self.rules = fresh.rules;
-        self.rules_changed = false;
+        self.published_auth.store(fresh.published_auth.load_full());
+        self.auth_store = fresh.auth_store;
+        self.auth_changed = false;
         Ok(())
     }
 
@@ -152,8 +151,8 @@ impl Applier {
     }
 
     /// Users, roles and permissions, as they change.
-    pub fn rules(&self) -> Arc<ArcSwap<AuthStore>> {
-        Arc::clone(&self.published_rules)
+    pub fn auth_store(&self) -> Arc<ArcSwap<AuthStore>> {
+        Arc::clone(&self.published_auth)
     }
 
     /// How often what was asked of the second API's tree.
@@ -200,9 +199,9 @@ impl Applier {
             self.checksum(place, &batch).write(batch.backend());
         }
         batch.end()?;
-        if self.rules_changed {
-            self.published_rules.store(Arc::new(self.rules.clone()));
-            self.rules_changed = false;
+        if self.auth_changed {
+            self.published_auth.store(Arc::new(self.auth_store.clone()));
+            self.auth_changed = false;
         }
         Ok(applied)
     }
@@ -233,7 +232,7 @@ impl Applier {
         let (alarms, membership) = (self.alarms.load(), self.membership.load());
         let leases = self.leases.lock().checksum();
         StateChecksum::new(applied, store, |table| {
-            checksum_of(table, &alarms, &membership, leases, &self.rules)
+            checksum_of(table, &alarms, &membership, leases, &self.auth_store)
         })
     }
 
@@ -269,8 +268,8 @@ impl Applier {
         batch: &mut WriteBatch<'_>,
         applied: &mut Applied,
     ) -> Result<Outcome, Failure> {
-        let rules = &self.rules;
-        let permission = Permission { rules, who };
+        let auth_store = &self.auth_store;
+        let permission = Permission { auth_store, who };
         let keys_of_lease = |lease| leases::keys(&self.leases, lease);
         match request {
             LogRequest::Put(put) => {
@@ -432,9 +431,9 @@ impl Applier {
         applied: &mut Applied,
     ) -> Result<Outcome, Failure> {
         let index = self.applied.get();
-        let done = self.rules.apply(request, who, index, batch.backend());
+        let done = self.auth_store.apply(request, who, index, batch.backend());
         let done = done.map_err(ApplyError::from)?;
-        self.rules_changed = true;
+        self.auth_changed = true;
         applied.tokens.extend(done.tokens);
         Ok(Outcome::Auth(done.response))
     }

@@ -18,7 +18,7 @@ pub type KeysOfLease<'a> = &'a dyn Fn(LeaseId) -> Vec<Bytes>;
 #[derive(Clone, Copy)]
 pub struct Permission<'a> {
     /// The rules.
-    pub rules: &'a AuthStore,
+    pub auth_store: &'a AuthStore,
     /// The caller; none is nobody.
     pub who: Option<&'a AuthInfo>,
 }
@@ -30,15 +30,17 @@ impl Permission<'_> {
     ///
     /// The refusal.
     pub fn read(&self, range: &KeyRange) -> Result<(), AuthError> {
-        self.rules.check_range(self.who, span(range), Access::Read)
+        self.auth_store
+            .check_range(self.who, span(range), Access::Read)
     }
 
     fn write(&self, range: &KeyRange) -> Result<(), AuthError> {
-        self.rules.check_range(self.who, span(range), Access::Write)
+        self.auth_store
+            .check_range(self.who, span(range), Access::Write)
     }
 
     fn write_key(&self, key: &[u8]) -> Result<(), AuthError> {
-        self.rules
+        self.auth_store
             .check_range(self.who, KeySpan::One(key), Access::Write)
     }
 
@@ -54,7 +56,7 @@ impl Permission<'_> {
         }
         if put.prev_kv {
             let key = KeySpan::One(&put.key);
-            self.rules.check_range(self.who, key, Access::Read)?;
+            self.auth_store.check_range(self.who, key, Access::Read)?;
         }
         Ok(())
     }
@@ -78,7 +80,7 @@ impl Permission<'_> {
     ///
     /// The first refusal.
     pub fn txn(&self, txn: &Txn, keys_of_lease: KeysOfLease<'_>) -> Result<(), AuthError> {
-        if !self.rules.is_enabled() {
+        if !self.auth_store.is_enabled() {
             return Ok(());
         }
         for compare in &txn.compares {
@@ -130,12 +132,13 @@ impl Permission<'_> {
         keys_of_lease: KeysOfLease<'_>,
         access: Access,
     ) -> Result<(), AuthError> {
-        if self.rules.check_admin(self.who).is_ok() {
+        if self.auth_store.check_admin(self.who).is_ok() {
             return Ok(());
         }
-        keys_of_lease(lease)
-            .iter()
-            .try_for_each(|key| self.rules.check_range(self.who, KeySpan::One(key), access))
+        keys_of_lease(lease).iter().try_for_each(|key| {
+            self.auth_store
+                .check_range(self.who, KeySpan::One(key), access)
+        })
     }
 }
 

@@ -161,7 +161,7 @@ impl Probe for MemberProbe {
         );
         metrics
             .debugging_auth_revision
-            .set(number(member.auth.rules().revision().get()));
+            .set(number(member.auth.auth_store().revision().get()));
         metrics.debugging_mvcc_keys_total.set(count(store.keys()));
         metrics
             .server_quota_backend_bytes

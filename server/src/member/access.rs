@@ -26,7 +26,7 @@ impl Member {
     /// The refusal.
     pub(crate) async fn check_admin(&self, caller: &Caller) -> Result<(), Error> {
         let who = self.who(caller).await?;
-        Ok(self.auth.rules().check_admin(who.as_ref())?)
+        Ok(self.auth.auth_store().check_admin(who.as_ref())?)
     }
 
     /// Refuses whoever does not say who it is.
@@ -36,7 +36,7 @@ impl Member {
     /// The refusal.
     pub(crate) async fn check_somebody(&self, caller: &Caller) -> Result<(), Error> {
         let who = self.who(caller).await?;
-        Ok(self.auth.rules().check_somebody(who.as_ref())?)
+        Ok(self.auth.auth_store().check_somebody(who.as_ref())?)
     }
 
     /// Allows a read that passes `check`; see [`Member::confirm`].
@@ -50,9 +50,9 @@ impl Member {
         check: impl FnOnce(Permission<'_>) -> Result<(), AuthError>,
     ) -> Result<Permit, Error> {
         let who = self.who(caller).await?;
-        let rules = self.auth.rules();
+        let auth_store = self.auth.auth_store();
         check(Permission {
-            rules: &rules,
+            auth_store: &auth_store,
             who: who.as_ref(),
         })?;
         Ok(Permit::new(who))
@@ -78,6 +78,6 @@ impl Member {
     ///
     /// [`AuthError::AuthOldRevision`].
     pub(crate) fn confirm(&self, permit: Permit) -> Result<(), Error> {
-        Ok(permit.confirm(&self.auth.rules())?)
+        Ok(permit.confirm(&self.auth.auth_store())?)
     }
 }

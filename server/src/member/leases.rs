@@ -113,7 +113,7 @@ impl Member {
 
     /// The time to live of a renewed lease, if that is known without waiting.
     pub(crate) fn renew_lease_at_once(&self, id: i64) -> Option<Ttl> {
-        if self.progress.role() != Role::SoleVoter || self.auth.rules().is_enabled() {
+        if self.progress.role() != Role::SoleVoter || self.auth.auth_store().is_enabled() {
             return None;
         }
         let id = LeaseId::from_wire(id)?;
@@ -380,9 +380,9 @@ impl Member {
             keys.map(|key| Bytes::copy_from_slice(key)).collect()
         };
         self.permit(caller, |permission| {
-            permission.rules.check_somebody(permission.who)?;
+            permission.auth_store.check_somebody(permission.who)?;
             let ids = ids.iter().filter_map(|id| LeaseId::from_wire(*id));
-            for id in ids.filter(|_| permission.rules.is_enabled()) {
+            for id in ids.filter(|_| permission.auth_store.is_enabled()) {
                 match access {
                     Access::Read => permission.lease_reads(id, &keys)?,
                     Access::Write => permission.lease_writes(id, &keys)?,

@@ -289,7 +289,7 @@ fn link_up(
 
 fn authentication(settings: &Settings, applier: &Applier) -> Result<Arc<Auth>, StartError> {
     Ok(Arc::new(Auth {
-        rules: applier.rules(),
+        auth_store: applier.auth_store(),
         tokens: Tokens::new(&settings.auth.token)?,
         passwords: Passwords::start(worker_count(), settings.auth.bcrypt_cost)?,
     }))

@@ -45,7 +45,7 @@ pub(super) struct Call {
 
 impl Call {
     /// What the request needs, by the rules that the member knows.
-    fn way(&self, rules: &AuthStore) -> Result<Way, Refusal> {
+    fn way(&self, auth_store: &AuthStore) -> Result<Way, Refusal> {
         match &self.about.what {
             What::Members(change) => member_change(*change)
                 .map(Way::Members)
@@ -53,7 +53,7 @@ impl Call {
             What::Rules(change) => Ok(Way::Log(Box::new(LogRequest::Auth(change.clone())))),
             What::Data | What::Lock(_) | What::Behind(_) => {
                 let who = self.who.as_ref();
-                api::way(&self.request, Permission { rules, who })
+                api::way(&self.request, Permission { auth_store, who })
             }
         }
     }
@@ -187,12 +187,12 @@ impl World<'_> {
             return;
         };
         call.arrived = Some(member.lives);
-        let rules = life.applier.rules().load_full();
+        let auth_store = life.applier.auth_store().load_full();
         let user = call.about.user.as_deref();
         call.who = user
-            .filter(|_| rules.is_enabled())
-            .and_then(|user| AuthInfo::new(user.into(), rules.revision()));
-        let way = match call.way(&rules) {
+            .filter(|_| auth_store.is_enabled())
+            .and_then(|user| AuthInfo::new(user.into(), auth_store.revision()));
+        let way = match call.way(&auth_store) {
             Ok(way) => way,
             Err(why) => {
                 let at = self.now;
@@ -261,10 +261,10 @@ impl World<'_> {
             return;
         };
         let term = Term(life.shown_term);
-        let rules = life.applier.rules().load_full();
+        let auth_store = life.applier.auth_store().load_full();
         let mut outcome = api::read(&life.store, &call.request, self.now, term);
         // Who read under other rules than now is told nothing.
-        if let Err(error) = rules.check_unchanged(call.who.as_ref())
+        if let Err(error) = auth_store.check_unchanged(call.who.as_ref())
             && !Planted::ReadUnconfirmed.is(self.planted)
         {
             let (at, why) = (self.now, Refusal::Other(error.to_string()));

@@ -137,7 +137,7 @@ impl World<'_> {
                 continue;
             };
             let hash = life.store.hash_kv(ReadAt::Latest);
-            let revision = life.applier.rules().load().revision().get();
+            let revision = life.applier.auth_store().load().revision().get();
             if revision != self.invariants.rules_revision() {
                 return Err(Violation(format!(
                     "{id} shows rules of revision {revision}"

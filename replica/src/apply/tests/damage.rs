@@ -191,9 +191,13 @@ fn started(rows: &Rows) -> Result<String, String> {
         applier.alarms(),
         applier.membership(),
         leases.checksum(),
-        applier.rules().load().is_enabled(),
-        applier.rules().load().checksums(),
-        applier.rules().load().password_of("u").map(|it| it.hash),
+        applier.auth_store().load().is_enabled(),
+        applier.auth_store().load().checksums(),
+        applier
+            .auth_store()
+            .load()
+            .password_of("u")
+            .map(|it| it.hash),
         store.current(),
         store.compaction_point(),
     ))

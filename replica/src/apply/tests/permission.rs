@@ -56,8 +56,8 @@ impl Log {
     }
 
     fn user(&self, name: &str) -> AuthInfo {
-        let rules = self.machine.applier.rules();
-        AuthInfo::new(name.into(), rules.load().revision()).unwrap()
+        let auth_store = self.machine.applier.auth_store();
+        AuthInfo::new(name.into(), auth_store.load().revision()).unwrap()
     }
 
     fn as_user(&mut self, request: &LogRequest) -> Answer {
@@ -231,10 +231,10 @@ fn rules_come_back_after_a_restart() {
     let mut machine = Machine::open(&disk);
     let requests: Vec<_> = rules().into_iter().map(LogRequest::Auth).collect();
     machine.apply(&super::entries(&requests));
-    let before = machine.applier.rules().load().revision();
+    let before = machine.applier.auth_store().load().revision();
     machine.store.backend().commit().unwrap();
     let machine = Machine::open(&disk);
-    let rules = machine.applier.rules();
-    assert!(rules.load().is_enabled());
-    assert_eq!(rules.load().revision(), before);
+    let auth_store = machine.applier.auth_store();
+    assert!(auth_store.load().is_enabled());
+    assert_eq!(auth_store.load().revision(), before);
 }

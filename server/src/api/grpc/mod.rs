@@ -94,7 +94,7 @@ impl Services {
 
     /// Whether users are asked who they are.
     pub(crate) fn is_auth_enabled(&self) -> bool {
-        self.member.auth.rules().is_enabled()
+        self.member.auth.auth_store().is_enabled()
     }
 
     /// Answers a call, if it can be answered as its client wants it: with a leader, and in time.

@@ -31,7 +31,7 @@ use crate::member::error::Error;
 /// What a member knows of users, and of those who say that they are one.
 pub(crate) struct Auth {
     /// The rules, as the apply thread publishes them.
-    pub rules: Arc<ArcSwap<AuthStore>>,
+    pub auth_store: Arc<ArcSwap<AuthStore>>,
     /// The tokens that are accepted.
     pub tokens: Tokens,
     /// Where passwords are hashed and checked.
@@ -40,8 +40,8 @@ pub(crate) struct Auth {
 
 impl Auth {
     /// The rules as they are now.
-    pub(crate) fn rules(&self) -> Guard<Arc<AuthStore>> {
-        self.rules.load()
+    pub(crate) fn auth_store(&self) -> Guard<Arc<AuthStore>> {
+        self.auth_store.load()
     }
 
     /// Finds out who a caller is; none is nobody. While authentication is off, nobody is asked.
@@ -58,19 +58,21 @@ impl Auth {
         progress: &Progress,
         patience: Duration,
     ) -> Result<Option<AuthInfo>, AuthError> {
-        if !self.rules().is_enabled() {
+        if !self.auth_store().is_enabled() {
             return Ok(None);
         }
         if caller.is_the_member() {
-            return Ok(AuthInfo::new(ROOT.into(), self.rules().revision()));
+            return Ok(AuthInfo::new(ROOT.into(), self.auth_store().revision()));
         }
         if let Some(token) = caller.token() {
             let token = token.ok_or(AuthError::InvalidAuthToken)?;
-            let resolved = self.tokens.resolve(token, &self.rules, progress, patience);
+            let resolved = self
+                .tokens
+                .resolve(token, &self.auth_store, progress, patience);
             return resolved.await.map(Some);
         }
         let name = caller.common_name();
-        Ok(name.and_then(|name| AuthInfo::new(name, self.rules().revision())))
+        Ok(name.and_then(|name| AuthInfo::new(name, self.auth_store().revision())))
     }
 
     /// Does to the tokens what applied entries say. It comes before their answers leave.
@@ -90,7 +92,7 @@ impl Auth {
         username: &str,
         password: &Arc<Secret>,
     ) -> Result<cairn_auth::AuthRevision, Error> {
-        let expected = self.rules().password_of(username)?;
+        let expected = self.auth_store().password_of(username)?;
         if self
             .passwords
             .verify(username, password, expected.hash)

@@ -16,12 +16,12 @@ impl Permit {
         Self { who }
     }
 
-    /// Checks that `rules`, as they are after the read, are those before it.
+    /// Checks that `auth_store`, as they are after the read, are those before it.
     ///
     /// # Errors
     ///
     /// [`AuthError::AuthOldRevision`].
-    pub(crate) fn confirm(self, rules: &AuthStore) -> Result<(), AuthError> {
-        rules.check_unchanged(self.who.as_ref())
+    pub(crate) fn confirm(self, auth_store: &AuthStore) -> Result<(), AuthError> {
+        auth_store.check_unchanged(self.who.as_ref())
     }
 }

@@ -83,12 +83,12 @@ impl Tokens {
     pub(super) async fn resolve(
         &self,
         token: &str,
-        rules: &ArcSwap<AuthStore>,
+        auth_store: &ArcSwap<AuthStore>,
         progress: &Progress,
         patience: Duration,
     ) -> Result<AuthInfo, AuthError> {
         match self {
-            Self::Simple(simple) => simple.resolve(token, rules, progress, patience).await,
+            Self::Simple(simple) => simple.resolve(token, auth_store, progress, patience).await,
             Self::Jwt(jwt) => jwt.verify(token),
         }
     }
@@ -106,7 +106,7 @@ impl Remembered {
     async fn resolve(
         &self,
         token: &str,
-        rules: &ArcSwap<AuthStore>,
+        auth_store: &ArcSwap<AuthStore>,
         progress: &Progress,
         patience: Duration,
     ) -> Result<AuthInfo, AuthError> {
@@ -119,7 +119,7 @@ impl Remembered {
                 username = self.username(token);
             }
         }
-        let revision = rules.load().revision();
+        let revision = auth_store.load().revision();
         username
             .and_then(|username| AuthInfo::new(username, revision))
             .ok_or(AuthError::InvalidAuthToken)
