@@ -31,12 +31,12 @@ impl AuthStore {
     pub fn apply(
         &mut self,
         request: &AuthRequest,
-        who: Option<&AuthInfo>,
+        auth_info: Option<&AuthInfo>,
         index: u64,
         tx: &mut BatchTx<'_>,
     ) -> Result<Applied, AuthError> {
         if request.needs_admin() {
-            self.check_admin(who)?;
+            self.check_admin(auth_info)?;
         }
         let mut tokens = None;
         let mut response = AuthResponse::Done;
@@ -49,7 +49,7 @@ impl AuthStore {
             AuthRequest::AuthUserDelete(delete) => {
                 tokens = Some(self.user_delete(&delete.name, tx)?);
             }
-            AuthRequest::AuthUserGet(get) => response = self.user_get(get, who)?,
+            AuthRequest::AuthUserGet(get) => response = self.user_get(get, auth_info)?,
             AuthRequest::AuthUserChangePassword(change) => {
                 tokens = Some(self.user_change_password(change, tx)?);
             }
@@ -59,7 +59,7 @@ impl AuthStore {
             AuthRequest::AuthRoleList(_) => response = names(self.roles.keys()),
             AuthRequest::AuthRoleAdd(add) => self.role_add(&add.name, tx)?,
             AuthRequest::AuthRoleDelete(delete) => self.role_delete(&delete.role, tx)?,
-            AuthRequest::AuthRoleGet(get) => response = self.role_get(get, who)?,
+            AuthRequest::AuthRoleGet(get) => response = self.role_get(get, auth_info)?,
             AuthRequest::AuthRoleGrantPermission(grant) => self.role_grant_permission(grant, tx)?,
             AuthRequest::AuthRoleRevokePermission(revoke) => {
                 self.role_revoke_permission(revoke, tx)?;
@@ -164,11 +164,11 @@ impl AuthStore {
     fn user_get(
         &self,
         request: &AuthUserGetRequest,
-        who: Option<&AuthInfo>,
+        auth_info: Option<&AuthInfo>,
     ) -> Result<AuthResponse, AuthError> {
-        let is_self = who.is_some_and(|who| who.username() == request.name);
+        let is_self = auth_info.is_some_and(|auth_info| auth_info.username() == request.name);
         if !is_self {
-            self.check_admin(who)?;
+            self.check_admin(auth_info)?;
         }
         let (_, record) = self.existing_user(&request.name)?;
         Ok(AuthResponse::Names(record.roles))
@@ -252,11 +252,11 @@ impl AuthStore {
     fn role_get(
         &self,
         request: &AuthRoleGetRequest,
-        who: Option<&AuthInfo>,
+        auth_info: Option<&AuthInfo>,
     ) -> Result<AuthResponse, AuthError> {
-        let user = who.and_then(|who| self.users.get(who.username()));
+        let user = auth_info.and_then(|auth_info| self.users.get(auth_info.username()));
         if !user.is_some_and(|user| user.record.has_role(&request.role)) {
-            self.check_admin(who)?;
+            self.check_admin(auth_info)?;
         }
         let (_, role) = self.existing_role(&request.role)?;
         Ok(AuthResponse::Permissions(if request.role == ROOT {

@@ -145,18 +145,18 @@ impl AuthStore {
     /// other rules, [`AuthError::PermissionDenied`] else.
     pub fn check_range(
         &self,
-        who: Option<&AuthInfo>,
+        auth_info: Option<&AuthInfo>,
         span: KeySpan<'_>,
         access: Access,
     ) -> Result<(), AuthError> {
         if !self.enabled {
             return Ok(());
         }
-        let who = who.ok_or(AuthError::UserEmpty)?;
-        if who.revision() < self.revision {
+        let auth_info = auth_info.ok_or(AuthError::UserEmpty)?;
+        if auth_info.revision() < self.revision {
             return Err(AuthError::AuthOldRevision);
         }
-        match self.users.get(who.username()) {
+        match self.users.get(auth_info.username()) {
             Some(user) if user.rights.permit(span, access) => Ok(()),
             _ => Err(AuthError::PermissionDenied),
         }
@@ -167,12 +167,12 @@ impl AuthStore {
     /// # Errors
     ///
     /// [`AuthError::UserEmpty`], [`AuthError::UserNotFound`] or [`AuthError::PermissionDenied`].
-    pub fn check_admin(&self, who: Option<&AuthInfo>) -> Result<(), AuthError> {
+    pub fn check_admin(&self, auth_info: Option<&AuthInfo>) -> Result<(), AuthError> {
         if !self.enabled {
             return Ok(());
         }
-        let who = who.ok_or(AuthError::UserEmpty)?;
-        let user = self.users.get(who.username());
+        let auth_info = auth_info.ok_or(AuthError::UserEmpty)?;
+        let user = self.users.get(auth_info.username());
         match &user.ok_or(AuthError::UserNotFound)?.rights {
             Rights::All => Ok(()),
             Rights::Keys { .. } => Err(AuthError::PermissionDenied),
@@ -184,8 +184,8 @@ impl AuthStore {
     /// # Errors
     ///
     /// [`AuthError::UserEmpty`].
-    pub fn check_somebody(&self, who: Option<&AuthInfo>) -> Result<(), AuthError> {
-        if self.enabled && who.is_none() {
+    pub fn check_somebody(&self, auth_info: Option<&AuthInfo>) -> Result<(), AuthError> {
+        if self.enabled && auth_info.is_none() {
             return Err(AuthError::UserEmpty);
         }
         Ok(())
@@ -197,8 +197,8 @@ impl AuthStore {
     /// # Errors
     ///
     /// [`AuthError::AuthOldRevision`].
-    pub fn check_unchanged(&self, who: Option<&AuthInfo>) -> Result<(), AuthError> {
-        if who.is_some_and(|who| who.revision() != self.revision) {
+    pub fn check_unchanged(&self, auth_info: Option<&AuthInfo>) -> Result<(), AuthError> {
+        if auth_info.is_some_and(|auth_info| auth_info.revision() != self.revision) {
             return Err(AuthError::AuthOldRevision);
         }
         Ok(())

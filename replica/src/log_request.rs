@@ -68,7 +68,7 @@ pub struct LogEntry {
     /// Who waits for it, if anyone.
     pub id: Option<RequestId>,
     /// On whose behalf it is made, if that is anyone's.
-    pub who: Option<AuthInfo>,
+    pub auth_info: Option<AuthInfo>,
     /// What is asked for.
     pub request: Option<LogRequest>,
 }
@@ -76,11 +76,12 @@ pub struct LogEntry {
 impl LogRequest {
     /// The data of a log entry: this request, for which `id` waits, on behalf of `who`.
     #[must_use]
-    pub fn encode(&self, id: RequestId, who: Option<&AuthInfo>) -> Bytes {
+    pub fn encode(&self, id: RequestId, auth_info: Option<&AuthInfo>) -> Bytes {
         let header = RequestHeader {
             id: id.to_wire(),
-            username: who.map_or_else(String::new, |who| who.username().to_owned()),
-            auth_revision: who.map_or(0, |who| who.revision().get()),
+            username: auth_info
+                .map_or_else(String::new, |auth_info| auth_info.username().to_owned()),
+            auth_revision: auth_info.map_or(0, |auth_info| auth_info.revision().get()),
         };
         let len = self.encoded_len() + message::encoded_len(field::HEADER, &header);
         let mut data = BytesMut::with_capacity(len);
@@ -166,7 +167,7 @@ impl LogEntry {
                 field::HEADER => {
                     let header: RequestHeader = read(wire_type, data)?;
                     entry.id = RequestId::from_wire(header.id);
-                    entry.who = AuthInfo::from_wire(&header.username, header.auth_revision);
+                    entry.auth_info = AuthInfo::from_wire(&header.username, header.auth_revision);
                     continue;
                 }
                 _ => match other(tag, wire_type, data)? {
@@ -219,7 +220,7 @@ mod tests {
         RequestId::from_wire(77).unwrap()
     }
 
-    fn who() -> AuthInfo {
+    fn auth_info() -> AuthInfo {
         AuthInfo::from_wire("u", 5).unwrap()
     }
 
@@ -347,7 +348,7 @@ mod tests {
     fn every_kind_has_the_bytes_of_etcds_message() {
         for (request, wire) in one_of_each() {
             assert_eq!(
-                request.encode(id(), Some(&who())),
+                request.encode(id(), Some(&auth_info())),
                 wire.encode_to_vec(),
                 "{request:?}"
             );
@@ -390,10 +391,10 @@ mod tests {
         for (request, _) in one_of_each() {
             let expected = LogEntry {
                 id: Some(id()),
-                who: Some(who()),
+                auth_info: Some(auth_info()),
                 request: Some(request.clone()),
             };
-            let data = request.encode(id(), Some(&who()));
+            let data = request.encode(id(), Some(&auth_info()));
             assert_eq!(LogEntry::decode(data).unwrap(), expected);
         }
     }

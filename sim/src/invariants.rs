@@ -139,13 +139,13 @@ impl InvariantChecker {
         };
         let Ok(LogEntry {
             id: Some(id),
-            who,
+            auth_info,
             request: Some(request),
         }) = LogEntry::decode(data.clone())
         else {
             return;
         };
-        let decision = self.rules.check(&request, who.as_ref());
+        let decision = self.rules.check(&request, auth_info.as_ref());
         self.decisions.insert(id.to_wire(), decision);
         if matches!(request, LogRequest::Auth(_)) {
             self.rules_from.insert(entry.index, self.rules.clone());
@@ -157,17 +157,17 @@ impl InvariantChecker {
         &self,
         (applied, member): (LogIndex, MemberId),
         request: &Request,
-        who: Option<&AuthInfo>,
+        auth_info: Option<&AuthInfo>,
     ) -> Result<(), Violation> {
         let Some((_, rules)) = self.rules_from.range(..=applied).next_back() else {
             return Ok(());
         };
         // Who was let in while authentication was off is not asked again, as with etcd.
-        if who.is_none() || rules.check_read(request, who) != Decision::Denied {
+        if auth_info.is_none() || rules.check_read(request, auth_info) != Decision::Denied {
             return Ok(());
         }
         Err(Violation(format!(
-            "{member} reads `{request}` for {who:?}, which the rules at {applied} forbid"
+            "{member} reads `{request}` for {auth_info:?}, which the rules at {applied} forbid"
         )))
     }
 

@@ -180,7 +180,7 @@ pub(crate) fn allow_all(planted: Option<Planted>, one: bool, entries: &mut [Entr
         if let EntryKind::Normal(data) = &mut entry.kind
             && let Ok(LogEntry {
                 id: Some(id),
-                who: Some(_),
+                auth_info: Some(_),
                 request: Some(request),
             }) = LogEntry::decode(data.clone())
         {

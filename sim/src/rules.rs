@@ -52,35 +52,36 @@ impl Rules {
     }
 
     /// Checks an entry, and does what it says to the rules.
-    pub(crate) fn check(&mut self, request: &LogRequest, who: Option<&AuthInfo>) -> Decision {
+    pub(crate) fn check(&mut self, request: &LogRequest, auth_info: Option<&AuthInfo>) -> Decision {
         match request {
             LogRequest::Put(put) if put.lease != 0 => Decision::Unknown,
-            LogRequest::Put(put) => self.decision(who, &needs_of_put(put)),
-            LogRequest::DeleteRange(delete) => self.decision(who, &needs_of_delete(delete)),
+            LogRequest::Put(put) => self.decision(auth_info, &needs_of_put(put)),
+            LogRequest::DeleteRange(delete) => self.decision(auth_info, &needs_of_delete(delete)),
             LogRequest::Txn(txn) => match needs_of_txn(txn) {
-                Some(needs) => self.decision(who, &needs),
+                Some(needs) => self.decision(auth_info, &needs),
                 None => Decision::Unknown,
             },
-            LogRequest::Auth(change) => self.change(change, who),
+            LogRequest::Auth(change) => self.change(change, auth_info),
             _ => Decision::Unknown,
         }
     }
 
     /// Checks a read.
-    pub(crate) fn check_read(&self, request: &Request, who: Option<&AuthInfo>) -> Decision {
+    pub(crate) fn check_read(&self, request: &Request, auth_info: Option<&AuthInfo>) -> Decision {
         match request {
-            Request::Range(range) => self.decision(who, &[(range.range.clone(), false)]),
-            Request::Txn(txn) => self.decision(who, &reads_of(txn)),
+            Request::Range(range) => self.decision(auth_info, &[(range.range.clone(), false)]),
+            Request::Txn(txn) => self.decision(auth_info, &reads_of(txn)),
             _ => Decision::Unknown,
         }
     }
 
-    fn decision(&self, who: Option<&AuthInfo>, needs: &[Need]) -> Decision {
+    fn decision(&self, auth_info: Option<&AuthInfo>, needs: &[Need]) -> Decision {
         if !self.enabled {
             return Decision::Allowed;
         }
-        let is_current = who.is_some_and(|who| who.revision().get() >= self.revision());
-        let user = who.map_or("", AuthInfo::username);
+        let is_current =
+            auth_info.is_some_and(|auth_info| auth_info.revision().get() >= self.revision());
+        let user = auth_info.map_or("", AuthInfo::username);
         let may = |(range, write): &Need| self.may(user, range, *write);
         if needs.is_empty() || is_current && needs.iter().all(may) {
             Decision::Allowed
@@ -128,9 +129,9 @@ impl Rules {
         })
     }
 
-    fn change(&mut self, request: &AuthRequest, who: Option<&AuthInfo>) -> Decision {
+    fn change(&mut self, request: &AuthRequest, auth_info: Option<&AuthInfo>) -> Decision {
         if self.enabled {
-            let roles = who.and_then(|who| self.users.get(who.username()));
+            let roles = auth_info.and_then(|auth_info| self.users.get(auth_info.username()));
             if !roles.is_some_and(|roles| roles.contains(ROOT)) {
                 return Decision::Denied;
             }

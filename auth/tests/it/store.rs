@@ -150,11 +150,11 @@ impl Cluster {
     fn apply(
         &mut self,
         request: &AuthRequest,
-        who: Option<&AuthInfo>,
+        auth_info: Option<&AuthInfo>,
     ) -> Result<Applied, AuthError> {
         self.index += 1;
         let mut tx = self.backend.write();
-        let applied = self.store.apply(request, who, self.index, &mut tx);
+        let applied = self.store.apply(request, auth_info, self.index, &mut tx);
         tx.end().unwrap();
         applied
     }
@@ -404,7 +404,8 @@ fn who_was_let_in_under_other_rules_is_refused() {
     cluster.as_root(&enable()).unwrap();
     let user = cluster.user("u");
     let key = KeySpan::from_wire(b"k", b"");
-    let check = |cluster: &Cluster, who| cluster.store.check_range(who, key, Access::Read);
+    let check =
+        |cluster: &Cluster, auth_info| cluster.store.check_range(auth_info, key, Access::Read);
     assert_eq!(check(&cluster, Some(&user)), Ok(()));
     cluster.as_root(&role_add("unrelated")).unwrap();
     assert_eq!(
@@ -627,10 +628,10 @@ proptest! {
             for access in [Access::Read, Access::Write] {
                 for key in KEYS {
                     let expected = model.may(user, access, key);
-                    let who = cluster.user(user);
+                    let auth_info = cluster.user(user);
                     let one = KeySpan::One(key.as_bytes());
                     for store in [&cluster.store, &restored] {
-                        let may = store.check_range(Some(&who), one, access).is_ok();
+                        let may = store.check_range(Some(&auth_info), one, access).is_ok();
                         prop_assert_eq!(may, expected, "{} {:?} {}", user, access, key);
                     }
                 }

@@ -247,11 +247,14 @@ impl Applier {
             index: self.applied,
             reason,
         };
-        let LogEntry { id, who, request } =
-            LogEntry::decode(data).map_err(|error| unreadable(error.to_string()))?;
+        let LogEntry {
+            id,
+            auth_info,
+            request,
+        } = LogEntry::decode(data).map_err(|error| unreadable(error.to_string()))?;
         let request = request
             .ok_or_else(|| unreadable("it is of a kind that this version does not know".into()))?;
-        let reply = match self.carry_out(request, who.as_ref(), term, batch, applied) {
+        let reply = match self.carry_out(request, auth_info.as_ref(), term, batch, applied) {
             Ok(outcome) => Ok(outcome),
             Err(Failure::Refused(error)) => Err(error),
             Err(Failure::Fatal(error)) => return Err(error),
@@ -263,13 +266,16 @@ impl Applier {
     fn carry_out(
         &mut self,
         request: LogRequest,
-        who: Option<&AuthInfo>,
+        auth_info: Option<&AuthInfo>,
         term: Term,
         batch: &mut WriteBatch<'_>,
         applied: &mut Applied,
     ) -> Result<Outcome, Failure> {
         let auth_store = &self.auth_store;
-        let permission = Permission { auth_store, who };
+        let permission = Permission {
+            auth_store,
+            auth_info,
+        };
         let keys_of_lease = |lease| leases::keys(&self.leases, lease);
         match request {
             LogRequest::Put(put) => {
@@ -311,7 +317,7 @@ impl Applier {
             }
             LogRequest::Alarm(alarm) => Ok(Outcome::Alarm(self.alarm(&alarm, batch))),
             LogRequest::Lease(request) => self.lease(request, permission, term, batch, applied),
-            LogRequest::Auth(request) => self.auth(&request, who, batch, applied),
+            LogRequest::Auth(request) => self.auth(&request, auth_info, batch, applied),
             LogRequest::ClusterMemberAttrSet(attributes) => {
                 self.set_member_attributes(attributes, batch)?;
                 Ok(Outcome::Done)
@@ -426,12 +432,14 @@ impl Applier {
     fn auth(
         &mut self,
         request: &AuthRequest,
-        who: Option<&AuthInfo>,
+        auth_info: Option<&AuthInfo>,
         batch: &mut WriteBatch<'_>,
         applied: &mut Applied,
     ) -> Result<Outcome, Failure> {
         let index = self.applied.get();
-        let done = self.auth_store.apply(request, who, index, batch.backend());
+        let done = self
+            .auth_store
+            .apply(request, auth_info, index, batch.backend());
         let done = done.map_err(ApplyError::from)?;
         self.auth_changed = true;
         applied.tokens.extend(done.tokens);

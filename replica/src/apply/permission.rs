@@ -20,7 +20,7 @@ pub struct Permission<'a> {
     /// The rules.
     pub auth_store: &'a AuthStore,
     /// The caller; none is nobody.
-    pub who: Option<&'a AuthInfo>,
+    pub auth_info: Option<&'a AuthInfo>,
 }
 
 impl Permission<'_> {
@@ -31,17 +31,17 @@ impl Permission<'_> {
     /// The refusal.
     pub fn read(&self, range: &KeyRange) -> Result<(), AuthError> {
         self.auth_store
-            .check_range(self.who, span(range), Access::Read)
+            .check_range(self.auth_info, span(range), Access::Read)
     }
 
     fn write(&self, range: &KeyRange) -> Result<(), AuthError> {
         self.auth_store
-            .check_range(self.who, span(range), Access::Write)
+            .check_range(self.auth_info, span(range), Access::Write)
     }
 
     fn write_key(&self, key: &[u8]) -> Result<(), AuthError> {
         self.auth_store
-            .check_range(self.who, KeySpan::One(key), Access::Write)
+            .check_range(self.auth_info, KeySpan::One(key), Access::Write)
     }
 
     /// Checks a put.
@@ -56,7 +56,8 @@ impl Permission<'_> {
         }
         if put.prev_kv {
             let key = KeySpan::One(&put.key);
-            self.auth_store.check_range(self.who, key, Access::Read)?;
+            self.auth_store
+                .check_range(self.auth_info, key, Access::Read)?;
         }
         Ok(())
     }
@@ -132,12 +133,12 @@ impl Permission<'_> {
         keys_of_lease: KeysOfLease<'_>,
         access: Access,
     ) -> Result<(), AuthError> {
-        if self.auth_store.check_admin(self.who).is_ok() {
+        if self.auth_store.check_admin(self.auth_info).is_ok() {
             return Ok(());
         }
         keys_of_lease(lease).iter().try_for_each(|key| {
             self.auth_store
-                .check_range(self.who, KeySpan::One(key), access)
+                .check_range(self.auth_info, KeySpan::One(key), access)
         })
     }
 }

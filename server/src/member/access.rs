@@ -14,9 +14,12 @@ impl Member {
     /// # Errors
     ///
     /// [`AuthError::InvalidAuthToken`].
-    pub(crate) async fn who(&self, caller: &Caller) -> Result<Option<AuthInfo>, Error> {
+    pub(crate) async fn auth_info(&self, caller: &Caller) -> Result<Option<AuthInfo>, Error> {
         let patience = self.limits.request_timeout;
-        Ok(self.auth.who(caller, &self.progress, patience).await?)
+        Ok(self
+            .auth
+            .auth_info(caller, &self.progress, patience)
+            .await?)
     }
 
     /// Refuses whoever is not root.
@@ -25,8 +28,8 @@ impl Member {
     ///
     /// The refusal.
     pub(crate) async fn check_admin(&self, caller: &Caller) -> Result<(), Error> {
-        let who = self.who(caller).await?;
-        Ok(self.auth.auth_store().check_admin(who.as_ref())?)
+        let auth_info = self.auth_info(caller).await?;
+        Ok(self.auth.auth_store().check_admin(auth_info.as_ref())?)
     }
 
     /// Refuses whoever does not say who it is.
@@ -35,8 +38,8 @@ impl Member {
     ///
     /// The refusal.
     pub(crate) async fn check_somebody(&self, caller: &Caller) -> Result<(), Error> {
-        let who = self.who(caller).await?;
-        Ok(self.auth.auth_store().check_somebody(who.as_ref())?)
+        let auth_info = self.auth_info(caller).await?;
+        Ok(self.auth.auth_store().check_somebody(auth_info.as_ref())?)
     }
 
     /// Allows a read that passes `check`; see [`Member::confirm`].
@@ -49,13 +52,13 @@ impl Member {
         caller: &Caller,
         check: impl FnOnce(Permission<'_>) -> Result<(), AuthError>,
     ) -> Result<Permit, Error> {
-        let who = self.who(caller).await?;
+        let auth_info = self.auth_info(caller).await?;
         let auth_store = self.auth.auth_store();
         check(Permission {
             auth_store: &auth_store,
-            who: who.as_ref(),
+            auth_info: auth_info.as_ref(),
         })?;
-        Ok(Permit::new(who))
+        Ok(Permit::new(auth_info))
     }
 
     /// Allows a read of a range.

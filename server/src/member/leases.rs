@@ -380,7 +380,7 @@ impl Member {
             keys.map(|key| Bytes::copy_from_slice(key)).collect()
         };
         self.permit(caller, |permission| {
-            permission.auth_store.check_somebody(permission.who)?;
+            permission.auth_store.check_somebody(permission.auth_info)?;
             let ids = ids.iter().filter_map(|id| LeaseId::from_wire(*id));
             for id in ids.filter(|_| permission.auth_store.is_enabled()) {
                 match access {

@@ -233,15 +233,15 @@ impl Member {
         caller: &Caller,
     ) -> Result<Outcome, Error> {
         self.check_apply_lag()?;
-        let who = self.who(caller).await?;
+        let auth_info = self.auth_info(caller).await?;
         let id = self.request_ids.next();
-        let data = request.encode(id, who.as_ref());
+        let data = request.encode(id, auth_info.as_ref());
         drop(request);
         let bytes_max = self.limits.request_bytes_max;
         let answer = self.propose_data(id, data.clone(), bytes_max).await;
-        match (answer, who) {
-            (Err(Error::Apply(ApplyError::Auth(AuthError::AuthOldRevision))), Some(who)) => {
-                self.propose_again(data, &who, caller).await
+        match (answer, auth_info) {
+            (Err(Error::Apply(ApplyError::Auth(AuthError::AuthOldRevision))), Some(auth_info)) => {
+                self.propose_again(data, &auth_info, caller).await
             }
             (answer, _) => answer,
         }
@@ -257,13 +257,13 @@ impl Member {
         before: &AuthInfo,
         caller: &Caller,
     ) -> Result<Outcome, Error> {
-        let who = self.who(caller).await?;
+        let auth_info = self.auth_info(caller).await?;
         let request = LogEntry::decode(data).ok().and_then(|entry| entry.request);
-        let Some(request) = request.filter(|_| who.as_ref() != Some(before)) else {
+        let Some(request) = request.filter(|_| auth_info.as_ref() != Some(before)) else {
             return Err(AuthError::AuthOldRevision.into());
         };
         let id = self.request_ids.next();
-        let data = request.encode(id, who.as_ref());
+        let data = request.encode(id, auth_info.as_ref());
         drop(request);
         let bytes_max = self.limits.request_bytes_max;
         self.propose_data(id, data, bytes_max).await

@@ -37,7 +37,7 @@ pub(super) struct Call {
     /// What else is known of it than the history tells.
     about: About,
     /// On whose behalf it is made, once it has arrived.
-    who: Option<AuthInfo>,
+    auth_info: Option<AuthInfo>,
     /// Where it is, if only the leader can answer it.
     pub(super) question: Option<Question>,
     pub(super) ticket: Ticket,
@@ -52,8 +52,14 @@ impl Call {
                 .ok_or_else(|| Refusal::Other("no such member".to_owned())),
             What::Rules(change) => Ok(Way::Log(Box::new(LogRequest::Auth(change.clone())))),
             What::Data | What::Lock(_) | What::Behind(_) => {
-                let who = self.who.as_ref();
-                api::way(&self.request, Permission { auth_store, who })
+                let auth_info = self.auth_info.as_ref();
+                api::way(
+                    &self.request,
+                    Permission {
+                        auth_store,
+                        auth_info,
+                    },
+                )
             }
         }
     }
@@ -149,7 +155,7 @@ impl World<'_> {
             arrived: None,
             request,
             about: About::default(),
-            who: None,
+            auth_info: None,
             question: None,
             ticket,
         };
@@ -189,7 +195,7 @@ impl World<'_> {
         call.arrived = Some(member.lives);
         let auth_store = life.applier.auth_store().load_full();
         let user = call.about.user.as_deref();
-        call.who = user
+        call.auth_info = user
             .filter(|_| auth_store.is_enabled())
             .and_then(|user| AuthInfo::new(user.into(), auth_store.revision()));
         let way = match call.way(&auth_store) {
@@ -208,7 +214,7 @@ impl World<'_> {
                 life.inbox.push(Input::Propose(number, proposal, ticket));
             }
             Way::Log(request) => {
-                let proposal = Proposal::Request(request.encode(number, call.who.as_ref()));
+                let proposal = Proposal::Request(request.encode(number, call.auth_info.as_ref()));
                 life.inbox.push(Input::Propose(number, proposal, ticket));
             }
             Way::Leader => {
@@ -264,7 +270,7 @@ impl World<'_> {
         let auth_store = life.applier.auth_store().load_full();
         let mut outcome = api::read(&life.store, &call.request, self.now, term);
         // Who read under other rules than now is told nothing.
-        if let Err(error) = auth_store.check_unchanged(call.who.as_ref())
+        if let Err(error) = auth_store.check_unchanged(call.auth_info.as_ref())
             && !Planted::ReadUnconfirmed.is(self.planted)
         {
             let (at, why) = (self.now, Refusal::Other(error.to_string()));
@@ -274,7 +280,7 @@ impl World<'_> {
             let state = (life.applier.applied(), call.member);
             let seen = self
                 .invariants
-                .see_read(state, &call.request, call.who.as_ref());
+                .see_read(state, &call.request, call.auth_info.as_ref());
             self.broken = self.broken.take().or_else(|| seen.err());
         }
         self.send_reply(op, outcome);

@@ -41,11 +41,13 @@ impl Log {
         log
     }
 
-    fn apply(&mut self, who: Option<&AuthInfo>, request: &LogRequest) -> Answer {
+    fn apply(&mut self, auth_info: Option<&AuthInfo>, request: &LogRequest) -> Answer {
         let entry = Entry {
             index: LogIndex::new(self.next),
             term: Term::new(1),
-            kind: EntryKind::Normal(request.encode(RequestId::from_wire(self.next).unwrap(), who)),
+            kind: EntryKind::Normal(
+                request.encode(RequestId::from_wire(self.next).unwrap(), auth_info),
+            ),
         };
         self.next += 1;
         let applied = self.machine.applier.apply([entry]).unwrap();

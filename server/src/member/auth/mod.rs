@@ -52,7 +52,7 @@ impl Auth {
     /// # Errors
     ///
     /// [`AuthError::InvalidAuthToken`].
-    pub(crate) async fn who(
+    pub(crate) async fn auth_info(
         &self,
         caller: &Caller,
         progress: &Progress,

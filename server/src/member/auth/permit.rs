@@ -7,13 +7,13 @@ use cairn_auth::{AuthError, AuthInfo, AuthStore};
 #[must_use = "what was read is confirmed before it is told"]
 #[derive(Debug)]
 pub(crate) struct Permit {
-    who: Option<AuthInfo>,
+    auth_info: Option<AuthInfo>,
 }
 
 impl Permit {
     /// For `who`, whose read has been checked.
-    pub(crate) const fn new(who: Option<AuthInfo>) -> Self {
-        Self { who }
+    pub(crate) const fn new(auth_info: Option<AuthInfo>) -> Self {
+        Self { auth_info }
     }
 
     /// Checks that `auth_store`, as they are after the read, are those before it.
@@ -22,6 +22,6 @@ impl Permit {
     ///
     /// [`AuthError::AuthOldRevision`].
     pub(crate) fn confirm(self, auth_store: &AuthStore) -> Result<(), AuthError> {
-        auth_store.check_unchanged(self.who.as_ref())
+        auth_store.check_unchanged(self.auth_info.as_ref())
     }
 }
