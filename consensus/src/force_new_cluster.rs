@@ -1,7 +1,7 @@
 //! A cluster of one made of what is left of a larger one: `--force-new-cluster`.
 //!
 //! It is done to the log of a stopped member. All of it is kept and counts as committed: how far the
-//! group had come is known here only as of the last message, so whatever this member holds beyond
+//! membership had come is known here only as of the last message, so whatever this member holds beyond
 //! that may have been acknowledged to somebody. After it comes, as new entries, first that this
 //! member votes, if it did not (a learner may be all that is left), then that all others are gone.
 //! The application is handed these changes as any others.
@@ -48,10 +48,10 @@ impl Node {
     ) -> Result<(), NodeError> {
         let (mut wal, log) = recover(disk, options)?;
         let me = wal.identity().member;
-        let Tail { group, rewritten } = Tail::read(&wal, &log, options)?;
+        let Tail { members, rewritten } = Tail::read(&wal, &log, options)?;
         let mut entries = rewritten;
         let mut commit = log.last() - entries.len() as u64;
-        entries.extend(group.changes_to_alone(me, context));
+        entries.extend(members.changes_to_alone(me, context));
         if entries.is_empty() {
             return Ok(());
         }
@@ -79,7 +79,7 @@ impl Node {
 /// What the log says beyond what was applied.
 struct Tail {
     /// Who takes part after all of it.
-    group: Group,
+    members: Members,
     /// The last entries, to be written anew; none but for the removal of this member.
     rewritten: Vec<eraftpb::Entry>,
 }
@@ -87,7 +87,7 @@ struct Tail {
 impl Tail {
     fn read(wal: &Wal, log: &LogStore, options: &NodeOptions) -> Result<Self, NodeError> {
         let me = wal.identity().member;
-        let mut group = Group::of(&options.conf_state);
+        let mut members = Members::of(&options.conf_state);
         let mut rewritten = Vec::new();
         let end = LogIndex::new(log.last()).next();
         let mut next = options.applied.next();
@@ -102,25 +102,25 @@ impl Tail {
                         rewritten.push(eraftpb::Entry::default());
                         continue;
                     }
-                    group.apply(&change);
+                    members.apply(&change);
                 }
                 if !rewritten.is_empty() {
                     rewritten.push(entry);
                 }
             }
         }
-        Ok(Self { group, rewritten })
+        Ok(Self { members, rewritten })
     }
 }
 
 /// Who takes part, as far as the log tells: a change that the application will refuse counts too,
 /// since removing somebody who is not there does no harm.
-struct Group {
+struct Members {
     voters: BTreeSet<MemberId>,
     learners: BTreeSet<MemberId>,
 }
 
-impl Group {
+impl Members {
     fn of(state: &ConfState) -> Self {
         let voters = state.voters.iter().chain(&state.voters_outgoing);
         Self {
