@@ -181,7 +181,7 @@ impl Client {
             if retry::is_members_fault(&failure) {
                 self.shared.pool.disgrace(leased.id);
             }
-            told(failure, self.request_timeout())
+            to_error(failure, self.request_timeout())
         })
     }
 
@@ -374,9 +374,9 @@ impl Client {
                     self.shared.tokens.forget(token);
                     Ok(())
                 }
-                _ => Err(told(failure.clone(), Duration::ZERO)),
+                _ => Err(to_error(failure.clone(), Duration::ZERO)),
             },
-            Verdict::Fail | Verdict::Ambiguous => Err(told(failure.clone(), Duration::ZERO)),
+            Verdict::Fail | Verdict::Ambiguous => Err(to_error(failure.clone(), Duration::ZERO)),
         }
     }
 
@@ -415,21 +415,21 @@ impl Client {
             pool.disgrace(at);
         }
         match retry::decide(effect, &failure) {
-            Verdict::Fail => return Err(told(failure, self.request_timeout())),
+            Verdict::Fail => return Err(to_error(failure, self.request_timeout())),
             Verdict::Ambiguous => return Err(ambiguous(failure)),
             Verdict::RenewToken => match &headers.token {
                 Some(token) if token.is_renewable && course.renewals < RENEWALS_MAX => {
                     self.shared.tokens.forget(token);
                     course.renewals += 1;
                 }
-                _ => return Err(told(failure, self.request_timeout())),
+                _ => return Err(to_error(failure, self.request_timeout())),
             },
             Verdict::Retry => course.avoided.push(at),
         }
         course.failed += 1;
         let wait = retry::wait_after(course.failed, pool.endpoint_count());
         if Instant::now() + wait >= course.deadline {
-            return Err(told(failure, self.request_timeout()));
+            return Err(to_error(failure, self.request_timeout()));
         }
         self.counting().retries.add();
         tracing::debug!(%failure, attempt = course.failed, "trying again");
@@ -525,7 +525,7 @@ fn ambiguous(failure: CallFailure) -> Error {
 }
 
 /// A failure of a call that surely changed nothing.
-pub(crate) fn told(failure: CallFailure, after: Duration) -> Error {
+pub(crate) fn to_error(failure: CallFailure, after: Duration) -> Error {
     match failure {
         CallFailure::Status(error) => Error::Server(error),
         CallFailure::NotProcessed(reason) => Error::Unavailable { reason },

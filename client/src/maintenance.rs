@@ -3,7 +3,7 @@
 use cairn_proto::etcdserverpb as pb;
 use tokio_stream::Stream;
 
-use crate::client::{Client, told};
+use crate::client::{Client, to_error};
 use crate::error::Error;
 use crate::revision::Revision;
 use crate::transport::Replies;
@@ -182,6 +182,9 @@ async fn next_part((first, replies): Parts) -> Option<(Result<SnapshotResponse, 
     match replies.next().await {
         Ok(Some(part)) => Some((Ok(part), (None, Some(replies)))),
         Ok(None) => None,
-        Err(failure) => Some((Err(told(failure, std::time::Duration::ZERO)), (None, None))),
+        Err(failure) => Some((
+            Err(to_error(failure, std::time::Duration::ZERO)),
+            (None, None),
+        )),
     }
 }

@@ -3,7 +3,7 @@
 use cairn_proto::etcdserverpb as pb;
 
 use super::pages::RANGE_STREAM;
-use crate::client::{Client, told};
+use crate::client::{Client, to_error};
 use crate::error::Error;
 use crate::transport::Replies;
 
@@ -49,7 +49,7 @@ impl RangeChunks {
             Ok(None) => self.is_ended = true,
             Err(failure) => {
                 self.is_ended = true;
-                return Some(Err(told(failure, self.client.request_timeout())));
+                return Some(Err(to_error(failure, self.client.request_timeout())));
             }
         }
         None

@@ -8,7 +8,7 @@ use tokio_stream::Stream;
 
 use super::range::{Range, RangeResponse};
 use super::{KeyValue, key_value};
-use crate::client::{Client, told};
+use crate::client::{Client, to_error};
 use crate::error::Error;
 use crate::etcd_error::Code;
 use crate::revision::Revision;
@@ -173,7 +173,7 @@ impl Listing {
                     self.source = Source::Open;
                 }
                 Err(failure) => {
-                    return Err(told(failure, self.pages.range.client.request_timeout()));
+                    return Err(to_error(failure, self.pages.range.client.request_timeout()));
                 }
             },
         }

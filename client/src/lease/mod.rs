@@ -11,7 +11,7 @@ use cairn_proto::etcdserverpb as pb;
 use tokio::time::{sleep, timeout};
 
 use crate::balance::retry;
-use crate::client::{Client, told};
+use crate::client::{Client, to_error};
 use crate::error::Error;
 use crate::etcd_error::EtcdError;
 use crate::kv;
@@ -155,7 +155,7 @@ impl Leases {
     pub async fn keep_alive_once(&self, id: LeaseId) -> Result<Option<Duration>, Error> {
         let limit = self.0.request_timeout();
         let renewed = timeout(limit, self.renew(id)).await;
-        renewed.unwrap_or_else(|_| Err(told(CallFailure::TimedOut, limit)))
+        renewed.unwrap_or_else(|_| Err(to_error(CallFailure::TimedOut, limit)))
     }
 
     async fn renew(&self, id: LeaseId) -> Result<Option<Duration>, Error> {

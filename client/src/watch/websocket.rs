@@ -55,7 +55,9 @@ impl WebSocket {
             match retry::judge(retry::Effect::Repeatable, &failure) {
                 Verdict::RenewToken => client.refuse_token(&place),
                 Verdict::Retry => {}
-                Verdict::Fail | Verdict::Ambiguous => return Err(told(failure, Duration::ZERO)),
+                Verdict::Fail | Verdict::Ambiguous => {
+                    return Err(to_error(failure, Duration::ZERO));
+                }
             }
             reasons.push(format!("{endpoint}: {failure}"));
         }
