@@ -339,7 +339,7 @@ impl Replaying {
         };
         let request = LogRequest::Lease(LeaseRequest::Expire(self.first_of(expiry, revisions)));
         Ok(Some(Entry {
-            kind: EntryKind::Normal(request.encode(id, decoded.who.as_ref())),
+            kind: EntryKind::Normal(request.encode(id, decoded.auth_info.as_ref())),
             ..entry
         }))
     }

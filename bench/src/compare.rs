@@ -37,7 +37,7 @@ pub struct CompareArgs {
     #[arg(long, default_value = "etcd", value_name = "COMMAND")]
     pub b: String,
     /// Only these benchmarks; may be given several times.
-    #[arg(long, value_enum, value_name = "CONTEST")]
+    #[arg(long, value_enum, value_name = "BENCHMARK")]
     pub only: Vec<Benchmark>,
     /// A few minutes for all: one short round each, and a tenth of the keys where it is a million
     /// (of the leases, too, and a twentieth of the revisions).

@@ -20,7 +20,7 @@ use cairn_proto::etcdserverpb as pb;
 use super::json;
 use crate::balance::EndpointId;
 use crate::balance::retry::{self, Verdict};
-use crate::client::{Client, StreamPlace, told};
+use crate::client::{Client, StreamPlace, to_error};
 use crate::connect::{ConnectOptions, Endpoint, Limits, Socket, dial_http1};
 use crate::error::{Error, ServerError};
 use crate::etcd_error::Code;
@@ -52,7 +52,7 @@ impl WebSocket {
                 Ok(socket) => return Ok((socket, place)),
                 Err(failure) => failure,
             };
-            match retry::judge(retry::Effect::Repeatable, &failure) {
+            match retry::decide(retry::Effect::Repeatable, &failure) {
                 Verdict::RenewToken => client.refuse_token(&place),
                 Verdict::Retry => {}
                 Verdict::Fail | Verdict::Ambiguous => {

@@ -1,5 +1,4 @@
 //! Members within this process.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use cairn_client::Keys;
 use cairn_embed::Embedded;

@@ -9,9 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::certificate_policy;
 use super::endpoint::{self, Endpoint};
 use super::error::TlsError;
-use super::policy;
 use super::source::Source;
 use crate::member::auth::CommonName;
 use crate::settings::{ServiceTls, TlsEndpoint};

@@ -14,9 +14,9 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::caller_address;
+use super::certificate_policy;
 use super::endpoint::{Endpoint, ServerSide};
 use super::error::TlsError;
-use super::policy;
 use super::rejections::Rejections;
 use super::source::Source;
 use super::words::in_etcds_words;
