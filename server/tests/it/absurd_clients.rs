@@ -48,7 +48,8 @@ async fn assert_serves(server: &Server) {
     let response = kv.range(range).await.unwrap().into_inner();
     assert_eq!(response.kvs[0].value, "client");
     let took = begun.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    // Patience, not speed: the machine may be busy with other tests.
+    assert!(took < PATIENCE, "{took:?}");
 }
 
 /// Everything that a server answers to `bytes`, after which the client says no more.
@@ -488,8 +489,10 @@ async fn clients_that_ping_as_often_as_they_may_are_served_on() {
     let _open = requests.send_request(watch, false).unwrap();
     for _ in 0..30 {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let begun = Instant::now();
-        pings.ping(h2::Ping::opaque()).await.unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(1));
+        let answered = pings.ping(h2::Ping::opaque());
+        tokio::time::timeout(PATIENCE, answered)
+            .await
+            .unwrap()
+            .unwrap();
     }
 }
