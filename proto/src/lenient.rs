@@ -200,11 +200,12 @@ mod tests {
             assert!(read::<RangeRequest>(bytes).is_err(), "{bytes:?}");
         }
         assert!(!TYPES.is_empty(), "the descriptors are read");
-        // 120 messages deep, and a number where the innermost one's list is.
+        // 60 transactions, each in an operation of the one around it, and a number where the innermost
+        // one's list is.
         let mut deep = vec![0x10, 0x05];
-        for _ in 0..120 {
+        for tag in [0x22, 0x12].repeat(60) {
             let inner = std::mem::take(&mut deep);
-            deep.push(0x12);
+            deep.push(tag);
             encode_varint(inner.len() as u64, &mut deep);
             deep.extend(inner);
         }
