@@ -111,8 +111,9 @@ async fn a_damaged_row_of_the_database_refuses_the_start_with_table_and_key() {
     kv.put(put("before", "")).await.unwrap();
     kv.put(put("harmed", "a value to be found")).await.unwrap();
     let mut maintenance = server.clients().await.maintenance;
-    // What is buffered is committed for a copy.
-    drop(maintenance.snapshot(SnapshotRequest {}).await.unwrap());
+    // What is buffered is committed for a copy: when its first piece comes, that is done.
+    let copy = maintenance.snapshot(SnapshotRequest {}).await.unwrap();
+    copy.into_inner().message().await.unwrap().unwrap();
     let place = server.kill();
     let database = place.data_dir().join("member/snap/db");
     let bytes = std::fs::read(&database).unwrap();

@@ -28,10 +28,11 @@ async fn killed(flags: &[&str]) -> Place {
     for number in 0..10 {
         kv.put(put(&format!("k{number}"), "v")).await.unwrap();
     }
-    // A snapshot commits what is buffered.
+    // A snapshot commits what is buffered: when its first piece comes, that is done.
     let mut maintenance = clients.maintenance;
     let request = cairn_proto::etcdserverpb::SnapshotRequest {};
-    drop(maintenance.snapshot(request).await.unwrap());
+    let copy = maintenance.snapshot(request).await.unwrap();
+    copy.into_inner().message().await.unwrap().unwrap();
     server.kill()
 }
 

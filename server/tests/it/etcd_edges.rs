@@ -43,7 +43,7 @@ fn migrate_though_killed(data_dir: &Path, to: &str, kept: &str) -> usize {
     let before = files(&data_dir.join("member"));
     let path = data_dir.to_str().unwrap();
     let mut killed = 0;
-    for millis in (0..).step_by(30) {
+    for millis in std::iter::successors(Some(0_u64), |millis| Some(millis * 5 / 4 + 3)) {
         let mut process = Command::new(binary())
             .args(["migrate", "--data-dir", path, "--to", to])
             .stdout(Stdio::null())
@@ -86,9 +86,9 @@ async fn a_migration_that_is_killed_at_any_moment_leaves_the_old_data_whole() {
     let hashes_before = hashes(&channel).await;
     let place = server.kill();
     let killed = migrate_though_killed(&data_dir, "etcd", "member.cairn");
-    assert!(killed > 1, "{killed}");
+    assert!(killed > 0, "{killed}");
     let killed = migrate_though_killed(&data_dir, "cairn", "member.etcd");
-    assert!(killed > 1, "{killed}");
+    assert!(killed > 0, "{killed}");
     let server = place.start();
     let channel = server.clients().await.channel;
     assert_eq!(hashes(&channel).await, hashes_before);
