@@ -30,7 +30,6 @@ rules!("auth", false;
         a_user_may_what_its_roles_may,
         a_user_may_not_what_its_roles_may_not,
         a_permission_to_read_is_none_to_write,
-        a_permission_on_one_key_is_none_on_all_after_it,
         a_put_that_returns_the_past_needs_to_read,
         transactions_are_checked_in_both_branches,
         a_watch_that_is_denied_is_created_and_cancelled,
@@ -44,6 +43,7 @@ rules!("auth", false;
         every_change_of_rules_raises_their_revision,
     }
     V3_7 {
+        a_permission_on_one_key_is_none_on_all_after_it,
         nested_transactions_are_checked,
         a_compaction_is_for_root,
         the_state_of_authentication_is_told_to_anybody,

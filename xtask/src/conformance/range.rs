@@ -33,7 +33,6 @@ rules!("range", false;
         an_order_by_create_revision_sorts_by_it,
         an_order_by_mod_revision_sorts_by_it,
         a_sort_target_without_an_order_sorts_upwards,
-        an_unknown_sort_order_is_refused,
         a_limit_counts_after_an_explicit_order,
         filters_by_mod_revision_leave_out_the_others,
         filters_by_create_revision_leave_out_the_others,
@@ -45,6 +44,9 @@ rules!("range", false;
         a_negative_revision_is_the_present,
         a_serializable_read_answers,
         a_pair_has_its_revisions_version_and_lease,
+    }
+    V3_6 {
+        an_unknown_sort_order_is_refused,
     }
     V3_7 {
         keys_only_leaves_out_the_lease,

@@ -29,20 +29,22 @@ rules!("watch", false;
         an_identifier_may_be_chosen,
         an_identifier_in_use_is_refused_and_disturbs_nothing,
         a_reversed_range_is_refused,
-        a_negative_start_is_refused_as_compacted,
         a_compacted_start_is_cancelled_with_the_revision,
         the_compacted_revision_itself_can_be_watched,
-        a_tombstone_at_the_compacted_revision_is_heard,
         a_cancellation_is_confirmed,
         a_cancellation_of_nobody_is_passed_over,
         a_cancelled_watcher_is_silent,
         progress_is_told_for_the_whole_stream,
         progress_is_never_older_than_what_was_acknowledged,
-        progress_is_not_told_before_a_future_start,
         catch_up_answers_carry_the_present_revision,
         a_large_revision_comes_in_fragments_if_asked,
         a_watch_that_wants_a_leader_is_served_under_one,
         one_stream_serves_many_watchers,
+    }
+    V3_7 {
+        a_negative_start_is_refused_as_compacted,
+        a_tombstone_at_the_compacted_revision_is_heard,
+        progress_is_not_told_before_a_future_start,
     }
 );
 
