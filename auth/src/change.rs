@@ -23,7 +23,7 @@ use crate::simple_tokens::SimpleToken;
 use crate::store::AuthStore;
 
 impl AuthStore {
-    /// Does what an entry at `index` of the log says, on behalf of `who`.
+    /// Does what an entry at `index` of the log says, on behalf of `auth_info`.
     ///
     /// # Errors
     ///

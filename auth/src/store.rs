@@ -137,7 +137,7 @@ impl AuthStore {
         self.revision
     }
 
-    /// Checks that `who` may do `access` to the keys of `span`.
+    /// Checks that `auth_info` may do `access` to the keys of `span`.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl AuthStore {
         }
     }
 
-    /// Checks that `who` has role `root`.
+    /// Checks that `auth_info` has role `root`.
     ///
     /// # Errors
     ///
@@ -191,7 +191,7 @@ impl AuthStore {
         Ok(())
     }
 
-    /// Checks that nothing has changed since `who` was let in: a read is checked before it reads, and
+    /// Checks that nothing has changed since `auth_info` was let in: a read is checked before it reads, and
     /// so again after it.
     ///
     /// # Errors

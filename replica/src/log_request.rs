@@ -74,7 +74,7 @@ pub struct LogEntry {
 }
 
 impl LogRequest {
-    /// The data of a log entry: this request, for which `id` waits, on behalf of `who`.
+    /// The data of a log entry: this request, for which `id` waits, on behalf of `auth_info`.
     #[must_use]
     pub fn encode(&self, id: RequestId, auth_info: Option<&AuthInfo>) -> Bytes {
         let header = RequestHeader {

@@ -11,7 +11,7 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// For `who`, whose read has been checked.
+    /// For `auth_info`, whose read has been checked.
     pub(crate) const fn new(auth_info: Option<AuthInfo>) -> Self {
         Self { auth_info }
     }
