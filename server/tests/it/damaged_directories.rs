@@ -20,20 +20,15 @@ use crate::requests::*;
 const SEGMENT: &str = "member/wal/0000000000000001.wal";
 const DATABASE: &str = "member/snap/db";
 
-/// A killed server with ten keys, all of them in the database.
-async fn killed(flags: &[&str]) -> Place {
+/// A stopped server with ten keys, all of them in the database.
+async fn stopped(flags: &[&str]) -> Place {
     let server = Server::start(flags);
     let clients = server.clients().await;
     let mut kv = clients.kv;
     for number in 0..10 {
         kv.put(put(&format!("k{number}"), "v")).await.unwrap();
     }
-    // A snapshot commits what is buffered: when its first piece comes, that is done.
-    let mut maintenance = clients.maintenance;
-    let request = cairn_proto::etcdserverpb::SnapshotRequest {};
-    let copy = maintenance.snapshot(request).await.unwrap();
-    copy.into_inner().message().await.unwrap().unwrap();
-    server.kill()
+    server.stop()
 }
 
 /// A server's place whose log begins after the first entries, as that of every older member.
@@ -129,7 +124,7 @@ async fn assert_all_is_there(place: Place) -> Place {
 
 #[tokio::test]
 async fn a_harmed_file_refuses_the_start_with_its_name() {
-    let place = killed(&[]).await;
+    let place = stopped(&[]).await;
     let database = place.data_dir().join(DATABASE);
     let database = database.to_str().unwrap();
     let refused = |what: &str, file: &str, harm: &dyn Fn(&Path), parts: &[&str]| {
@@ -186,8 +181,8 @@ async fn a_lost_database_beside_a_log_that_has_not_all_of_it_is_refused() {
 
 #[tokio::test]
 async fn a_database_or_a_log_of_another_cluster_is_refused() {
-    let place = killed(&[]).await;
-    let other = killed(&["--initial-cluster-token=another"]).await;
+    let place = stopped(&[]).await;
+    let other = stopped(&["--initial-cluster-token=another"]).await;
     for (what, file) in [("database", DATABASE), ("log", SEGMENT)] {
         let from = other.data_dir().join(file);
         let take = |path: &Path| {

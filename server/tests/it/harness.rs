@@ -215,6 +215,12 @@ impl Server {
         self.place.take().unwrap()
     }
 
+    /// Stops the process as SIGTERM does: what is buffered is in the database then.
+    pub(crate) fn stop(self) -> Place {
+        self.signal(Signal::TERM);
+        self.ended().1
+    }
+
     /// Waits until the process has ended by itself; with all that it said.
     pub(crate) fn log_when_ended(self) -> Ended {
         let log = Arc::clone(&self.log);
