@@ -50,7 +50,7 @@ pub use cairn_mvcc::LeaseId;
 pub use error::GrantError;
 pub use leases::Leases;
 pub use moment::Moment;
-pub use primary::{CHECKPOINT_INTERVAL, Checkpoint, Expired, Expiry, Remaining, Renew};
+pub use primary::{CHECKPOINT_INTERVAL, Checkpoint, Expired, Expiry, Remaining, Renew, Renewed};
 pub use renewal::Renewal;
 pub use term::Term;
 pub use ttl::{Ttl, TtlTooLarge};

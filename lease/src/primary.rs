@@ -85,8 +85,23 @@ pub enum Renew {
     /// A shorter time is in the log or under way there: put a renewal into the log, in this term,
     /// and ask again when it was applied.
     ThroughLog(Term),
-    /// Renewed, if a majority now confirms that the term is still this one.
-    Done(Term, Ttl),
+    /// Renewed, if a majority now confirms that the term is still this one, and the lease is
+    /// [still](Leases::is_still) the one that was renewed when this member has applied what was
+    /// committed by then.
+    Done(Renewed),
+}
+
+/// A renewal by the leader, which is not in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// The term in which the leader must still lead.
+    pub term: Term,
+    /// The lease.
+    pub id: LeaseId,
+    /// The last renewal of it that is in the log.
+    pub renewal: Renewal,
+    /// Its time to live.
+    pub ttl: Ttl,
 }
 
 /// The time of a lease.
@@ -331,7 +346,20 @@ impl Leases {
             return Renew::ThroughLog(primary.term);
         }
         lease.timer = Timer::Until(now.plus_ttl(lease.ttl));
-        Renew::Done(primary.term, lease.ttl)
+        Renew::Done(Renewed {
+            term: primary.term,
+            id,
+            renewal: lease.renewal,
+            ttl: lease.ttl,
+        })
+    }
+
+    /// Whether the lease that was renewed is there: not if it was revoked since, nor if another was
+    /// granted under its id, or it was renewed through the log.
+    #[must_use]
+    pub fn is_still(&self, renewed: &Renewed) -> bool {
+        let lease = self.table.get(&renewed.id);
+        lease.is_some_and(|lease| lease.renewal == renewed.renewal)
     }
 
     /// The time of a lease. `None` if there is no such lease, or this member does not lead.

@@ -61,6 +61,8 @@ pub(crate) enum Fault {
     CheckpointsStay,
     /// An expiry ends whatever lease has the id.
     AnyRenewal,
+    /// A renewal is answered without looking whether the lease is still the one that was renewed.
+    AnyLease,
 }
 
 pub(crate) struct Group {
@@ -106,7 +108,7 @@ impl Group {
                 self.propose(Command::Put(KEYS[key % KEYS.len()], lease.map(id)));
             }
             Step::Delete(key) => self.propose(Command::Delete(KEYS[key % KEYS.len()])),
-            Step::Renew(member, lease) => self.renew(member % MEMBERS, id(*lease)),
+            Step::Renew(member, lease) => self.renew(member % MEMBERS, id(*lease))?,
             Step::Pass(millis) => self.now += millis,
             Step::Tick(member) => self.tick(member % MEMBERS),
             Step::Commit(count) => {
@@ -182,14 +184,20 @@ impl Group {
         }
     }
 
-    fn renew(&mut self, member: usize, lease: LeaseId) {
+    fn renew(&mut self, member: usize, lease: LeaseId) -> Result<(), String> {
         let moment = self.moment();
         match self.members[member].leases.renew(lease, moment) {
-            Renew::Done(term, ttl) => {
-                let confirmed = member == self.leader && term == self.term;
+            Renew::Done(renewed) => {
+                let mut confirmed = member == self.leader && renewed.term == self.term;
+                if confirmed {
+                    // Who asks the group then waits until it has applied what the group committed.
+                    self.apply(member, usize::MAX)?;
+                    confirmed = self.members[member].leases.is_still(&renewed)
+                        || self.fault == Fault::AnyLease;
+                }
                 if confirmed || self.fault == Fault::Unconfirmed {
-                    let until =
-                        self.now + u64::try_from(ttl.duration().as_millis()).expect("small");
+                    let millis = renewed.ttl.duration().as_millis();
+                    let until = self.now + u64::try_from(millis).expect("small");
                     self.promises.insert(lease, until);
                 }
             }
@@ -204,6 +212,7 @@ impl Group {
             Renew::ThroughLog(term) => self.propose(Command::Renewed(term, lease)),
             Renew::NotLeader | Renew::Unknown | Renew::Expiring => {}
         }
+        Ok(())
     }
 
     fn tick(&mut self, member: usize) {

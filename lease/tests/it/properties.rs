@@ -144,3 +144,22 @@ fn without_the_renewal_an_expiry_ends_the_next_lease_of_the_same_id() {
     script.extend(applied());
     needs(Fault::AnyRenewal, &script);
 }
+
+#[test]
+fn a_renewal_of_a_lease_that_is_gone_promises_nothing_for_the_next_of_its_id() {
+    let mut script = lease_of(900);
+    script.extend([
+        Step::Revoke(1),
+        Step::Grant(1, 2),
+        Step::Commit(9),
+        Step::Apply(1, 9),
+        Step::Renew(0, 1),
+        Step::Pass(2000),
+        Step::Tick(0),
+        Step::Pass(2000),
+        Step::Tick(0),
+        Step::Commit(9),
+        Step::Apply(0, 9),
+    ]);
+    needs(Fault::AnyLease, &script);
+}

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cairn_auth::Access;
 use cairn_consensus::MemberId;
 use cairn_index::Revision;
-use cairn_lease::{LeaseId, Renew, Term, Ttl};
+use cairn_lease::{LeaseId, Renew, Renewed, Term, Ttl};
 use cairn_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseTimeToLiveRequest,
     LeaseTimeToLiveResponse,
@@ -79,31 +79,29 @@ impl Member {
         let allowed = self.permit_leases(ids, Access::Write, caller).await?;
         self.confirm(allowed)?;
         let now = self.leases.now();
-        let mut terms: Option<Term> = None;
-        let renewed: Vec<Option<Ttl>> = {
+        let renewed: Vec<Option<Renewed>> = {
             let mut leases = self.leases.leases().lock();
             let renewed = ids
                 .iter()
                 .map(|id| match leases.renew(LeaseId::from_wire(*id)?, now) {
-                    Renew::Done(term, ttl) => {
-                        terms = Some(term);
-                        Some(ttl)
-                    }
+                    Renew::Done(renewed) => Some(renewed),
                     _ => None,
                 });
             renewed.collect()
         };
         // One question to the group for all of them.
-        let confirmed = match terms {
-            Some(term) => self.name_missing_leader(Ok(self.still_leads(term).await))?,
+        let confirmed = match renewed.iter().flatten().last() {
+            Some(Renewed { term, .. }) => {
+                self.name_missing_leader(Ok(self.still_leads(*term).await))?
+            }
             None => false,
         };
         let mut answers = Vec::with_capacity(ids.len());
-        for (id, ttl) in ids.iter().zip(renewed) {
-            answers.push(match ttl {
-                Some(ttl) if confirmed => {
+        for (id, renewed) in ids.iter().zip(renewed) {
+            answers.push(match renewed {
+                Some(renewed) if confirmed && self.leases.leases().lock().is_still(&renewed) => {
                     self.metrics.debugging_lease_renewed_total.inc();
-                    Some(ttl.to_wire())
+                    Some(renewed.ttl.to_wire())
                 }
                 _ => self.renew_lease(*id).await?,
             });
@@ -119,9 +117,9 @@ impl Member {
         let id = LeaseId::from_wire(id)?;
         let now = self.leases.now();
         match self.leases.leases().lock().renew(id, now) {
-            Renew::Done(term, ttl) if self.progress.term().get() == term.0 => {
+            Renew::Done(renewed) if self.progress.term().get() == renewed.term.0 => {
                 self.metrics.debugging_lease_renewed_total.inc();
-                Some(ttl)
+                Some(renewed.ttl)
             }
             _ => None,
         }
@@ -159,11 +157,14 @@ impl Member {
             let now = self.leases.now();
             let renew = self.leases.leases().lock().renew(id, now);
             match renew {
-                Renew::Done(term, ttl) if self.still_leads(term).await? => {
-                    self.metrics.debugging_lease_renewed_total.inc();
-                    return Ok(Some(ttl.to_wire()));
+                Renew::Done(renewed) => {
+                    // Of others, what was committed meanwhile may have ended it.
+                    let leads = self.still_leads(renewed.term).await?;
+                    if leads && self.leases.leases().lock().is_still(&renewed) {
+                        self.metrics.debugging_lease_renewed_total.inc();
+                        return Ok(Some(renewed.ttl.to_wire()));
+                    }
                 }
-                Renew::Done(..) => {}
                 Renew::Unknown if is_up_to_date => return Ok(None),
                 Renew::Unknown => {
                     self.linearizable().await?;

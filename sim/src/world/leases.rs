@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cairn_consensus::Role;
 use cairn_history::{Answer, Data, LeaseId, MemberId, OpId, Outcome, Request, Response};
-use cairn_lease::{Leases, Moment, Renew, Term, Ttl};
+use cairn_lease::{Leases, Moment, Renew, Renewed, Term};
 use cairn_proto::etcdserverpb::LeaseRevokeRequest;
 use cairn_replica::apply;
 use cairn_replica::consensus::Proposal;
@@ -44,7 +44,7 @@ enum Stage {
     /// It is looked at.
     Asked,
     /// It was renewed in this term, if that is confirmed.
-    Renewed(Term, Ttl),
+    Renewed(Renewed),
     /// The member learns how far it must apply.
     CatchingUp,
 }
@@ -202,10 +202,10 @@ impl World<'_> {
         };
         let moment = life.moment(now);
         let mut seen = look(question, &call.request, life, moment);
-        if let (Seen::Confirm(Stage::Renewed(_, ttl)), true) =
+        if let (Seen::Confirm(Stage::Renewed(renewed)), true) =
             (&seen, Planted::RenewUnconfirmed.is(planted))
         {
-            seen = Seen::Answer(Response::LeaseKeepAlive(ttl.to_wire()));
+            seen = Seen::Answer(Response::LeaseKeepAlive(renewed.ttl.to_wire()));
         }
         let mut ticket = || {
             question.step += 1;
@@ -259,8 +259,11 @@ impl World<'_> {
             return;
         };
         match question.stage {
-            Stage::Renewed(term, ttl) if life.leads_in() == Some(term) => {
-                self.answer_question(op, Response::LeaseKeepAlive(ttl.to_wire()));
+            Stage::Renewed(renewed)
+                if life.leads_in() == Some(renewed.term)
+                    && life.applier.leases().lock().is_still(&renewed) =>
+            {
+                self.answer_question(op, Response::LeaseKeepAlive(renewed.ttl.to_wire()));
                 return;
             }
             Stage::CatchingUp => question.is_up_to_date = true,
@@ -394,7 +397,7 @@ fn look(question: &Question, request: &Request, life: &Life, now: Moment) -> See
                 Renew::Unknown => Seen::Confirm(Stage::CatchingUp),
                 Renew::Expiring => Seen::Wait,
                 Renew::ThroughLog(term) => Seen::ThroughLog(term),
-                Renew::Done(term, ttl) => Seen::Confirm(Stage::Renewed(term, ttl)),
+                Renew::Done(renewed) => Seen::Confirm(Stage::Renewed(renewed)),
             }
         }
         Request::LeaseTimeToLive { id, keys } if question.is_up_to_date => {

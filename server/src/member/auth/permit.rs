@@ -2,8 +2,8 @@
 
 use cairn_auth::{AuthError, AuthInfo, AuthStore};
 
-/// Says that a reader may read what it asks for. Its holder reads, and then asks whether the rules
-/// are still those that allowed it, as etcd does: else nobody could say under which rules it was read.
+/// Says that a caller may read what it asks for. Its holder reads, and then asks whether users and
+/// roles are still those that allowed it, as etcd does: else nobody could say which allowed it.
 #[must_use = "what was read is confirmed before it is told"]
 #[derive(Debug)]
 pub(crate) struct Permit {
@@ -16,7 +16,7 @@ impl Permit {
         Self { auth_info }
     }
 
-    /// Checks that `auth_store`, as they are after the read, are those before it.
+    /// Checks that users and roles after the read are those before it.
     ///
     /// # Errors
     ///
