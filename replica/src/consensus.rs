@@ -66,7 +66,7 @@ pub enum NotTaken {
     TooMany,
 }
 
-/// What is to be done after a output.
+/// What is to be done after an output.
 #[derive(Debug)]
 pub struct Effects<P, R> {
     /// Requests that are on their way, and who waits for each: to be known to whoever applies before

@@ -115,6 +115,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "cairn-bench",
             "cairn-client",
             "cairn-history",
+            "cairn-testbed",
         ],
     ),
 ];

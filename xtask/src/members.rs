@@ -7,11 +7,12 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use cairn_testbed::ports::free_address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::certificates::Certificates;
-use crate::server_process::{ServerCommand, free_address};
+use crate::server_process::ServerCommand;
 
 /// How long a cluster may take until every member answers.
 const READY_MAX: Duration = Duration::from_secs(60);

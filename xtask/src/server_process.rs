@@ -4,15 +4,15 @@
 //! killed when its [`ServerProcess`] is dropped, so also when a task fails or is interrupted.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use cairn_proto::etcdserverpb::RangeRequest;
 use cairn_proto::etcdserverpb::kv_client::KvClient;
+use cairn_testbed::ports::free_address;
 use tonic::transport::{Channel, Endpoint};
 
 /// How long a server may take to answer its first read.
@@ -253,25 +253,6 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path)
         .map(|folder| folder.join(name))
         .find(|program| program.is_file())
-}
-
-/// Ports that no outgoing connection takes by chance while a server is down.
-const PORTS: std::ops::Range<u32> = 10_000..30_000;
-
-/// A loopback address that nobody uses; never the same twice.
-pub(crate) fn free_address() -> Result<SocketAddr> {
-    static TRIED: AtomicU32 = AtomicU32::new(0);
-    // Tasks that run side by side begin far from each other.
-    let first = std::process::id().wrapping_mul(257);
-    for _ in PORTS {
-        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
-        let number = PORTS.start + first.wrapping_add(tried) % (PORTS.end - PORTS.start);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(number)?));
-        if TcpListener::bind(address).is_ok() {
-            return Ok(address);
-        }
-    }
-    bail!("all ports from {} to {} are in use", PORTS.start, PORTS.end)
 }
 
 #[cfg(test)]

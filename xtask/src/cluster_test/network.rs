@@ -9,8 +9,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Result, bail};
+use cairn_testbed::ports::free_address;
 
-use crate::server_process::{ServerCommand, free_address};
+use crate::server_process::ServerCommand;
 
 /// Ports within a namespace, where nobody else lives.
 const CLIENT_PORT: u16 = 2379;

@@ -39,7 +39,7 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    /// A client of whoever has a endpoint.
+    /// A client of whoever has an endpoint.
     pub(crate) fn new(endpoints: &Endpoints) -> Result<Self> {
         let options = ConnectOptions::new(endpoints.urls())?
             .request_timeout(CALL_MAX)
@@ -177,7 +177,7 @@ impl Ours {
         }
     }
 
-    /// Calls whoever has a endpoint, and keeps a cache on each, until it is aborted.
+    /// Calls whoever has an endpoint, and keeps a cache on each, until it is aborted.
     pub(crate) async fn follow(self, endpoints: Endpoints, recorder: Recorder) {
         let mut caches: BTreeMap<String, u32> = BTreeMap::new();
         let mut tasks = JoinSet::new();

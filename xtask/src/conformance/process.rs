@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use cairn_proto::etcdserverpb as pb;
+use cairn_testbed::ports::free_address;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::context::Context;
 use super::expect::same;
 use super::page;
 use super::rule::rules;
-use crate::server_process::free_address;
 
 rules!("process", true;
     V3_4 {

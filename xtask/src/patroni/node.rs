@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use cairn_testbed::ports::free_address;
 
 use crate::members::is_ok;
-use crate::server_process::{free_address, on_path};
+use crate::server_process::on_path;
 
 /// Who PostgreSQL runs as if we are root, whom it refuses.
 pub(super) const USER: &str = "postgres";
