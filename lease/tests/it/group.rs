@@ -72,6 +72,8 @@ pub(crate) struct Group {
     log: Vec<Entry>,
     pending: Vec<Entry>,
     leader: usize,
+    /// Whether it leads: who restarts comes back as a follower, and leads again in a later term only.
+    leads: bool,
     term: Term,
     model: Model,
     /// Until when each lease was promised to live.
@@ -90,6 +92,7 @@ impl Group {
             log: Vec::new(),
             pending: Vec::new(),
             leader: 0,
+            leads: false,
             term: Term(0),
             model: Model::default(),
             promises: BTreeMap::new(),
@@ -118,7 +121,11 @@ impl Group {
             Step::Apply(member, count) => self.apply(member % MEMBERS, *count)?,
             Step::Elect(member, kept) => self.elect(member % MEMBERS, *kept),
             Step::Learn(member) => self.learn(member % MEMBERS),
-            Step::Restart(member) => self.members[member % MEMBERS].restart(),
+            Step::Restart(member) => {
+                let member = member % MEMBERS;
+                self.members[member].restart();
+                self.leads &= member != self.leader;
+            }
         }
         Ok(())
     }
@@ -166,6 +173,7 @@ impl Group {
         self.pending.truncate(kept);
         self.term = Term(self.term.0 + 1);
         self.leader = member;
+        self.leads = true;
         self.propose(Command::Empty);
     }
 
@@ -175,7 +183,7 @@ impl Group {
         let Member {
             leases, applied, ..
         } = &mut self.members[member];
-        if member != self.leader {
+        if member != self.leader || !self.leads {
             leases.demote();
         } else if leases.leading() != Some(term)
             && (early || self.log[..*applied].iter().any(|entry| entry.term == term))

@@ -163,3 +163,18 @@ fn a_renewal_of_a_lease_that_is_gone_promises_nothing_for_the_next_of_its_id() {
     ]);
     needs(Fault::AnyLease, &script);
 }
+
+/// In the term of its start it would not know of the expiry that it has proposed.
+#[test]
+fn a_leader_that_restarts_promises_nothing_in_its_old_term() {
+    let mut script = lease_of(2);
+    script.extend([
+        Step::Pass(2000),
+        Step::Tick(0),
+        Step::Restart(0),
+        Step::Learn(0),
+        Step::Renew(0, 1),
+    ]);
+    script.extend(applied());
+    assert_eq!(run(&script, Fault::None), Ok(1));
+}
