@@ -20,7 +20,9 @@
 //!    terms that will ever be applied are before that one, so an old leader's expiry was applied, or
 //!    never will be, before the new one answers the first renewal. And a renewal is answered only
 //!    after a majority confirmed, later than the renewal was noted, that the term is still the
-//!    current one: so whoever leads next is promoted later, and gives each lease its whole time.
+//!    current one: so whoever leads next is promoted later, and gives each lease its whole time. What
+//!    was committed by then is applied, and the lease is looked at again ([`Leases::is_still`]): it may
+//!    have been revoked, and another granted under its id.
 //! 3. *While an expiry is under way its lease cannot be renewed* ([`Renew::Expiring`]): the answer
 //!    waits until the entry is applied, or known not to be in the log, or the term has ended.
 //! 4. *An expiry, and a checkpoint, does nothing if the lease's [`Renewal`] is another than it

@@ -12,6 +12,7 @@ pub mod consensus;
 pub mod error;
 pub mod identity;
 pub mod lease_duties;
+pub mod lease_question;
 pub mod lease_request;
 pub mod log_request;
 pub mod membership;

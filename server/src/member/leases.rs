@@ -6,13 +6,14 @@ use bytes::Bytes;
 use cairn_auth::Access;
 use cairn_consensus::MemberId;
 use cairn_index::Revision;
-use cairn_lease::{LeaseId, Renew, Renewed, Term, Ttl};
+use cairn_lease::{LeaseId, Term, Ttl};
 use cairn_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseTimeToLiveRequest,
-    LeaseTimeToLiveResponse,
+    LeaseTimeToLiveResponse, ResponseHeader,
 };
 use cairn_replica::apply::Outcome;
 use cairn_replica::error::ApplyError;
+use cairn_replica::lease_question::{KeepAlive, Step, TimeLeft, TimeToLive};
 use cairn_replica::lease_request::LeaseRequest;
 use cairn_replica::log_request::LogRequest;
 use cairn_replica::quota;
@@ -78,32 +79,19 @@ impl Member {
     ) -> Result<Vec<Option<i64>>, Error> {
         let allowed = self.permit_leases(ids, Access::Write, caller).await?;
         self.confirm(allowed)?;
-        let now = self.leases.now();
-        let renewed: Vec<Option<Renewed>> = {
-            let mut leases = self.leases.leases().lock();
-            let renewed = ids
-                .iter()
-                .map(|id| match leases.renew(LeaseId::from_wire(*id)?, now) {
-                    Renew::Done(renewed) => Some(renewed),
-                    _ => None,
-                });
-            renewed.collect()
-        };
-        // One question to the group for all of them.
-        let confirmed = match renewed.iter().flatten().last() {
-            Some(Renewed { term, .. }) => {
-                self.name_missing_leader(Ok(self.still_leads(*term).await))?
-            }
-            None => false,
-        };
+        let asked = ids.iter().map(|id| LeaseId::from_wire(*id));
+        let mut questions: Vec<_> = asked.map(|id| id.map(KeepAlive::new)).collect();
+        let steps = questions.iter_mut().flatten();
+        let steps: Vec<_> = steps.map(|it| self.keep_alive_step(it)).collect();
+        // The group is asked once for all of them.
+        if steps.contains(&Step::Confirm) {
+            self.name_missing_leader(Ok(self.linearizable().await))?;
+        }
         let mut answers = Vec::with_capacity(ids.len());
-        for (id, renewed) in ids.iter().zip(renewed) {
-            answers.push(match renewed {
-                Some(renewed) if confirmed && self.leases.leases().lock().is_still(&renewed) => {
-                    self.metrics.debugging_lease_renewed_total.inc();
-                    Some(renewed.ttl.to_wire())
-                }
-                _ => self.renew_lease(*id).await?,
+        for question in questions {
+            answers.push(match question {
+                Some(question) => self.keep_alive(question).await?,
+                None => None,
             });
         }
         Ok(answers)
@@ -114,20 +102,25 @@ impl Member {
         if self.progress.role() != Role::SoleVoter || self.auth.auth_store().is_enabled() {
             return None;
         }
-        let id = LeaseId::from_wire(id)?;
-        let now = self.leases.now();
-        match self.leases.leases().lock().renew(id, now) {
-            Renew::Done(renewed) if self.progress.term().get() == renewed.term.0 => {
+        let mut question = KeepAlive::new(LeaseId::from_wire(id)?);
+        // Whom the group is but this member need not be asked.
+        if self.keep_alive_step(&mut question) != Step::Confirm {
+            return None;
+        }
+        match self.keep_alive_step(&mut question) {
+            Step::Answer(Some(ttl)) => {
                 self.metrics.debugging_lease_renewed_total.inc();
-                Some(renewed.ttl)
+                Some(ttl)
             }
             _ => None,
         }
     }
 
-    async fn renew_lease(&self, id: i64) -> Result<Option<i64>, Error> {
-        let renewed = tokio::time::timeout(self.limits.request_timeout, self.try_renewing(id));
-        self.name_missing_leader(renewed.await)
+    /// Renews a lease: its time to live, none if there is no such lease.
+    async fn keep_alive(&self, question: KeepAlive) -> Result<Option<i64>, Error> {
+        let answered = self.try_keeping_alive(question);
+        let answered = tokio::time::timeout(self.limits.request_timeout, answered);
+        self.name_missing_leader(answered.await)
     }
 
     /// What only a leader can answer was not answered: for want of one, if there is none.
@@ -147,33 +140,26 @@ impl Member {
         }
     }
 
-    async fn try_renewing(&self, wire_id: i64) -> Result<Option<i64>, Error> {
-        let Some(id) = LeaseId::from_wire(wire_id) else {
-            return Ok(None);
-        };
-        let mut is_up_to_date = false;
+    async fn try_keeping_alive(&self, mut question: KeepAlive) -> Result<Option<i64>, Error> {
         loop {
             let settled = self.leases.settled();
-            let now = self.leases.now();
-            let renew = self.leases.leases().lock().renew(id, now);
-            match renew {
-                Renew::Done(renewed) => {
-                    // Of others, what was committed meanwhile may have ended it.
-                    let leads = self.still_leads(renewed.term).await?;
-                    if leads && self.leases.leases().lock().is_still(&renewed) {
+            match self.keep_alive_step(&mut question) {
+                Step::Answer(ttl) => {
+                    if ttl.is_some() {
                         self.metrics.debugging_lease_renewed_total.inc();
-                        return Ok(Some(renewed.ttl.to_wire()));
                     }
+                    return Ok(ttl.map(Ttl::to_wire));
                 }
-                Renew::Unknown if is_up_to_date => return Ok(None),
-                Renew::Unknown => {
-                    self.linearizable().await?;
-                    is_up_to_date = true;
-                }
-                Renew::Expiring => settled.await,
-                Renew::ThroughLog(term) => self.renew_through_log(term, id).await?,
-                Renew::NotLeader => {
-                    let request = LeaseKeepAliveRequest { id: wire_id };
+                Step::Confirm => self.linearizable().await?,
+                Step::Propose(request) => match self.propose(request, &Caller::MEMBER).await {
+                    Ok(_) | Err(Error::Apply(ApplyError::TermEnded)) => {}
+                    Err(error) => return Err(error),
+                },
+                Step::Wait => settled.await,
+                Step::AskLeader => {
+                    let request = LeaseKeepAliveRequest {
+                        id: question.id().to_wire(),
+                    };
                     match self.ask_leader(LeaderQuestion::KeepAlive(request)).await {
                         Some(LeaderAnswer::KeepAlive(answer)) => {
                             return Ok((answer.ttl > 0).then_some(answer.ttl));
@@ -187,20 +173,11 @@ impl Member {
         }
     }
 
-    /// Undoes a checkpoint. If the term ends meanwhile, the renewal is tried again in the next one.
-    async fn renew_through_log(&self, term: Term, id: LeaseId) -> Result<(), Error> {
-        let renewal = LogRequest::Lease(LeaseRequest::Renew { term, lease: id });
-        match self.propose(renewal, &Caller::MEMBER).await {
-            Ok(_) | Err(Error::Apply(ApplyError::TermEnded)) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether this member was, at some time since the call, the leader of `term`.
-    async fn still_leads(&self, term: Term) -> Result<bool, Error> {
-        // Of others, a majority must say so: who was stalled does not know who leads meanwhile.
-        self.linearizable().await?;
-        Ok(self.progress.role().leads() && self.progress.term().get() == term.0)
+    fn keep_alive_step(&self, question: &mut KeepAlive) -> Step<Option<Ttl>> {
+        let leads = self.progress.role().leads();
+        let leads_in = leads.then(|| Term(self.progress.term().get()));
+        let now = self.leases.now();
+        question.step(&mut self.leases.leases().lock(), leads_in, now)
     }
 
     /// What is left of a lease, from the leader: without a time to live of its own, and with -1 left,
@@ -217,13 +194,21 @@ impl Member {
         let looked_at: &[i64] = if request.keys { &[request.id] } else { &[] };
         let permit = self.permit_leases(looked_at, Access::Read, caller).await?;
         let answered = async {
+            let mut question = TimeToLive::new(LeaseId::from_wire(request.id), request.keys);
             loop {
                 let settled = self.leases.settled();
-                if self.progress.role().leads() {
-                    self.linearizable().await?;
-                    if let Some(answer) = self.lease_time_left(request) {
-                        return Ok::<_, Error>(answer);
+                let header = self.header(Some(self.store.current()));
+                let (leads, now) = (self.progress.role().leads(), self.leases.now());
+                let step = question.step(&self.leases.leases().lock(), leads, now);
+                match step {
+                    Step::Answer(left) => {
+                        return Ok::<_, Error>(time_to_live(header, request.id, left));
                     }
+                    Step::Confirm => {
+                        self.linearizable().await?;
+                        continue;
+                    }
+                    Step::Propose(_) | Step::Wait | Step::AskLeader => {}
                 }
                 match self.ask_leader(LeaderQuestion::TimeToLive(request)).await {
                     Some(LeaderAnswer::TimeToLive(answer)) => {
@@ -252,32 +237,6 @@ impl Member {
             header: Some(self.header(Revision::from_wire(revision).ok())),
             ..answer
         }
-    }
-
-    /// What is left of a lease. None if this member does not lead.
-    fn lease_time_left(&self, request: LeaseTimeToLiveRequest) -> Option<LeaseTimeToLiveResponse> {
-        let header = Some(self.header(Some(self.store.current())));
-        let now = self.leases.now();
-        let leases = self.leases.leases().lock();
-        leases.leading()?;
-        let id = LeaseId::from_wire(request.id);
-        let found = id.and_then(|id| Some((id, leases.remaining(id, now)?)));
-        let Some((id, remaining)) = found else {
-            return Some(LeaseTimeToLiveResponse {
-                header,
-                id: request.id,
-                ttl: -1,
-                ..LeaseTimeToLiveResponse::default()
-            });
-        };
-        let keys = leases.keys(id).filter(|_| request.keys);
-        Some(LeaseTimeToLiveResponse {
-            header,
-            id: request.id,
-            ttl: whole_seconds(remaining.left),
-            granted_ttl: remaining.granted.to_wire(),
-            keys: keys.map(|key| Bytes::copy_from_slice(key)).collect(),
-        })
     }
 
     /// Asks the leader, if that is another member. None if nobody can be asked: ask again later.
@@ -328,7 +287,10 @@ impl Member {
         let header = Some(self.header(Some(self.store.current())));
         Ok(match question {
             LeaderQuestion::KeepAlive(LeaseKeepAliveRequest { id }) => {
-                let ttl = self.renew_lease(id).await?.unwrap_or(0);
+                let ttl = match LeaseId::from_wire(id) {
+                    Some(id) => self.keep_alive(KeepAlive::new(id)).await?.unwrap_or(0),
+                    None => 0,
+                };
                 LeaderAnswer::KeepAlive(LeaseKeepAliveResponse { header, id, ttl })
             }
             LeaderQuestion::TimeToLive(request) => {
@@ -392,6 +354,28 @@ impl Member {
             Ok(())
         })
         .await
+    }
+}
+
+fn time_to_live(
+    header: ResponseHeader,
+    id: i64,
+    left: Option<TimeLeft>,
+) -> LeaseTimeToLiveResponse {
+    let Some(TimeLeft { remaining, keys }) = left else {
+        return LeaseTimeToLiveResponse {
+            header: Some(header),
+            id,
+            ttl: -1,
+            ..LeaseTimeToLiveResponse::default()
+        };
+    };
+    LeaseTimeToLiveResponse {
+        header: Some(header),
+        id,
+        ttl: whole_seconds(remaining.left),
+        granted_ttl: remaining.granted.to_wire(),
+        keys: keys.iter().map(|key| Bytes::copy_from_slice(key)).collect(),
     }
 }
 

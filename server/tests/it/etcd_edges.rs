@@ -30,7 +30,9 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
                 open.push(path);
             } else {
                 let name = path.strip_prefix(directory).unwrap().to_owned();
-                all.insert(name, std::fs::read(&path).unwrap());
+                let read = std::fs::read(&path);
+                let bytes = read.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                all.insert(name, bytes);
             }
         }
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tonic::{Code, Status};
 
 use crate::harness::PATIENCE;
+use crate::plain_words::assert_plain;
 
 /// An answer, of which the body is still to be read.
 pub(crate) struct Answer {
@@ -83,8 +84,17 @@ impl Answer {
         headers.find_map(|(key, value)| (key == name).then_some(value.as_str()))
     }
 
-    /// The whole body, which has a length.
-    pub(crate) fn text(mut self) -> String {
+    /// The whole body, which has a length. An error's is plain words.
+    pub(crate) fn text(self) -> String {
+        let is_error = self.status >= 400;
+        let text = self.body();
+        if is_error {
+            assert_plain(&text);
+        }
+        text
+    }
+
+    fn body(mut self) -> String {
         if self.header("transfer-encoding") == Some("chunked") {
             let mut text = String::new();
             while let Some(chunk) = self.chunk() {

@@ -1,5 +1,6 @@
 //! What the server says is words: nothing shows how a value is written in Rust. Every test of this
-//! crate checks that of every log; here the mistakes are made that no other test makes.
+//! crate checks that of every log and of every error that a client is told; here the mistakes are made
+//! that no other test makes.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -15,7 +16,7 @@ const RUST: [&str; 7] = [
     "Some(", "Ok(", "Err(", "Os {", "Custom {", "kind: ", "(Io, ",
 ];
 
-/// Panics if a line of the log shows how Rust writes a value.
+/// Panics if a line of a log or of a message shows how Rust writes a value.
 pub(crate) fn assert_plain(log: &str) {
     for line in log.lines() {
         let shown = RUST.iter().find(|text| line.contains(**text));

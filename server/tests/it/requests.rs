@@ -9,6 +9,8 @@ use cairn_proto::etcdserverpb::{
 use cairn_proto::mvccpb::KeyValue;
 use tonic::{Code, Status};
 
+use crate::plain_words::assert_plain;
+
 pub(crate) const COMPACTED: (Code, &str) = (
     Code::OutOfRange,
     "etcdserver: mvcc: required revision has been compacted",
@@ -105,8 +107,10 @@ pub(crate) fn compare(key: &str, result: CompareResult, operand: TargetUnion) ->
     }
 }
 
-/// What a client is told of an error.
+/// What a client is told of an error, which is plain words.
+#[track_caller]
 pub(crate) fn error(status: &Status) -> (Code, &str) {
+    assert_plain(status.message());
     (status.code(), status.message())
 }
 

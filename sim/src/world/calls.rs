@@ -218,7 +218,7 @@ impl World<'_> {
                 life.inbox.push(Input::Propose(number, proposal, ticket));
             }
             Way::Leader => {
-                call.question = Some(Question::to(id));
+                call.question = Some(Question::to(id, &call.request));
                 self.question(op, 0);
                 return;
             }
@@ -248,7 +248,7 @@ impl World<'_> {
         for ticket in ready.into_iter().flat_map(|(_, tickets)| tickets) {
             match ticket.waits {
                 Waits::Call(op) => self.read(op),
-                Waits::Question(op, step) => self.confirmed(op, step),
+                Waits::Question(op, step) => self.ask_again(op, step),
                 Waits::V2(number) => self.read_v2(number),
                 Waits::Duty(_) | Waits::Nobody => {}
             }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use cairn_consensus::Role;
 use cairn_history::{Answer, Data, LeaseId, MemberId, OpId, Outcome, Request, Response};
-use cairn_lease::{Leases, Moment, Renew, Renewed, Term};
+use cairn_lease::{Moment, Term, Ttl};
 use cairn_proto::etcdserverpb::LeaseRevokeRequest;
 use cairn_replica::apply;
 use cairn_replica::consensus::Proposal;
 use cairn_replica::error::ApplyError;
 use cairn_replica::lease_duties::{self, Decided};
+use cairn_replica::lease_question::{KeepAlive, Step, TimeLeft, TimeToLive};
 use cairn_replica::lease_request::LeaseRequest;
 use cairn_replica::log_request::LogRequest;
 
@@ -34,28 +35,24 @@ pub(super) struct Question {
     at: MemberId,
     /// What waits for an earlier step is too late.
     step: u64,
+    /// How far it is there.
     stage: Stage,
-    /// The member that it is at has applied all that was there when it came.
-    is_up_to_date: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Stage {
-    /// It is looked at.
-    Asked,
-    /// It was renewed in this term, if that is confirmed.
-    Renewed(Renewed),
-    /// The member learns how far it must apply.
-    CatchingUp,
+    KeepAlive(KeepAlive),
+    TimeToLive(TimeToLive),
+    /// It names no lease.
+    Nothing,
 }
 
 impl Question {
-    pub(super) const fn to(at: MemberId) -> Self {
+    pub(super) fn to(at: MemberId, request: &Request) -> Self {
         Self {
             at,
             step: 0,
-            stage: Stage::Asked,
-            is_up_to_date: false,
+            stage: Stage::of(request),
         }
     }
 
@@ -64,17 +61,39 @@ impl Question {
     }
 }
 
-/// What a look at a question came to.
-enum Seen {
-    Answer(Response),
-    /// A majority is asked, and then the question goes on.
-    Confirm(Stage),
-    /// A renewal goes through the log.
-    ThroughLog(Term),
-    /// Later.
-    Wait,
-    /// At the leader.
-    Elsewhere,
+impl Stage {
+    fn of(request: &Request) -> Self {
+        match request {
+            Request::LeaseKeepAlive(LeaseId(id)) => {
+                let id = cairn_lease::LeaseId::from_wire(*id);
+                id.map_or(Self::Nothing, |id| Self::KeepAlive(KeepAlive::new(id)))
+            }
+            Request::LeaseTimeToLive { id, keys } => {
+                let id = cairn_lease::LeaseId::from_wire(id.0);
+                Self::TimeToLive(TimeToLive::new(id, *keys))
+            }
+            _ => Self::Nothing,
+        }
+    }
+
+    fn step(&mut self, life: &Life, now: Moment) -> Step<Response> {
+        let leases = life.applier.leases();
+        let mut leases = leases.lock();
+        let leads_in = life.leads_in();
+        let answered = match self {
+            Self::KeepAlive(question) => {
+                let step = question.step(&mut leases, leads_in, now);
+                step.map(|ttl| Response::LeaseKeepAlive(ttl.map_or(0, Ttl::to_wire)))
+            }
+            Self::TimeToLive(question) => {
+                let step = question.step(&leases, leads_in.is_some(), now);
+                step.map(time_to_live)
+            }
+            Self::Nothing => Step::Answer(Response::LeaseKeepAlive(0)),
+        };
+        drop(leases);
+        answered
+    }
 }
 
 impl Life {
@@ -201,11 +220,9 @@ impl World<'_> {
             return;
         };
         let moment = life.moment(now);
-        let mut seen = look(question, &call.request, life, moment);
-        if let (Seen::Confirm(Stage::Renewed(renewed)), true) =
-            (&seen, Planted::RenewUnconfirmed.is(planted))
-        {
-            seen = Seen::Answer(Response::LeaseKeepAlive(renewed.ttl.to_wire()));
+        let mut taken = question.stage.step(life, moment);
+        if taken == Step::Confirm && Planted::RenewUnconfirmed.is(planted) {
+            taken = question.stage.step(life, moment);
         }
         let mut ticket = || {
             question.step += 1;
@@ -214,66 +231,32 @@ impl World<'_> {
                 left: std::rc::Rc::clone(&call.ticket.left),
             }
         };
-        match seen {
-            Seen::Answer(body) => self.answer_question(op, body),
-            Seen::Confirm(stage) => {
+        match taken {
+            Step::Answer(body) => self.answer_question(op, body),
+            Step::Confirm => {
                 life.inbox.push(Input::Read(ticket()));
-                question.stage = stage;
                 self.wake(at, Loop::Consensus);
             }
-            Seen::ThroughLog(term) => {
-                let Request::LeaseKeepAlive(LeaseId(lease)) = call.request else {
-                    return;
-                };
-                let Some(lease) = cairn_lease::LeaseId::from_wire(lease) else {
-                    return;
-                };
+            Step::Propose(request) => {
                 let number = life.request_ids.next();
-                let renewal = LogRequest::Lease(LeaseRequest::Renew { term, lease });
-                let proposal = Proposal::Request(renewal.encode(number, None));
+                let proposal = Proposal::Request(request.encode(number, None));
                 life.inbox.push(Input::Propose(number, proposal, ticket()));
                 self.wake(at, Loop::Consensus);
             }
-            Seen::Wait => self.plan(AGAIN * MILLI, Event::Question(op, step)),
-            Seen::Elsewhere if at == home => {
+            Step::Wait => self.plan(AGAIN * MILLI, Event::Question(op, step)),
+            Step::AskLeader if at == home => {
                 let leader = life.consensus.status().leadership.leader;
                 match leader.map(|leader| MemberId(leader.get())) {
                     Some(leader) if leader != home => self.forward(op, leader),
                     _ => self.plan(AGAIN * MILLI, Event::Question(op, step)),
                 }
             }
-            Seen::Elsewhere => self.go_home(op),
+            Step::AskLeader => self.go_home(op),
         }
     }
 
-    /// What was asked of a majority is confirmed, and applied.
-    pub(super) fn confirmed(&mut self, op: OpId, step: u64) {
-        let Some(call) = self.calls.get_mut(&op) else {
-            return;
-        };
-        let Some(question) = call.question.as_mut().filter(|it| it.step == step) else {
-            return;
-        };
-        let life = self.members.get(&question.at);
-        let Some(life) = life.and_then(|it| it.life.as_ref()) else {
-            return;
-        };
-        match question.stage {
-            Stage::Renewed(renewed)
-                if life.leads_in() == Some(renewed.term)
-                    && life.applier.leases().lock().is_still(&renewed) =>
-            {
-                self.answer_question(op, Response::LeaseKeepAlive(renewed.ttl.to_wire()));
-                return;
-            }
-            Stage::CatchingUp => question.is_up_to_date = true,
-            Stage::Asked | Stage::Renewed(..) => {}
-        }
-        self.ask_again(op, step);
-    }
-
-    /// Lets a question be looked at again where it is.
-    fn ask_again(&mut self, op: OpId, step: u64) {
+    /// Lets a question take its next step where it is.
+    pub(super) fn ask_again(&mut self, op: OpId, step: u64) {
         let Some(call) = self.calls.get_mut(&op) else {
             return;
         };
@@ -281,7 +264,6 @@ impl World<'_> {
             return;
         };
         question.step += 1;
-        question.stage = Stage::Asked;
         let step = question.step;
         self.plan(0, Event::Question(op, step));
     }
@@ -307,7 +289,10 @@ impl World<'_> {
 
     fn move_question(&mut self, op: OpId, to: MemberId, rest: u64) {
         let way = self.client_chance.between(100_000, 1_000_000);
-        let Some(question) = self.calls.get_mut(&op).and_then(|it| it.question.as_mut()) else {
+        let Some(call) = self.calls.get_mut(&op) else {
+            return;
+        };
+        let Some(question) = call.question.as_mut() else {
             return;
         };
         if self.network.is_cut(question.at, to) {
@@ -316,12 +301,9 @@ impl World<'_> {
             self.plan(AGAIN * MILLI, Event::Question(op, step));
             return;
         }
-        *question = Question {
-            at: to,
-            step: question.step + 1,
-            stage: Stage::Asked,
-            is_up_to_date: false,
-        };
+        question.at = to;
+        question.step += 1;
+        question.stage = Stage::of(&call.request);
         let step = question.step;
         self.plan(way + rest * MILLI, Event::Question(op, step));
     }
@@ -381,53 +363,17 @@ fn requests(planted: Option<Planted>, decided: &Decided) -> Vec<LogRequest> {
     expiry.leases.iter().map(|it| revoke(it.id)).collect()
 }
 
-fn look(question: &Question, request: &Request, life: &Life, now: Moment) -> Seen {
-    let leases = life.applier.leases();
-    let mut leases = leases.lock();
-    match request {
-        Request::LeaseKeepAlive(LeaseId(id)) => {
-            let Some(id) = cairn_lease::LeaseId::from_wire(*id) else {
-                return Seen::Answer(Response::LeaseKeepAlive(0));
-            };
-            match leases.renew(id, now) {
-                Renew::NotLeader => Seen::Elsewhere,
-                Renew::Unknown if question.is_up_to_date => {
-                    Seen::Answer(Response::LeaseKeepAlive(0))
-                }
-                Renew::Unknown => Seen::Confirm(Stage::CatchingUp),
-                Renew::Expiring => Seen::Wait,
-                Renew::ThroughLog(term) => Seen::ThroughLog(term),
-                Renew::Done(renewed) => Seen::Confirm(Stage::Renewed(renewed)),
-            }
-        }
-        Request::LeaseTimeToLive { id, keys } if question.is_up_to_date => {
-            time_to_live(&leases, *id, *keys, now)
-        }
-        _ if life.leads_in().is_some() => Seen::Confirm(Stage::CatchingUp),
-        _ => Seen::Elsewhere,
-    }
-}
-
-fn time_to_live(leases: &Leases, id: LeaseId, keys: bool, now: Moment) -> Seen {
-    if leases.leading().is_none() {
-        return Seen::Elsewhere;
-    }
-    let known = cairn_lease::LeaseId::from_wire(id.0);
-    let found = known.and_then(|id| Some((id, leases.remaining(id, now)?)));
-    Seen::Answer(match found {
+fn time_to_live(left: Option<TimeLeft>) -> Response {
+    match left {
         None => Response::LeaseTimeToLive {
             ttl_secs: -1,
             granted_secs: 0,
             keys: Vec::new(),
         },
-        Some((id, remaining)) => Response::LeaseTimeToLive {
+        Some(TimeLeft { remaining, keys }) => Response::LeaseTimeToLive {
             ttl_secs: i64::try_from(remaining.left.as_secs()).unwrap_or(i64::MAX),
             granted_secs: remaining.granted.to_wire(),
-            keys: leases
-                .keys(id)
-                .filter(|_| keys)
-                .map(|key| Data::from(key.to_vec()))
-                .collect(),
+            keys: keys.iter().map(|key| Data::from(key.to_vec())).collect(),
         },
-    })
+    }
 }
