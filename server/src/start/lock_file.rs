@@ -1,12 +1,9 @@
 //! The lock on a data directory: two servers must never write one database.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
-
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
 /// Time between two tries.
 const RETRY: Duration = Duration::from_millis(50);
@@ -42,26 +39,27 @@ impl LockFile {
                     ),
                 )
             })?;
-        let tries = patience.as_millis() / RETRY.as_millis();
-        for _ in 0..tries {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let mut tries = patience.as_millis() / RETRY.as_millis();
+        loop {
+            match file.try_lock() {
                 Ok(()) => return Ok(Self(file)),
-                Err(Errno::WOULDBLOCK) => std::thread::sleep(RETRY),
-                Err(error) => return Err(error.into()),
+                Err(TryLockError::WouldBlock) if tries > 0 => {
+                    tries -= 1;
+                    std::thread::sleep(RETRY);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::WouldBlock,
+                        format!(
+                            "the data directory {} is in use by another server: stop that one, or \
+                             choose another --data-dir",
+                            data_dir.display()
+                        ),
+                    ));
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
             }
         }
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-            Errno::WOULDBLOCK => io::Error::new(
-                io::ErrorKind::WouldBlock,
-                format!(
-                    "the data directory {} is in use by another server: stop that one, or choose \
-                     another --data-dir",
-                    data_dir.display()
-                ),
-            ),
-            error => error.into(),
-        })?;
-        Ok(Self(file))
     }
 }
 

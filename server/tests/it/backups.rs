@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cairn_proto::etcdserverpb::lease_client::LeaseClient;
 use cairn_proto::etcdserverpb::{HashKvRequest, LeaseGrantRequest, RangeRequest};
 use cairn_testbed::ports::free_address;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::cluster_harness::{Cluster, get, put};
 use crate::harness::{Clients, Place, Server, binary, until};
@@ -315,4 +317,77 @@ async fn a_store_that_is_away_holds_nobody_up_and_is_caught_up_with() {
     );
     let told = done(&["backup", "ls", "--from", &url]);
     assert!(told.contains("to 51"), "{told}");
+}
+
+#[tokio::test]
+async fn a_backup_gives_back_what_was_there_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", directory.path().display());
+    let flag = format!("--backup-url={url}");
+    let server = Server::start(&[&flag, "--backup-interval=100ms"]);
+    let mut clients = server.clients().await;
+    let mut revisions = Vec::new();
+    let mut times = Vec::new();
+    for value in ["first", "second"] {
+        times.push(OffsetDateTime::now_utc().format(&Rfc3339).unwrap());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let revision = put(&mut clients, "k", value).await.unwrap();
+        until("a backup", async || backed_up(&server) >= revision).await;
+        revisions.push(revision);
+    }
+    drop(server.kill());
+    let server = restored(&["--from", &url, "--time", &times[1]]);
+    let mut clients = server.clients().await;
+    assert_eq!(revision(&mut clients).await, revisions[0]);
+    let value = get(&mut clients, "k").await.unwrap();
+    assert_eq!(value.as_deref(), Some("first"));
+}
+
+#[tokio::test]
+async fn a_backup_that_more_was_written_beside_than_is_kept_for_it_begins_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("away");
+    let url = format!("file://{}", place.display());
+    let flag = format!("--backup-url={url}");
+    let server = Server::start(&[
+        &flag,
+        "--backup-interval=100ms",
+        "--backup-buffer-bytes=16777216",
+    ]);
+    let mut clients = server.clients().await;
+    let early = put(&mut clients, "early", "v").await.unwrap();
+    until("a backup", async || backed_up(&server) >= early).await;
+    let aside = directory.path().join("aside");
+    std::fs::rename(&place, &aside).unwrap();
+    // A file where the directory was: nothing can be written.
+    std::fs::write(&place, "").unwrap();
+    let value = "v".repeat(1 << 20);
+    for number in 0..30 {
+        put(&mut clients, &format!("k{number}"), &value)
+            .await
+            .unwrap();
+    }
+    let last = revision(&mut clients).await;
+    std::fs::remove_file(&place).unwrap();
+    std::fs::rename(&aside, &place).unwrap();
+    until("a backup of all", async || backed_up(&server) == last).await;
+    let told = done(&["backup", "ls", "--from", &url]);
+    assert!(told.contains("begun anew"), "{told}");
+    let hash = hash_at(&mut clients, last).await;
+    drop(server.kill());
+    for (at, keys) in [(early, 1), (last, 31)] {
+        let server = restored(&["--from", &url, "--revision", &at.to_string()]);
+        let mut clients = server.clients().await;
+        let all = RangeRequest {
+            key: "\0".into(),
+            range_end: "\0".into(),
+            count_only: true,
+            ..RangeRequest::default()
+        };
+        let count = clients.kv.range(all).await.unwrap().into_inner().count;
+        assert_eq!(count, keys, "at revision {at}");
+        if at == last {
+            assert_eq!(hash_at(&mut clients, 0).await, hash);
+        }
+    }
 }
