@@ -109,6 +109,110 @@ async fn a_watch_over_a_websocket_takes_requests_and_tells_of_events() {
     until("its watchers are gone", async || !watchers()).await;
 }
 
+/// The keys' numbers in the events that come until there are `count`, and messages that brought them.
+async fn numbers(socket: &mut Socket, count: usize) -> (Vec<u64>, usize) {
+    let (mut found, mut messages) = (Vec::new(), 0);
+    while found.len() < count {
+        let told = hear(socket).await;
+        messages += 1;
+        for event in told["result"]["events"].as_array().unwrap() {
+            let version = event["kv"]["version"].as_str().unwrap();
+            found.push(version.parse().unwrap());
+        }
+    }
+    (found, messages)
+}
+
+#[tokio::test]
+async fn events_that_wait_for_a_client_come_in_order_and_each_once() {
+    const COUNT: u64 = 300;
+    let server = Server::start(&[]);
+    let mut sockets = Vec::new();
+    for path in ["/v3/watch", "/v3/watch", "/v3/watch?text=1"] {
+        let mut socket = open(&server, path).await;
+        say(&mut socket, r#"{"create_request":{"key":"Zm9v"}}"#).await;
+        assert_eq!(hear(&mut socket).await["result"]["created"], true);
+        sockets.push(socket);
+    }
+    // Nobody reads meanwhile.
+    for _ in 0..COUNT {
+        put(&server, "Zm9v");
+    }
+    for socket in &mut sockets {
+        let (found, messages) = numbers(socket, COUNT.try_into().unwrap()).await;
+        assert_eq!(found, (1..=COUNT).collect::<Vec<_>>());
+        assert!(messages > 1, "a message for each revision, or for some");
+        socket.send(Message::Ping("p".into())).await.unwrap();
+        let next = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap();
+        assert!(matches!(next, Some(Ok(Message::Pong(_)))), "{next:?}");
+    }
+}
+
+#[tokio::test]
+async fn watchers_of_one_event_are_each_told_as_they_want_to_see_it() {
+    let server = Server::start(&[]);
+    let (base64, text) = ("/v3/watch", "/v3/watch?text=1");
+    let create = r#"{"create_request":{"key":"Zm9v"}}"#;
+    let mut sockets = Vec::new();
+    for path in [base64, text, base64, text] {
+        let mut socket = open(&server, path).await;
+        say(&mut socket, create).await;
+        hear(&mut socket).await;
+        sockets.push((path, socket));
+    }
+    // One whose watcher has another id, and one that wants to know what was replaced.
+    let mut other = open(&server, base64).await;
+    for request in [
+        r#"{"create_request":{"key":"YQ=="}}"#,
+        r#"{"create_request":{"key":"Zm9v","prev_kv":true}}"#,
+    ] {
+        say(&mut other, request).await;
+        hear(&mut other).await;
+    }
+    let mut lines = request(server.address(), "POST", text, &[], create.as_bytes());
+    assert_eq!(lines.line()["result"]["created"], true);
+    let query = "/v3/watch?text=1&key=foo";
+    let accept = [("Accept", "text/event-stream")];
+    let mut events = request(server.address(), "GET", query, &accept, b"");
+    let mut data = || {
+        let event = events.chunk().unwrap();
+        let (_, data) = event.split_once("data: ").unwrap();
+        serde_json::from_str::<Value>(data).unwrap()
+    };
+    assert_eq!(data()["created"], true);
+    for (revision, value) in [(2, "MQ=="), (3, "Mg==")] {
+        let body = format!(r#"{{"key":"Zm9v","value":"{value}"}}"#);
+        assert_eq!(post(server.address(), "/v3/kv/put", &body).0, 200);
+        let shown = if value == "MQ==" { "1" } else { "2" };
+        for (path, socket) in &mut sockets {
+            let told = hear(socket).await;
+            let kv = &told["result"]["events"][0]["kv"];
+            let (key, value) = if *path == text {
+                ("foo", shown)
+            } else {
+                ("Zm9v", value)
+            };
+            assert_eq!((&kv["key"], &kv["value"]), (&json!(key), &json!(value)));
+            assert_eq!(kv["mod_revision"], revision.to_string());
+            assert_eq!(told["result"]["watch_id"], Value::Null);
+        }
+        let told = hear(&mut other).await;
+        assert_eq!(told["result"]["watch_id"], "1");
+        let before = &told["result"]["events"][0]["prev_kv"]["value"];
+        assert_eq!(
+            before,
+            &if revision == 3 {
+                json!("MQ==")
+            } else {
+                Value::Null
+            }
+        );
+        for told in [lines.line()["result"].clone(), data()] {
+            assert_eq!(told["events"][0]["kv"]["value"], shown);
+        }
+    }
+}
+
 #[tokio::test]
 async fn other_streams_work_over_websockets_and_say_how_they_ended() {
     let server = Server::start(&[]);

@@ -172,14 +172,15 @@ impl Events {
             None if !told.created || self.is_from_now => revision,
             None => None,
         };
-        let json = self.method.answer(message, self.show)?;
+        let json = self.method.message(message, self.show)?;
+        let json = json.message();
         let mut event = Vec::with_capacity(json.len() + 32);
         if let Some(id) = id.filter(|id| *id > 0) {
             event.extend_from_slice(format!("id: {id}\n").as_bytes());
         }
         // JSON without blanks has no line breaks.
         event.extend_from_slice(b"data: ");
-        event.extend_from_slice(&json);
+        event.extend_from_slice(json);
         event.extend_from_slice(b"\n\n");
         Ok(event.into())
     }

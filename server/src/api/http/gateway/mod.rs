@@ -14,6 +14,7 @@ mod reply;
 mod request;
 mod routes;
 mod schema;
+mod shared_json;
 mod values;
 mod websocket;
 

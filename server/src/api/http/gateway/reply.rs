@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use super::large::LargeAnswer;
 use super::messages::{Messages, One};
 use super::schema::{Method, Show};
+use super::shared_json::MessageJson;
 
 /// Bytes of a message that are held at once.
 const HELD_BYTES_MAX: usize = 1 << 20;
@@ -104,7 +105,7 @@ pub(super) async fn many(
         Some(Line::Error(status)) => stream_error(&status),
         Some(Line::Message(first)) => {
             let body = LineBody {
-                first: Some(line(result_json(&first))),
+                first: Some(first.line()),
                 lines,
             };
             of_grpc(json(AxumBody::new(body)))
@@ -127,11 +128,6 @@ fn of_grpc(mut response: Response) -> Response {
     response
 }
 
-/// A message as a stream says it.
-pub(super) fn result_json(json: &[u8]) -> Vec<u8> {
-    [b"{\"result\":", json, b"}"].concat()
-}
-
 /// Why a stream ends, as it says it.
 pub(super) fn failure_json(status: &Status) -> Vec<u8> {
     [b"{\"error\":", error_json(status).as_slice(), b"}"].concat()
@@ -144,8 +140,8 @@ fn line(mut json: Vec<u8>) -> Bytes {
 
 /// One thing that a stream says.
 pub(super) enum Line {
-    /// A message, as JSON.
-    Message(Vec<u8>),
+    /// A message.
+    Message(MessageJson),
     /// Why it ends.
     Error(Status),
 }
@@ -186,7 +182,7 @@ impl Lines {
             return Poll::Ready(None);
         };
         let line = match messages.poll_next(context) {
-            Poll::Ready(Ok(Some(message))) => match self.method.answer(message, self.show) {
+            Poll::Ready(Ok(Some(message))) => match self.method.message(message, self.show) {
                 Ok(json) => Some(Line::Message(json)),
                 Err(status) => Some(Line::Error(status)),
             },
@@ -235,7 +231,7 @@ impl Body for LineBody {
         }
         body.lines.poll_next(context).map(|next| {
             next.map(|next| match next {
-                Line::Message(json) => Ok(Frame::data(line(result_json(&json)))),
+                Line::Message(json) => Ok(Frame::data(json.line())),
                 Line::Error(status) => Ok(Frame::data(line(failure_json(&status)))),
             })
         })

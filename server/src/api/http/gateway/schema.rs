@@ -5,6 +5,7 @@
 //! padded or not; what is zero or empty left out, what is unknown passed over.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +19,9 @@ use serde_json::Value;
 use serde_json::error::Category;
 use tonic::{Code, Status};
 
+use super::request::WATCH;
 use super::routes::ROUTES;
+use super::shared_json::{MessageJson, SharedJson};
 use crate::api::grpc::PREFIX_BYTES;
 
 /// Why there is no gateway: the descriptors do not fit the routes, which a build decides once for all.
@@ -40,6 +43,8 @@ pub(super) struct Method {
     pub(super) shape: Shape,
     pub(super) input: MessageDescriptor,
     pub(super) output: MessageDescriptor,
+    /// Of a method that tells many clients the same.
+    shared_json: Option<Arc<SharedJson>>,
 }
 
 /// How many messages go which way.
@@ -54,7 +59,7 @@ pub(super) enum Shape {
 }
 
 /// How bytes are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Show {
     /// In base64, all of them.
     Base64,
@@ -93,6 +98,7 @@ impl Method {
             shape,
             input: method.input(),
             output: method.output(),
+            shared_json: (grpc_path == WATCH).then(Arc::default),
         }
     }
 
@@ -112,6 +118,19 @@ impl Method {
                 .map_err(|error| bad_json(&error))?
         };
         frame(&message)
+    }
+
+    /// A message of a stream as JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::answer`].
+    pub(super) fn message(&self, message: Bytes, show: Show) -> Result<MessageJson, Status> {
+        let write = |message| Ok(MessageJson::new(&self.answer(message, show)?));
+        match &self.shared_json {
+            Some(shared) => shared.of(message, show, write),
+            None => write(message),
+        }
     }
 
     /// An answer as JSON.

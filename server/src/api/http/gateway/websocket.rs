@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use axum::body::Body as AxumBody;
 use axum::extract::FromRequestParts;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::{FutureExt, SinkExt};
 use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
@@ -35,7 +36,10 @@ const REQUESTS_MAX: usize = 16;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// What is read at once: requests are short, and every open socket holds as much.
 const READ_BUFFER_BYTES: usize = 4 << 10;
-/// A client that has not taken one message by then is gone.
+/// Messages that wait together leave in one write, of about so many bytes. A socket keeps a buffer of
+/// this size once it has needed it.
+const WRITE_BYTES: usize = 8 << 10;
+/// A client that has not taken one write by then is gone.
 const SEND_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether a request asks for a WebSocket.
@@ -62,7 +66,7 @@ pub(super) async fn open(gateway: Arc<Gateway>, method: Method, mut head: Parts)
         .max_message_size(bytes_max)
         .max_frame_size(bytes_max)
         .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
+        .write_buffer_size(WRITE_BYTES)
         .on_upgrade(async move |socket| {
             let conversation = Conversation::new(socket);
             conversation.hold(&gateway, &method, &headers, show).await;
@@ -95,6 +99,14 @@ enum Heard {
     Life,
     /// It has closed.
     End,
+}
+
+/// Why a conversation ends.
+enum Over {
+    /// The client is gone.
+    Gone,
+    /// The call is over, well or with an error.
+    Call(Option<Status>),
 }
 
 /// One WebSocket.
@@ -153,14 +165,10 @@ impl Conversation {
         loop {
             let may_ask = requests.capacity() > 0;
             tokio::select! {
-                line = lines.next() => match line {
-                    Some(Line::Message(json)) => {
-                        if self.say(reply::result_json(&json)).await.is_break() {
-                            return;
-                        }
-                    }
-                    Some(Line::Error(status)) => return self.end(Some(&status)).await,
-                    None => return self.end(None).await,
+                line = lines.next() => match self.pass_on(line, &mut lines).await {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(Over::Gone) => return,
+                    ControlFlow::Break(Over::Call(error)) => return self.end(error.as_ref()).await,
                 },
                 heard = self.socket.recv(), if may_ask => match self.understand(heard) {
                     // There is room for it, and if nobody takes it any more the answer ends too.
@@ -175,6 +183,36 @@ impl Conversation {
                     }
                 }
             }
+        }
+    }
+
+    /// Says a line, and in the same write what has come behind it.
+    async fn pass_on(&mut self, line: Option<Line>, lines: &mut Lines) -> ControlFlow<Over> {
+        let mut written_bytes = 0;
+        let mut next = Some(line);
+        while let Some(line) = next {
+            let json = match line {
+                Some(Line::Message(json)) => json.result(),
+                Some(Line::Error(status)) => return ControlFlow::Break(Over::Call(Some(status))),
+                None => return ControlFlow::Break(Over::Call(None)),
+            };
+            written_bytes += json.len();
+            let fed = match text(json) {
+                Some(message) => timely(self.socket.feed(message)).await,
+                None => ControlFlow::Break(()),
+            };
+            if fed.is_break() {
+                return ControlFlow::Break(Over::Gone);
+            }
+            next = if written_bytes < WRITE_BYTES {
+                lines.next().now_or_never()
+            } else {
+                None
+            };
+        }
+        match timely(self.socket.flush()).await {
+            ControlFlow::Continue(()) => ControlFlow::Continue(()),
+            ControlFlow::Break(()) => ControlFlow::Break(Over::Gone),
         }
     }
 
@@ -212,22 +250,7 @@ impl Conversation {
         if !std::mem::take(&mut self.has_heard) {
             return ControlFlow::Break(());
         }
-        self.send(Message::Ping(Bytes::new())).await
-    }
-
-    async fn say(&mut self, text: Vec<u8>) -> ControlFlow<()> {
-        match String::from_utf8(text) {
-            Ok(text) => self.send(Message::Text(text.into())).await,
-            Err(_) => ControlFlow::Break(()),
-        }
-    }
-
-    async fn send(&mut self, message: Message) -> ControlFlow<()> {
-        // It returns when all is written, so that no more than one message waits.
-        match tokio::time::timeout(SEND_PATIENCE, self.socket.send(message)).await {
-            Ok(Ok(())) => ControlFlow::Continue(()),
-            Ok(Err(_)) | Err(_) => ControlFlow::Break(()),
-        }
+        timely(self.socket.send(Message::Ping(Bytes::new()))).await
     }
 
     /// Closes, and says why.
@@ -235,19 +258,32 @@ impl Conversation {
         let mut code = close_code::NORMAL;
         if let Some(status) = error {
             code = close_code_of(status.code());
-            if self.say(reply::failure_json(status)).await.is_break() {
+            let Some(message) = text(reply::failure_json(status).into()) else {
+                return;
+            };
+            if timely(self.socket.feed(message)).await.is_break() {
                 return;
             }
         }
         let reason = "".into();
-        if self
-            .send(Message::Close(Some(CloseFrame { code, reason })))
-            .await
-            .is_continue()
-        {
+        let close = Message::Close(Some(CloseFrame { code, reason }));
+        if timely(self.socket.send(close)).await.is_continue() {
             // The client closes too, or it is not worth waiting for.
             let _ = tokio::time::timeout(PING_INTERVAL, self.socket.recv()).await;
         }
+    }
+}
+
+/// JSON as a message.
+fn text(json: Bytes) -> Option<Message> {
+    Utf8Bytes::try_from(json).ok().map(Message::Text)
+}
+
+/// Waits until something is written, so that no more than one write waits.
+async fn timely<E>(sent: impl Future<Output = Result<(), E>>) -> ControlFlow<()> {
+    match tokio::time::timeout(SEND_PATIENCE, sent).await {
+        Ok(Ok(())) => ControlFlow::Continue(()),
+        Ok(Err(_)) | Err(_) => ControlFlow::Break(()),
     }
 }
 
