@@ -35,6 +35,7 @@ use self::wiring::{Wired, wire};
 use crate::api::grpc::LeaderLoss;
 use crate::api::router::ApiParts;
 use crate::member::auth::Caller;
+use crate::member::watching::WatchHandle;
 use crate::member::{ConsensusInput, Member, ReplyQueues, Role};
 use crate::metrics::{GRPC_METHODS, Metrics, MetricsSource};
 use crate::net::peer::{Connector, Network, Peers, Pings};
@@ -99,6 +100,7 @@ impl Server {
         let workers = open_client_listeners(settings, &parts)?;
         for (worker, queue) in workers.handles().zip(reply_tasks) {
             worker.spawn(queue);
+            worker.spawn(WatchHandle::wake_tasks());
         }
         let runtimes = workers.handles().chain(peer_worker.handles());
         member.metrics.count_tasks(runtimes);

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::sink::{Queue, QueueSink};
 use super::stream::{self, WatchAsks, WatchReplies};
+use super::waking::{Gathering, wake_here};
 use crate::member::V2;
 
 /// Batches of changes that may wait. A batch is what one batch of the apply thread wrote; past this,
@@ -108,6 +109,12 @@ impl WatchHandle {
         stream::open(id, queue, budget, self.clone())
     }
 
+    /// A task that must run on each thread that has streams, so that the dispatcher wakes their tasks
+    /// together. It never ends.
+    pub(crate) fn wake_tasks() -> impl Future<Output = ()> + Send {
+        wake_here()
+    }
+
     /// How many events wait for clients to take them.
     pub(crate) fn pending_events(&self) -> usize {
         self.shared.pending_events.load(Ordering::Relaxed)
@@ -189,6 +196,7 @@ impl Dispatcher {
     }
 
     fn run(mut self) {
+        let gathering = Gathering::begin();
         let mut wait = None;
         loop {
             // With nothing to catch up, sleep until something comes.
@@ -204,20 +212,23 @@ impl Dispatcher {
                 },
                 recv(timeout) -> _ => {}
             }
-            self.drain();
+            gathering.send();
+            self.drain(&gathering);
             wait = self.carry_on();
             self.answer_questions();
+            gathering.send();
             *self.shared.counts.lock() = self.hub.counts();
         }
     }
 
     /// Takes what else waits, changes first: they are what clients wait for.
-    fn drain(&mut self) {
+    fn drain(&mut self, gathering: &Gathering) {
         const REQUESTS_IN_A_ROW: usize = 256;
 
         for _ in 0..REQUESTS_IN_A_ROW {
             while let Ok(changes) = self.changes.try_recv() {
                 self.notify(&changes);
+                gathering.send();
             }
             match self.requests.try_recv() {
                 Ok(request) => self.answer(request),

@@ -13,6 +13,7 @@
 mod dispatcher;
 mod sink;
 mod stream;
+mod waking;
 
 pub(crate) use dispatcher::{Dispatcher, WatchHandle};
 pub(crate) use stream::{WatchAsks, WatchReplies};

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use cairn_watch::{Full, ReplyKind, Sink, SinkBudget, WatchReply};
 use tokio::sync::mpsc;
+
+use super::waking::StreamWaker;
 
 /// The hub's end of a stream's queue. The queue has no bound of its own: the budget is the bound, in
 /// replies and in bytes, and answers to a client's own requests are bounded by the stream's task,
@@ -33,19 +35,31 @@ impl QueueSink {
 pub(super) struct Queue {
     replies: mpsc::UnboundedReceiver<WatchReply>,
     pending: Arc<AtomicUsize>,
+    task: Arc<StreamWaker>,
+    /// The same.
+    waker: Waker,
 }
 
 impl Queue {
-    pub(super) const fn new(
+    /// The end of a stream of this thread.
+    pub(super) fn new(
         replies: mpsc::UnboundedReceiver<WatchReply>,
         pending: Arc<AtomicUsize>,
     ) -> Self {
-        Self { replies, pending }
+        let task = StreamWaker::here();
+        Self {
+            replies,
+            pending,
+            waker: Waker::from(Arc::clone(&task)),
+            task,
+        }
     }
 
     /// The next reply; none when the stream has ended.
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<WatchReply>> {
-        let reply = std::task::ready!(self.replies.poll_recv(context));
+        self.task.register(context.waker());
+        let mut context = Context::from_waker(&self.waker);
+        let reply = std::task::ready!(self.replies.poll_recv(&mut context));
         if let Some(reply) = &reply {
             self.pending.fetch_sub(events(reply), Ordering::Relaxed);
         }
