@@ -108,6 +108,13 @@ impl Store {
         self.shared.state.read().compacted
     }
 
+    /// Whether a key is there after the last write that readers can see. Its value is not read.
+    #[must_use]
+    pub fn contains(&self, key: &[u8]) -> bool {
+        let state = self.shared.state.read();
+        state.index.get(key, state.current).is_some()
+    }
+
     /// How many keys are live after the last write, seen by readers or not yet.
     #[must_use]
     pub fn keys(&self) -> usize {

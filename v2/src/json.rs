@@ -101,25 +101,36 @@ fn without<'t>(namespace: &str, text: &'t [u8]) -> &'t [u8] {
 pub fn write_string(out: &mut String, text: &[u8]) {
     out.push('"');
     for chunk in text.utf8_chunks() {
-        for char in chunk.valid().chars() {
-            match char {
-                '"' => out.push_str("\\\""),
-                '\\' => out.push_str("\\\\"),
-                '\n' => out.push_str("\\n"),
-                '\r' => out.push_str("\\r"),
-                '\t' => out.push_str("\\t"),
-                '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                    write_escape(out, char);
-                }
-                _ => out.push(char),
+        let mut rest = chunk.valid();
+        while let Some(at) = rest.find(is_escaped) {
+            let (plain, escaped) = rest.split_at(at);
+            out.push_str(plain);
+            let mut chars = escaped.chars();
+            match chars.next() {
+                Some('"') => out.push_str("\\\""),
+                Some('\\') => out.push_str("\\\\"),
+                Some('\n') => out.push_str("\\n"),
+                Some('\r') => out.push_str("\\r"),
+                Some('\t') => out.push_str("\\t"),
+                Some(char) => write_escape(out, char),
+                None => {}
             }
+            rest = chars.as_str();
         }
+        out.push_str(rest);
         // Go marks every byte that belongs to no character.
         for _ in chunk.invalid() {
             write_escape(out, char::REPLACEMENT_CHARACTER);
         }
     }
     out.push('"');
+}
+
+const fn is_escaped(char: char) -> bool {
+    matches!(
+        char,
+        '"' | '\\' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}'
+    )
 }
 
 fn write_escape(out: &mut String, char: char) {

@@ -42,4 +42,4 @@ pub use request::{Compare, Method, Operation, Request, TtlOption, UnknownMethod}
 pub use state::{Snapshot, State};
 pub use stats::{Counter, Stats};
 pub use timestamp::Timestamp;
-pub use tree::get;
+pub use tree::{exists, get};

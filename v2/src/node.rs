@@ -133,7 +133,10 @@ impl Node {
     pub(crate) fn encode(&self) -> Bytes {
         let record = Record {
             dir: self.is_dir(),
-            value: Bytes::copy_from_slice(self.value()),
+            value: match &self.content {
+                Content::File(value) => value.clone(),
+                Content::Directory => Bytes::new(),
+            },
             expiration: self.expiration.map(Timestamp::nanos),
             created: self.indexes.created(),
             modified: self.indexes.modified(),

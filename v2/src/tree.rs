@@ -10,7 +10,7 @@
 //! 3. Each transaction that changes nodes writes one event.
 
 use bytes::Bytes;
-use cairn_mvcc::{KeyRange, Revision, WriteTxn};
+use cairn_mvcc::{KeyRange, Revision, Store, WriteTxn};
 
 use crate::error::{Error, ErrorKind, Failure, StorageError};
 use crate::event::{Action, Event, Shown};
@@ -33,6 +33,12 @@ pub fn get(state: &impl State, path: &NodePath, recursive: bool) -> Result<Shown
         shown.nodes = listed(state, path, recursive)?;
     }
     Ok(shown)
+}
+
+/// Whether there is a node. What it is made of is not read.
+#[must_use]
+pub fn exists(store: &Store, path: &NodePath) -> bool {
+    is_read_only(path) || store.contains(&layout::node_key(path))
 }
 
 fn listed(
@@ -67,13 +73,6 @@ pub(crate) struct NewNode {
     pub(crate) expiration: Option<Timestamp>,
 }
 
-/// What is made where a file is already.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Replace {
-    Yes,
-    No,
-}
-
 impl<'t, 'b, 's> Tree<'t, 'b, 's> {
     pub(crate) const fn new(txn: &'t mut WriteTxn<'b, 's>, time: Timestamp) -> Self {
         Self { txn, time }
@@ -87,12 +86,21 @@ impl<'t, 'b, 's> Tree<'t, 'b, 's> {
         new: NewNode,
     ) -> Result<Event, Failure> {
         if !unique {
-            return self.make(path, new, Replace::No, Action::Create, false);
+            return self.create_at(path, new);
         }
         let name = format!("{:020}", self.next().number());
         let child = path.child(name.as_bytes());
         let child = child.map_err(|deep| self.refuse(ErrorKind::InvalidField, deep.to_string()))?;
-        self.make(&child, new, Replace::No, Action::Create, false)
+        self.create_at(&child, new)
+    }
+
+    fn create_at(&mut self, path: &NodePath, new: NewNode) -> Result<Event, Failure> {
+        self.check_writable(path)?;
+        let missing = self.missing_directories(path)?;
+        if find(self.txn, path)?.is_some() {
+            return Err(self.refuse(ErrorKind::NodeExists, path.shown()).into());
+        }
+        Ok(self.make(path, new, missing, None, Action::Create, false))
     }
 
     /// Makes a node, in place of the file that is there, or of nothing.
@@ -109,34 +117,33 @@ impl<'t, 'b, 's> Tree<'t, 'b, 's> {
             }
             Err(failure) => return Err(failure),
         };
-        let value = match before {
+        self.check_writable(path)?;
+        let missing = match &before {
+            Some(node) if node.is_dir() => {
+                return Err(self.refuse(ErrorKind::NotFile, path.shown()).into());
+            }
+            // Above what is there are directories.
+            Some(_) => Vec::new(),
+            None => self.missing_directories(path)?,
+        };
+        let value = match &before {
             Some(before) if refresh => Bytes::copy_from_slice(before.value()),
             _ => new.value,
         };
         let new = NewNode { value, ..new };
-        self.make(path, new, Replace::Yes, Action::Set, refresh)
+        Ok(self.make(path, new, missing, before, Action::Set, refresh))
     }
 
+    /// Makes a node, and the directories above it that are missing, in place of the file `before`.
     fn make(
         &mut self,
         path: &NodePath,
         new: NewNode,
-        replace: Replace,
+        missing: Vec<NodePath>,
+        before: Option<Node>,
         action: Action,
         refresh: bool,
-    ) -> Result<Event, Failure> {
-        self.check_writable(path)?;
-        let missing = self.missing_directories(path)?;
-        let before = find(self.txn, path)?;
-        match (&before, replace) {
-            (Some(node), Replace::Yes) if node.is_dir() => {
-                return Err(self.refuse(ErrorKind::NotFile, path.shown()).into());
-            }
-            (Some(_), Replace::No) => {
-                return Err(self.refuse(ErrorKind::NodeExists, path.shown()).into());
-            }
-            (Some(_), Replace::Yes) | (None, _) => {}
-        }
+    ) -> Event {
         let indexes = Indexes::at(self.next());
         for directory in missing {
             let node = Node {
@@ -156,13 +163,13 @@ impl<'t, 'b, 's> Tree<'t, 'b, 's> {
             indexes,
         };
         self.put(path, &node, before.as_ref());
-        Ok(self.tell(Event {
+        self.tell(Event {
             action,
             node: node.shown(path),
             prev: before.map(|before| before.shown(path)),
             refresh,
             at: self.time,
-        }))
+        })
     }
 
     /// Changes a node; of a directory only the time it has left.

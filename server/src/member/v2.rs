@@ -177,6 +177,11 @@ impl Member {
         read
     }
 
+    /// Whether this member has a node.
+    pub(crate) fn v2_exists(&self, path: &NodePath) -> bool {
+        cairn_v2::exists(&self.store, path)
+    }
+
     /// [`Self::v2_get`], for the server itself.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use cairn_v2::{Error, write_error, write_string};
 
-use super::go_path;
+use super::{V2Parts, go_path};
 use crate::api::http::{plain_error, typed};
 use crate::member::Member;
 
@@ -35,7 +35,7 @@ pub(super) fn tree_error(error: &Error, namespace: &str) -> Response {
     let mut body = String::new();
     write_error(&mut body, error, namespace);
     let mut response = json(status.unwrap_or(StatusCode::BAD_REQUEST), body);
-    set(&mut response, ETCD_INDEX, error.index);
+    set(&mut response, ETCD_INDEX, error.index.into());
     response
 }
 
@@ -109,23 +109,28 @@ pub(super) fn moved(method: &Method, path: &[u8], query: Option<&str>) -> Respon
     response
 }
 
-/// Adds the cluster's ID.
-pub(super) fn of_cluster(member: &Member, mut response: Response) -> Response {
+/// The cluster's ID, as answers have it.
+pub(super) fn cluster_id(member: &Member) -> HeaderValue {
     let id = format!("{:x}", member.identity.cluster.get());
-    set(&mut response, CLUSTER_ID, id);
+    // Digits always are a header's value.
+    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Adds the cluster's ID.
+pub(super) fn of_cluster(parts: &V2Parts, mut response: Response) -> Response {
+    set(&mut response, CLUSTER_ID, parts.cluster_id.clone());
     response
 }
 
 /// Adds where the member is: the index that the answer is from, and the log's.
 pub(super) fn at_index(member: &Member, mut response: Response, index: u64) -> Response {
-    set(&mut response, ETCD_INDEX, index);
-    set(&mut response, RAFT_INDEX, member.progress().committed());
-    set(&mut response, RAFT_TERM, member.progress().shown_term());
+    let progress = member.progress();
+    set(&mut response, ETCD_INDEX, index.into());
+    set(&mut response, RAFT_INDEX, progress.committed().get().into());
+    set(&mut response, RAFT_TERM, progress.shown_term().get().into());
     response
 }
 
-fn set(response: &mut Response, name: HeaderName, value: impl std::fmt::Display) {
-    if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
-        response.headers_mut().insert(name, value);
-    }
+fn set(response: &mut Response, name: HeaderName, value: HeaderValue) {
+    response.headers_mut().insert(name, value);
 }

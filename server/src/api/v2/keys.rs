@@ -12,6 +12,8 @@ use super::wait_body::WaitBody;
 use super::{Call, V2Parts, answer, read_body};
 use crate::member::{V2Error, v2_now};
 
+/// Most answers are shorter.
+const ANSWER_BYTES: usize = 1024;
 const METHODS: &str = "HEAD,GET,PUT,POST,DELETE";
 
 pub(super) async fn answer(parts: &V2Parts, call: &Call, body: Body) -> Response {
@@ -22,7 +24,7 @@ pub(super) async fn answer(parts: &V2Parts, call: &Call, body: Body) -> Response
         Ok(response) => response,
         Err(error) => answer::tree_error(&error, KEYS),
     };
-    answer::of_cluster(&parts.member, response)
+    answer::of_cluster(parts, response)
 }
 
 async fn carry_out(parts: &V2Parts, call: &Call, body: Body) -> Result<Response, Error> {
@@ -92,7 +94,7 @@ async fn read_form(call: &Call, body: Body) -> Result<Form, Error> {
 }
 
 fn told(parts: &V2Parts, event: &Event, index: u64, nodes: bool) -> Response {
-    let mut body = String::new();
+    let mut body = String::with_capacity(ANSWER_BYTES);
     write_event(&mut body, event, KEYS, nodes);
     let status = if event.is_created() {
         StatusCode::CREATED

@@ -65,7 +65,7 @@ pub(super) async fn answer(parts: &V2Parts, call: &Call, name: &[u8], body: Body
         },
         _ => change(parts, call, &name, body).await,
     };
-    answer::of_cluster(&parts.member, response)
+    answer::of_cluster(parts, response)
 }
 
 fn get(parts: &V2Parts, name: &str) -> Response {

@@ -21,7 +21,7 @@ use std::time::SystemTime;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
@@ -35,6 +35,8 @@ use crate::member::Member;
 pub(crate) struct V2Parts {
     member: Arc<Member>,
     auth: Arc<AuthKeeper>,
+    /// As answers have it.
+    cluster_id: HeaderValue,
     started: SystemTime,
 }
 
@@ -44,6 +46,7 @@ impl V2Parts {
         Self {
             member: Arc::clone(member),
             auth: Arc::new(AuthKeeper::new(Arc::clone(member))),
+            cluster_id: answer::cluster_id(member),
             started: SystemTime::now(),
         }
     }
@@ -92,11 +95,11 @@ async fn answer_any(State(parts): State<V2Parts>, request: Request) -> Response 
     let (page, below) = match rest.iter().position(|&byte| byte == b'/') {
         Some(slash) => {
             let (page, below) = rest.split_at(slash);
-            (page.to_vec(), Some(below.to_vec()))
+            (page, Some(below))
         }
-        None => (rest.to_vec(), None),
+        None => (rest, None),
     };
-    match (page.as_slice(), below.as_deref()) {
+    match (page, below) {
         (b"keys", _) => keys::answer(&parts, &call, body).await,
         (b"machines", None) => machines::answer(&parts, &call.method),
         (b"members", below) => {

@@ -21,6 +21,8 @@ use crate::member::{Member, V2Error, v2_now};
 
 /// Where all this is in the tree.
 pub(super) const PERMISSIONS: &str = "/2";
+/// The switch, in there.
+const SWITCH: &str = "/enabled";
 
 /// Why something about users is not done.
 #[derive(Debug)]
@@ -70,7 +72,11 @@ impl AuthKeeper {
 
     /// Whether anyone is asked who they are.
     pub(super) fn is_enabled(&self) -> bool {
-        match self.stored::<bool>("/enabled") {
+        // Asked with every request, and where nobody has ever switched it on the index knows enough.
+        if node_path(SWITCH).is_ok_and(|path| !self.member.v2_exists(&path)) {
+            return false;
+        }
+        match self.stored::<bool>(SWITCH) {
             Ok(enabled) => enabled,
             Err(failure) if failure.kind() == Some(ErrorKind::KeyNotFound) => false,
             Err(failure) => {

@@ -248,5 +248,5 @@ fn finish(parts: &V2Parts, answered: Answered) -> Response {
             answer::internal_error()
         }
     };
-    answer::of_cluster(&parts.member, response)
+    answer::of_cluster(parts, response)
 }
