@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::certificates::Certificates;
-use crate::members::Members;
+use crate::members::{HttpPlace, Members};
 use crate::outcome::Outcome;
 use crate::server_process::{ServerCommand, on_path};
 use crate::workspace::{Workspace, run};
@@ -53,6 +53,26 @@ enum Client {
     Browser,
 }
 
+/// How members are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Plain,
+    /// With certificates.
+    Secured,
+    /// In plain text, at addresses that serve HTTP alone.
+    HttpApart,
+}
+
+impl Way {
+    const fn told(self) -> &'static str {
+        match self {
+            Self::Plain => "in plain text",
+            Self::Secured => "with certificates",
+            Self::HttpApart => "in plain text, HTTP at addresses of its own",
+        }
+    }
+}
+
 /// Users by certificate.
 const USERS: [&str; 2] = ["root", "alice"];
 
@@ -78,8 +98,8 @@ impl Clients {
             };
             let server = client.served_by(&server);
             let mut has_passed = true;
-            for &is_secured in client.is_secured() {
-                has_passed &= self.passes(&server, &program, is_secured).await?;
+            for &way in client.ways() {
+                has_passed &= self.passes(&server, &program, way).await?;
             }
             let those = if has_passed {
                 &mut ended.passed
@@ -93,29 +113,26 @@ impl Clients {
     }
 
     /// Runs a program on a cluster of its own.
-    async fn passes(
-        &self,
-        server: &ServerCommand,
-        program: &Program,
-        is_secured: bool,
-    ) -> Result<bool> {
+    async fn passes(&self, server: &ServerCommand, program: &Program, way: Way) -> Result<bool> {
         let start = Instant::now();
         let home = tempfile::tempdir().context("making a folder for the servers' data")?;
         let folder = home.path().join("certificates");
+        let is_secured = way == Way::Secured;
         let certificates = is_secured.then(|| Certificates::make(&folder, &USERS));
         let certificates = certificates.transpose()?;
         let data = home.path().join("data");
-        let members = Members::start(server, &data, self.members, certificates.as_ref()).await?;
+        let http = match way {
+            Way::Plain | Way::Secured => HttpPlace::WithGrpc,
+            Way::HttpApart => HttpPlace::Apart,
+        };
+        let members =
+            Members::start(server, &data, self.members, certificates.as_ref(), http).await?;
         let mut command = tokio::process::Command::from(program.command());
         command.env("CAIRN_ENDPOINTS", members.endpoints());
         if is_secured {
             command.env("CAIRN_CERTIFICATES", &folder);
         }
-        let how = if is_secured {
-            "with certificates"
-        } else {
-            "in plain text"
-        };
+        let how = way.told();
         println!("{how}:");
         let status = command.kill_on_drop(true).status().await?;
         println!("{how}: {status}, {:.0} s", start.elapsed().as_secs_f64());
@@ -164,17 +181,15 @@ impl Client {
         }
     }
 
-    /// How it calls: without certificates, with them.
-    fn is_secured(self) -> &'static [bool] {
+    /// How it calls.
+    fn ways(self) -> &'static [Way] {
         match self {
-            Self::Go
-            | Self::Python
-            | Self::Rust
-            | Self::Gateway
-            | Self::PythonV2
-            | Self::NodeV2 => &[false, true],
+            Self::Go | Self::Python | Self::Rust => &[Way::Plain, Way::Secured],
+            Self::Gateway | Self::PythonV2 | Self::NodeV2 => {
+                &[Way::Plain, Way::Secured, Way::HttpApart]
+            }
             // A certificate would have to be put into the profile of a user.
-            Self::Browser => &[false],
+            Self::Browser => &[Way::Plain],
         }
     }
 

@@ -23,7 +23,7 @@ use self::line_script::LINES;
 use self::script::{Call, DATA, LEASES_AND_LOCKS, MEMBER, USERS};
 use self::session::{Session, VISITOR};
 use crate::certificates::Certificates;
-use crate::members::Members;
+use crate::members::{HttpPlace, Members};
 use crate::outcome::Outcome;
 use crate::server_process::{ServerCommand, on_path};
 use crate::workspace::Workspace;
@@ -240,7 +240,8 @@ impl Arena {
     ) -> Result<Side<'a>> {
         let name = format!("{name} on {}", server.name());
         let home = home.join(name.replace([' ', '/'], "-"));
-        let members = Members::start(server, &home, self.members, certificates).await?;
+        let http = HttpPlace::WithGrpc;
+        let members = Members::start(server, &home, self.members, certificates, http).await?;
         let session = Session::new(program, &members.endpoints(), certificates, &home);
         Ok(Side {
             name,

@@ -22,6 +22,15 @@ const HEALTH_MAX: Duration = Duration::from_secs(5);
 /// How much of the log an error shows.
 const LOG_BYTES_SHOWN: usize = 2000;
 
+/// Where a member serves HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HttpPlace {
+    /// At the address that serves gRPC.
+    WithGrpc,
+    /// At an address of its own.
+    Apart,
+}
+
 /// Running members; their processes end with this.
 #[derive(Debug)]
 pub(crate) struct Members {
@@ -35,6 +44,8 @@ struct Member {
     home: PathBuf,
     client: SocketAddr,
     peer: SocketAddr,
+    /// Where HTTP is served, if not where gRPC is.
+    http: Option<SocketAddr>,
     /// Serves health in plain text, whatever clients and peers speak.
     health: SocketAddr,
     child: Option<Child>,
@@ -48,6 +59,7 @@ impl Members {
         home: &Path,
         count: usize,
         certificates: Option<&Certificates>,
+        http: HttpPlace,
     ) -> Result<Self> {
         let scheme = if certificates.is_some() {
             "https"
@@ -65,6 +77,10 @@ impl Members {
                 name,
                 client: free_address()?,
                 peer: free_address()?,
+                http: match http {
+                    HttpPlace::WithGrpc => None,
+                    HttpPlace::Apart => Some(free_address()?),
+                },
                 health: free_address()?,
                 child: None,
             });
@@ -87,10 +103,12 @@ impl Members {
         Ok(members)
     }
 
-    /// Where clients find them, with commas between.
+    /// Where clients find them, those of HTTP if it is served apart, with commas between.
     pub(crate) fn endpoints(&self) -> String {
-        let urls = self.members.iter();
-        let urls = urls.map(|member| format!("{}://{}", self.scheme, member.client));
+        let urls = self.members.iter().map(|member| {
+            let address = member.http.unwrap_or(member.client);
+            format!("{}://{address}", self.scheme)
+        });
         urls.collect::<Vec<_>>().join(",")
     }
 }
@@ -118,6 +136,9 @@ impl Member {
             "--bcrypt-cost=4".to_owned(),
             "--log-level=warn".to_owned(),
         ];
+        if let Some(http) = self.http {
+            flags.push(format!("--listen-client-http-urls={scheme}://{http}"));
+        }
         if let Some(certificates) = certificates {
             for prefix in ["", "peer-"] {
                 let path =

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use self::node::{Node, Programs, Role, USER};
-use crate::members::Members;
+use crate::members::{HttpPlace, Members};
 use crate::outcome::Outcome;
 use crate::server_process::ServerCommand;
 use crate::workspace::{Workspace, run};
@@ -51,7 +51,8 @@ impl Patroni {
         }
         let home = tempfile::tempdir().context("making a folder for data")?;
         let data = home.path().join("members");
-        let members = Members::start(&server, &data, self.members, None).await?;
+        let http = HttpPlace::WithGrpc;
+        let members = Members::start(&server, &data, self.members, None, http).await?;
         let folder = tempfile::tempdir().context("making a folder for PostgreSQL")?;
         let hosts = members.endpoints().replace("http://", "");
         let mut nodes = Vec::new();

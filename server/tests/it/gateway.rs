@@ -2,11 +2,15 @@
 //!
 //! The tables are etcd's answers, but for who answers: ids, terms and sizes.
 
+use std::net::SocketAddr;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use cairn_proto::etcdserverpb::RangeRequest;
 use serde_json::{Value, json};
+use tonic::Code;
 
-use crate::harness::Server;
+use crate::harness::{Server, clients_at};
 use crate::http_client::{post, post_with, request};
 
 /// An answer without what differs from server to server: of headers only the revision stays.
@@ -20,6 +24,34 @@ fn common(mut answer: Value) -> Value {
 
 fn error(code: u32, message: &str) -> Value {
     json!({"code": code, "message": message})
+}
+
+#[tokio::test]
+async fn http_moves_to_addresses_of_its_own_and_grpc_stays() {
+    let server = Server::start(&["--listen-client-http-urls=http://127.0.0.2:0"]);
+    let log = server.log();
+    let pages = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .find(|line: &Value| line["msg"] == "serving HTTP pages")
+        .expect("a line that says where");
+    let pages: SocketAddr = pages["address"].as_str().unwrap().parse().unwrap();
+    for path in ["/v3/kv/put", "/v3beta/kv/put"] {
+        let (status, answer) = post(pages, path, r#"{"key":"YQ==","value":"MQ=="}"#);
+        assert_eq!((status, &answer["header"]["raft_term"]), (200, &json!("2")));
+        assert_eq!(post(server.address(), path, "{}").0, 404, "{path}");
+    }
+    for path in ["/version", "/health", "/metrics"] {
+        assert_eq!(request(pages, "GET", path, &[], b"").status, 200, "{path}");
+    }
+    let get = RangeRequest {
+        key: "a".into(),
+        ..RangeRequest::default()
+    };
+    let found = server.clients().await.kv.range(get.clone()).await.unwrap();
+    assert_eq!(found.into_inner().kvs[0].version, 2);
+    let refused = clients_at(pages).await.kv.range(get).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
 }
 
 /// `gateway_vectors.txt`: below each title, what a new server is asked one after another, and etcd 3.7.1's
@@ -259,6 +291,24 @@ fn a_body_that_is_too_large_is_refused_as_a_message_would_be() {
         assert_eq!((status, &answer["code"]), (429, &json!(8)));
     }
     assert_eq!(put(3).0, 200);
+}
+
+#[test]
+fn a_full_database_refuses_what_needs_space_and_answers_the_rest() {
+    let server = Server::start(&["--quota-backend-bytes=1000000"]);
+    let value = STANDARD.encode(vec![7; 100_000]);
+    let put = |number: u32| {
+        let key = STANDARD.encode(number.to_string());
+        let body = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
+        post(server.address(), "/v3/kv/put", &body)
+    };
+    let refused = (0..1000).map(put).find(|(status, _)| *status != 200);
+    let no_space = error(8, "etcdserver: mvcc: database space exceeded");
+    assert_eq!(refused, Some((429, no_space)));
+    let read = post(server.address(), "/v3/kv/range", r#"{"key":"MA=="}"#);
+    assert_eq!((read.0, &read.1["count"]), (200, &json!("1")));
+    let deleted = post(server.address(), "/v3/kv/deleterange", r#"{"key":"MA=="}"#);
+    assert_eq!((deleted.0, &deleted.1["deleted"]), (200, &json!("1")));
 }
 
 #[test]

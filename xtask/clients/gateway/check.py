@@ -2,7 +2,8 @@
 
 Each step prints `ok`; the first surprise ends the program. CAIRN_ENDPOINTS are URLs with commas
 between them. With CAIRN_CERTIFICATES, a folder, members are called over TLS with a certificate of
-root's. Server-sent events and WebSockets are beyond etcd: CAIRN_ONLY_ETCD leaves them out.
+root's. Server-sent events, WebSockets and `/v3beta` are beyond etcd 3.7: CAIRN_ONLY_ETCD leaves them
+out.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ import http.client
 import json
 import os
 import ssl
+import subprocess
+import sys
 from urllib.parse import urlencode, urlparse
 
 import etcd3gw
@@ -37,11 +40,10 @@ def tls():
     return context
 
 
-def connect(number=0):
+def connect(number=0, **options):
     url = urlparse(ENDPOINTS[number % len(ENDPOINTS)])
-    options = {}
     if CERTIFICATES:
-        options = {
+        options |= {
             "protocol": "https",
             "ca_cert": certificate("ca.pem"),
             "cert_cert": certificate("root.pem"),
@@ -122,6 +124,15 @@ def watches(client, other):
         pass
 
 
+def beta(client, other):
+    """The paths of etcd 3.3's time, which 3.7 has no more."""
+    old, old_other = (connect(number, api_path="/v3beta/") for number in (0, 1))
+    for step in [keys, transactions, leases, locks, watches]:
+        step(old, old_other)
+    old.put("gw/beta", "1")
+    assert client.get("gw/beta") == [b"1"]
+
+
 def websocket(client, other):
     asyncio.run(websocket_watch(client, other))
 
@@ -146,6 +157,26 @@ async def websocket_watch(client, other):
         canceled = await said()
         assert canceled["canceled"] is True and canceled["watch_id"] == "1", canceled
         await (await socket.ping())
+
+
+def readme(client, other):
+    """README's program, as printed but for the address."""
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../..")
+    with open(os.path.join(folder, "README.md"), encoding="utf-8") as file:
+        program = file.read().split("```python\n")[1].split("```")[0]
+    here = ENDPOINTS[0].replace("http", "ws", 1)
+    assert "ws://localhost:2379" in program, program
+    program = program.replace("ws://localhost:2379", here)
+    for value in ["hello", "hello, world", "hi!"]:
+        client.put("greeting", value)
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert run.returncode == 0, run.stderr
+    created, told = (json.loads(line)["result"] for line in run.stdout.splitlines())
+    assert created["created"] is True, created
+    values = [event["kv"]["value"] for event in told["events"]]
+    assert values == ["hello", "hello, world", "hi!"], values
 
 
 class Events:
@@ -205,7 +236,9 @@ def server_sent_events(client, other):
 
 STEPS = [keys, transactions, leases, locks, watches]
 if not os.environ.get("CAIRN_ONLY_ETCD"):
-    STEPS += [websocket, server_sent_events]
+    STEPS += [beta, websocket, server_sent_events]
+    if not CERTIFICATES:
+        STEPS += [readme]
 for step in STEPS:
     step(connect(), connect(1))
     print("ok", step.__name__, flush=True)

@@ -22,7 +22,7 @@ import (
 	"go.uber.org/zap"
 )
 
-const patience = 60 * time.Second
+const patience = 180 * time.Second
 
 var (
 	endpoints    = strings.Split(os.Getenv("CAIRN_ENDPOINTS"), ",")
@@ -112,29 +112,69 @@ func watches(ctx context.Context, client *clientv3.Client) {
 }
 
 func leases(ctx context.Context, client *clientv3.Client) {
-	lease := must(client.Grant(ctx, 2))
+	patiently(2, func(ttl int64) error { return renewed(ctx, client, ttl) })
+	patiently(1, func(ttl int64) error { return expired(ctx, client, ttl) })
+}
+
+// patiently uses a lease of so many seconds. A machine that is busy may not come to renew it, or to use
+// it, in time: then it is gone, but never earlier, and a longer one is tried.
+func patiently(ttl int64, use func(ttl int64) error) {
+	for {
+		begun := time.Now()
+		err := use(ttl)
+		if err == nil {
+			return
+		}
+		expect(errors.Is(err, rpctypes.ErrLeaseNotFound), err)
+		expect(time.Since(begun) >= time.Duration(ttl)*time.Second, "a lease ended before its time")
+		ttl *= 2
+	}
+}
+
+// renewed has a lease live for longer than it would unless it was renewed.
+func renewed(ctx context.Context, client *clientv3.Client, ttl int64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	lease := must(client.Grant(ctx, ttl))
+	end := time.Now().Add(time.Duration(ttl) * time.Second)
 	alive := must(client.KeepAlive(ctx, lease.ID))
-	must(client.Put(ctx, "go/leased", "v", clientv3.WithLease(lease.ID)))
-	// Longer than it lives unless it is renewed.
-	for renewed := 0; renewed < 4; renewed++ {
+	if _, err := client.Put(ctx, "go/leased", "v", clientv3.WithLease(lease.ID)); err != nil {
+		return err
+	}
+	for time.Now().Before(end) {
 		answer, open := <-alive
-		expect(open && answer.TTL == 2, answer)
+		if !open {
+			return rpctypes.ErrLeaseNotFound
+		}
+		expect(answer.TTL == ttl, answer)
 	}
 	left := must(client.TimeToLive(ctx, lease.ID, clientv3.WithAttachedKeys()))
-	expect(left.GrantedTTL == 2 && string(left.Keys[0]) == "go/leased", left)
 	all := must(client.Leases(ctx))
+	if _, err := client.Revoke(ctx, lease.ID); err != nil {
+		return err
+	}
+	// It was there until now.
+	expect(left.GrantedTTL == ttl && string(left.Keys[0]) == "go/leased", left)
 	expect(len(all.Leases) > 0, all)
-	must(client.Revoke(ctx, lease.ID))
 	got := must(client.Get(ctx, "go/leased"))
 	expect(got.Count == 0, got)
 	_, err := client.KeepAliveOnce(ctx, lease.ID)
 	expect(errors.Is(err, rpctypes.ErrLeaseNotFound), err)
-	short := must(client.Grant(ctx, 1))
-	put := must(client.Put(ctx, "go/short", "v", clientv3.WithLease(short.ID)))
-	watching, cancel := context.WithCancel(ctx)
+	return nil
+}
+
+// expired waits until a key ends with its lease.
+func expired(ctx context.Context, client *clientv3.Client, ttl int64) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	end := <-client.Watch(watching, "go/short", clientv3.WithRev(put.Header.Revision+1))
+	lease := must(client.Grant(ctx, ttl))
+	put, err := client.Put(ctx, "go/short", "v", clientv3.WithLease(lease.ID))
+	if err != nil {
+		return err
+	}
+	end := <-client.Watch(ctx, "go/short", clientv3.WithRev(put.Header.Revision+1))
 	expect(len(end.Events) == 1 && end.Events[0].Type == clientv3.EventTypeDelete, end)
+	return nil
 }
 
 func session(client *clientv3.Client) *concurrency.Session {
