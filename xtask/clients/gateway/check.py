@@ -127,6 +127,7 @@ def watches(client, other):
 def beta(client, other):
     """The paths of etcd 3.3's time, which 3.7 has no more."""
     old, old_other = (connect(number, api_path="/v3beta/") for number in (0, 1))
+    assert old.delete_prefix("gw/") is True
     for step in [keys, transactions, leases, locks, watches]:
         step(old, old_other)
     old.put("gw/beta", "1")
