@@ -15,10 +15,11 @@ use cairn_proto::etcdserverpb::{
 
 use crate::auth_info::AuthInfo;
 use crate::error::AuthError;
-use crate::key_span::KeySpan;
+use crate::key_ranges::is_grantable;
 use crate::name::{Name, ROOT};
 use crate::record::{RoleRecord, UserRecord};
 use crate::request::{Applied, AuthRequest, AuthResponse, TokenChange};
+use crate::rights::range_of;
 use crate::simple_tokens::SimpleToken;
 use crate::store::AuthStore;
 
@@ -281,7 +282,7 @@ impl AuthStore {
     ) -> Result<(), AuthError> {
         let granted = request.perm.as_ref();
         let granted = granted.ok_or(AuthError::PermissionNotGiven)?;
-        if !KeySpan::from_wire(&granted.key, &granted.range_end).is_grantable() {
+        if !is_grantable(range_of(granted)) {
             return Err(AuthError::InvalidAuthMgmt);
         }
         let (name, mut role) = self.existing_role(&request.name)?;

@@ -1,8 +1,10 @@
 //! A set of keys as ranges: merged once, asked often.
+//!
+//! What a permission and a request are about is decoded in one place ([`KeyRange::from_wire`]). etcd had
+//! GHSA-xg4h-6gfc-h4m8 here: a permission on one key covered a request for every key after it.
 
 use bytes::Bytes;
-
-use crate::key_span::KeySpan;
+use cairn_index::KeyRange;
 
 /// A set of keys.
 ///
@@ -11,10 +13,10 @@ use crate::key_span::KeySpan;
 ///    at all is covered by one range, which a binary search finds.
 /// 2. No range is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyRanges(Vec<KeyRange>);
+pub struct KeyRanges(Vec<Interval>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct KeyRange {
+struct Interval {
     first: Bytes,
     end: End,
 }
@@ -29,39 +31,44 @@ enum End {
 }
 
 impl KeyRanges {
-    /// The keys in any of `spans`. A span that no permission can be about adds nothing.
+    /// The keys in any of `ranges`. One that no permission can be about adds nothing.
     #[must_use]
-    pub fn merge<'a>(spans: impl Iterator<Item = KeySpan<'a>>) -> Self {
-        let grantable = spans.filter(KeySpan::is_grantable);
-        let mut ranges: Vec<KeyRange> = grantable.map(KeyRange::of).collect();
-        ranges.sort_by(|a, b| a.first.cmp(&b.first));
-        let mut merged: Vec<KeyRange> = Vec::with_capacity(ranges.len());
-        for range in ranges {
+    pub fn merge(ranges: impl Iterator<Item = KeyRange>) -> Self {
+        let mut intervals: Vec<Interval> = ranges.filter_map(Interval::of).collect();
+        intervals.sort_by(|a, b| a.first.cmp(&b.first));
+        let mut merged: Vec<Interval> = Vec::with_capacity(intervals.len());
+        for interval in intervals {
             match merged.last_mut() {
-                // Ranges that touch leave no key between them.
-                Some(last) if !last.end.is_before(&range.first) => {
-                    last.end = last.end.clone().max(range.end);
+                // Intervals that touch leave no key between them.
+                Some(last) if !last.end.is_before(&interval.first) => {
+                    last.end = last.end.clone().max(interval.end);
                 }
-                _ => merged.push(range),
+                _ => merged.push(interval),
             }
         }
         Self(merged)
     }
 
-    /// Whether each key of `span` is in the set. A span of no key is covered by what lies around it.
+    /// Whether each key of `range` is in the set. A range of no key is covered by what lies around it.
     #[must_use]
-    pub fn covers(&self, span: KeySpan<'_>) -> bool {
-        let (KeySpan::One(first) | KeySpan::Between(first, _) | KeySpan::From(first)) = span;
-        let after = self.0.partition_point(|range| range.first <= first);
-        let Some(range) = after.checked_sub(1).and_then(|at| self.0.get(at)) else {
+    pub fn covers(&self, range: &KeyRange) -> bool {
+        let first: &[u8] = match range {
+            KeyRange::One(first) | KeyRange::Span { start: first, .. } | KeyRange::From(first) => {
+                first
+            }
+            // The least key there is.
+            KeyRange::All => &[0],
+        };
+        let after = self.0.partition_point(|interval| interval.first <= first);
+        let Some(around) = after.checked_sub(1).and_then(|at| self.0.get(at)) else {
             return false;
         };
-        match (&range.end, span) {
+        match (&around.end, range) {
             (End::Never, _) => true,
-            (End::Before(_), KeySpan::From(_)) => false,
-            (End::Before(end), KeySpan::One(key)) => key < end,
-            // The first key too: of a reversed span only that would be looked at.
-            (End::Before(end), KeySpan::Between(first, last)) => first < end && last <= end,
+            (End::Before(_), KeyRange::From(_) | KeyRange::All) => false,
+            (End::Before(end), KeyRange::One(key)) => key < end,
+            // The first key too: of a reversed range only that would be looked at.
+            (End::Before(end), KeyRange::Span { start, end: last }) => start < end && last <= end,
         }
     }
 
@@ -72,17 +79,27 @@ impl KeyRanges {
     }
 }
 
-impl KeyRange {
-    fn of(span: KeySpan<'_>) -> Self {
-        let (first, end) = match span {
+impl Interval {
+    /// None for a range that no permission can be about: it has no first key, or ends before that.
+    fn of(range: KeyRange) -> Option<Self> {
+        let (first, end) = match range {
             // The least key after a key is the key and a zero byte.
-            KeySpan::One(key) => (key, End::Before([key, &[0]].concat().into())),
-            KeySpan::Between(first, end) => (first, End::Before(Bytes::copy_from_slice(end))),
-            KeySpan::From(first) => (first, End::Never),
+            KeyRange::One(key) => {
+                let end = [&key, &[0_u8][..]].concat();
+                (key, End::Before(end.into()))
+            }
+            KeyRange::Span { start, end } if start < end => (start, End::Before(end)),
+            KeyRange::Span { .. } => return None,
+            KeyRange::From(first) => (first, End::Never),
+            KeyRange::All => (Bytes::from_static(&[0]), End::Never),
         };
-        let first = Bytes::copy_from_slice(first);
-        Self { first, end }
+        (!first.is_empty()).then_some(Self { first, end })
     }
+}
+
+/// Whether a permission may be about `range`.
+pub(crate) fn is_grantable(range: KeyRange) -> bool {
+    Interval::of(range).is_some()
 }
 
 impl End {
@@ -99,16 +116,17 @@ impl End {
 mod tests {
     use super::*;
 
-    fn ranges(spans: &[(&str, &str)]) -> KeyRanges {
-        KeyRanges::merge(
-            spans
-                .iter()
-                .map(|(key, end)| KeySpan::from_wire(key.as_bytes(), end.as_bytes())),
-        )
+    fn wire(key: &str, range_end: &str) -> KeyRange {
+        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        KeyRange::from_wire(bytes(key), bytes(range_end))
+    }
+
+    fn ranges(granted: &[(&str, &str)]) -> KeyRanges {
+        KeyRanges::merge(granted.iter().map(|(key, end)| wire(key, end)))
     }
 
     fn covers(ranges: &KeyRanges, key: &str, range_end: &str) -> bool {
-        ranges.covers(KeySpan::from_wire(key.as_bytes(), range_end.as_bytes()))
+        ranges.covers(&wire(key, range_end))
     }
 
     #[test]
@@ -155,5 +173,23 @@ mod tests {
         let none = ranges(&[("b", "a"), ("", "\0"), ("a", "a")]);
         assert!(none.is_empty());
         assert!(!covers(&none, "a", ""));
+    }
+
+    #[test]
+    fn a_permission_must_be_about_keys() {
+        for (key, range_end, grantable) in [
+            ("a", "", true),
+            ("a", "\0", true),
+            ("\0", "\0", true),
+            ("a", "b", true),
+            ("", "", false),
+            ("", "\0", false),
+            ("", "b", false),
+            ("b", "a", false),
+            ("a", "a", false),
+        ] {
+            let found = is_grantable(wire(key, range_end));
+            assert_eq!(found, grantable, "{key:?} {range_end:?}");
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! What a user may do, merged from the user's roles.
 
+use cairn_index::KeyRange;
 use cairn_proto::authpb::{Permission, permission};
 
 use crate::key_ranges::KeyRanges;
-use crate::key_span::KeySpan;
 use crate::name::ROOT;
 
 /// What is done with keys.
@@ -33,24 +33,29 @@ impl Rights {
         if roles.iter().any(|role| role == ROOT) {
             return Self::All;
         }
-        let spans = |access: Access| {
+        let ranges = |access: Access| {
             let permissions = roles.iter().flat_map(|role| permissions_of(role));
             let granting = permissions.filter(move |permission| grants(permission, access));
-            KeyRanges::merge(granting.map(|it| KeySpan::from_wire(&it.key, &it.range_end)))
+            KeyRanges::merge(granting.map(range_of))
         };
         Self::Keys {
-            read: spans(Access::Read),
-            write: spans(Access::Write),
+            read: ranges(Access::Read),
+            write: ranges(Access::Write),
         }
     }
 
-    pub(crate) fn permit(&self, span: KeySpan<'_>, access: Access) -> bool {
+    pub(crate) fn permit(&self, range: &KeyRange, access: Access) -> bool {
         match (self, access) {
             (Self::All, _) => true,
-            (Self::Keys { read, .. }, Access::Read) => read.covers(span),
-            (Self::Keys { write, .. }, Access::Write) => write.covers(span),
+            (Self::Keys { read, .. }, Access::Read) => read.covers(range),
+            (Self::Keys { write, .. }, Access::Write) => write.covers(range),
         }
     }
+}
+
+/// The keys that a permission is about.
+pub(crate) fn range_of(permission: &Permission) -> KeyRange {
+    KeyRange::from_wire(permission.key.clone(), permission.range_end.clone())
 }
 
 /// A type that this version does not know grants nothing.

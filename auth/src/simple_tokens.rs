@@ -137,15 +137,16 @@ impl SimpleTokens {
         if self.tokens.len() >= self.tokens_max {
             let ends = |entry: &Entry| entry.ends_ms.load(Ordering::Relaxed);
             let mut all: Vec<u64> = self.tokens.values().map(ends).collect();
-            let share = self.tokens_max.div_ceil(FORGOTTEN_SHARE);
-            let at = share.min(all.len().saturating_sub(1));
-            let (_, last, _) = all.select_nth_unstable(at);
+            let share = self.tokens_max.div_ceil(FORGOTTEN_SHARE).min(all.len());
+            let (older, last, _) = all.select_nth_unstable(share.saturating_sub(1));
             let last = *last;
-            let mut left = share;
+            // Of those that end in the same moment, as many as the share still takes.
+            let mut left = share - older.iter().filter(|ends| **ends < last).count();
             self.tokens.retain(|_, entry| {
-                let kept = left == 0 || *entry.ends_ms.get_mut() > last;
-                left -= usize::from(!kept);
-                kept
+                let ends = *entry.ends_ms.get_mut();
+                let is_last = ends == last && left > 0;
+                left -= usize::from(is_last);
+                ends > last || (ends == last && !is_last)
             });
         }
         let doubled = self.tokens.len().saturating_mul(2);

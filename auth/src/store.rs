@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_backend::{BatchTx, DamagedRow, ReadError, ReadTx, RowsChecksum, Table};
+use cairn_index::KeyRange;
 use im::OrdMap;
 
 use crate::auth_info::{AuthInfo, AuthRevision};
 use crate::error::AuthError;
-use crate::key_span::KeySpan;
 use crate::name::Name;
 use crate::record::{RoleRecord, UserRecord};
 use crate::rights::{Access, Rights};
@@ -137,7 +137,7 @@ impl AuthStore {
         self.revision
     }
 
-    /// Checks that `auth_info` may do `access` to the keys of `span`.
+    /// Checks that `auth_info` may do `access` to the keys of `range`.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl AuthStore {
     pub fn check_range(
         &self,
         auth_info: Option<&AuthInfo>,
-        span: KeySpan<'_>,
+        range: &KeyRange,
         access: Access,
     ) -> Result<(), AuthError> {
         if !self.enabled {
@@ -157,7 +157,7 @@ impl AuthStore {
             return Err(AuthError::AuthOldRevision);
         }
         match self.users.get(auth_info.username()) {
-            Some(user) if user.rights.permit(span, access) => Ok(()),
+            Some(user) if user.rights.permit(range, access) => Ok(()),
             _ => Err(AuthError::PermissionDenied),
         }
     }

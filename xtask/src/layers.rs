@@ -25,7 +25,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["cairn-backend", "cairn-index", "cairn-proto"],
     ),
     ("cairn-watch", &["cairn-mvcc", "cairn-index", "cairn-proto"]),
-    ("cairn-auth", &["cairn-backend", "cairn-proto"]),
+    (
+        "cairn-auth",
+        &["cairn-backend", "cairn-index", "cairn-proto"],
+    ),
     ("cairn-lease", &["cairn-mvcc", "cairn-backend"]),
     ("cairn-v2", &["cairn-mvcc"]),
     ("cairn-consensus", &["cairn-proto", "raft-proto"]),

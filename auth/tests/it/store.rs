@@ -6,9 +6,10 @@ use base64::Engine;
 use bytes::Bytes;
 use cairn_auth::{
     Access, Applied, AuthError, AuthInfo, AuthRequest, AuthResponse, AuthRevision, AuthStore,
-    KeySpan, NAME_BYTES_MAX, TokenChange,
+    NAME_BYTES_MAX, TokenChange,
 };
 use cairn_backend::{Backend, BackendOptions, MemoryEngine, Table};
+use cairn_index::KeyRange;
 use cairn_proto::authpb::{Permission, UserAddOptions};
 use cairn_proto::etcdserverpb::{
     AuthDisableRequest, AuthEnableRequest, AuthRoleAddRequest, AuthRoleDeleteRequest,
@@ -174,9 +175,10 @@ impl Cluster {
     }
 
     fn may(&self, name: &str, access: Access, key: &str, range_end: &str) -> bool {
-        let span = KeySpan::from_wire(key.as_bytes(), range_end.as_bytes());
+        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        let range = KeyRange::from_wire(bytes(key), bytes(range_end));
         let user = self.user(name);
-        self.store.check_range(Some(&user), span, access).is_ok()
+        self.store.check_range(Some(&user), &range, access).is_ok()
     }
 }
 
@@ -185,8 +187,8 @@ fn rules_begin_at_revision_one_and_off() {
     let cluster = Cluster::new();
     assert_eq!(cluster.store.revision(), AuthRevision::FIRST);
     assert!(!cluster.store.is_enabled());
-    let all = KeySpan::from_wire(b"\0", b"\0");
-    assert_eq!(cluster.store.check_range(None, all, Access::Write), Ok(()));
+    let all = KeyRange::All;
+    assert_eq!(cluster.store.check_range(None, &all, Access::Write), Ok(()));
     assert_eq!(cluster.store.check_admin(None), Ok(()));
     assert_eq!(cluster.store.check_somebody(None), Ok(()));
 }
@@ -403,9 +405,9 @@ fn who_was_let_in_under_other_rules_is_refused() {
     let mut cluster = Cluster::with_users();
     cluster.as_root(&enable()).unwrap();
     let user = cluster.user("u");
-    let key = KeySpan::from_wire(b"k", b"");
+    let key = KeyRange::One(Bytes::from_static(b"k"));
     let check =
-        |cluster: &Cluster, auth_info| cluster.store.check_range(auth_info, key, Access::Read);
+        |cluster: &Cluster, auth_info| cluster.store.check_range(auth_info, &key, Access::Read);
     assert_eq!(check(&cluster, Some(&user)), Ok(()));
     cluster.as_root(&role_add("unrelated")).unwrap();
     assert_eq!(
@@ -629,9 +631,9 @@ proptest! {
                 for key in KEYS {
                     let expected = model.may(user, access, key);
                     let auth_info = cluster.user(user);
-                    let one = KeySpan::One(key.as_bytes());
+                    let one = KeyRange::One(Bytes::copy_from_slice(key.as_bytes()));
                     for store in [&cluster.store, &restored] {
-                        let may = store.check_range(Some(&auth_info), one, access).is_ok();
+                        let may = store.check_range(Some(&auth_info), &one, access).is_ok();
                         prop_assert_eq!(may, expected, "{} {:?} {}", user, access, key);
                     }
                 }

@@ -5,7 +5,7 @@
 //! checked, at any depth and on both branches, whichever is taken (CVE-2026-33343).
 
 use bytes::Bytes;
-use cairn_auth::{Access, AuthError, AuthInfo, AuthStore, KeySpan};
+use cairn_auth::{Access, AuthError, AuthInfo, AuthStore};
 use cairn_index::KeyRange;
 use cairn_mvcc::LeaseId;
 
@@ -31,17 +31,12 @@ impl Permission<'_> {
     /// The refusal.
     pub fn read(&self, range: &KeyRange) -> Result<(), AuthError> {
         self.auth_store
-            .check_range(self.auth_info, span(range), Access::Read)
+            .check_range(self.auth_info, range, Access::Read)
     }
 
     fn write(&self, range: &KeyRange) -> Result<(), AuthError> {
         self.auth_store
-            .check_range(self.auth_info, span(range), Access::Write)
-    }
-
-    fn write_key(&self, key: &[u8]) -> Result<(), AuthError> {
-        self.auth_store
-            .check_range(self.auth_info, KeySpan::One(key), Access::Write)
+            .check_range(self.auth_info, range, Access::Write)
     }
 
     /// Checks a put.
@@ -50,14 +45,13 @@ impl Permission<'_> {
     ///
     /// The refusal.
     pub fn put(&self, put: &Put, keys_of_lease: KeysOfLease<'_>) -> Result<(), AuthError> {
-        self.write_key(&put.key)?;
+        let key = KeyRange::One(put.key.clone());
+        self.write(&key)?;
         if let Set::To(Some(lease)) = put.lease {
             self.lease_writes(lease, keys_of_lease)?;
         }
         if put.prev_kv {
-            let key = KeySpan::One(&put.key);
-            self.auth_store
-                .check_range(self.auth_info, key, Access::Read)?;
+            self.read(&key)?;
         }
         Ok(())
     }
@@ -136,19 +130,9 @@ impl Permission<'_> {
         if self.auth_store.check_admin(self.auth_info).is_ok() {
             return Ok(());
         }
-        keys_of_lease(lease).iter().try_for_each(|key| {
-            self.auth_store
-                .check_range(self.auth_info, KeySpan::One(key), access)
+        keys_of_lease(lease).into_iter().try_for_each(|key| {
+            let key = KeyRange::One(key);
+            self.auth_store.check_range(self.auth_info, &key, access)
         })
-    }
-}
-
-fn span(range: &KeyRange) -> KeySpan<'_> {
-    match range {
-        KeyRange::One(key) => KeySpan::One(key),
-        KeyRange::Span { start, end } => KeySpan::Between(start, end),
-        KeyRange::From(start) => KeySpan::From(start),
-        // The least key there is.
-        KeyRange::All => KeySpan::From(&[0]),
     }
 }
