@@ -17,6 +17,8 @@ use super::network::{Network, Place};
 use super::recorder::Recorder;
 use crate::server_process::ServerCommand;
 
+/// How a new member ends if the others are not up when it is to learn who they are.
+const MET_NOBODY: &str = "could not retrieve cluster information from the given URLs";
 /// How long a healed cluster may take until it serves.
 const READY_MAX: Duration = Duration::from_secs(60);
 const READY_POLL: Duration = Duration::from_millis(100);
@@ -354,11 +356,15 @@ impl Cluster {
                 if matches!(outcome, Outcome::Ok(_)) {
                     break;
                 }
+                let is_late = self.recorder.now().0 > deadline;
                 let member = self.member(id)?;
                 let has_ended = !member.is_started();
-                if has_ended || self.recorder.now().0 > deadline {
-                    let member = self.member(id)?;
+                let met_nobody = has_ended && member.log_end().contains(MET_NOBODY);
+                if is_late || (has_ended && !met_nobody) {
                     bail!("{id} does not serve: {outcome}\n{}", member.log_end());
+                }
+                if met_nobody {
+                    self.restart(id)?;
                 }
                 tokio::time::sleep(READY_POLL).await;
             }
