@@ -269,9 +269,25 @@ impl Client {
         with_token: bool,
     ) -> Result<Bytes, Error> {
         let mut course = Course::new(self.deadline());
+        let call = (method, effect, framed);
+        match self.attempt(&mut course, call, with_token).await {
+            Err(error) if course.hides_outcome => Err(Error::Ambiguous {
+                cause: error.to_string(),
+                server: error.server().cloned(),
+            }),
+            ended => ended,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        course: &mut Course,
+        (method, effect, framed): (&'static str, Effect, Bytes),
+        with_token: bool,
+    ) -> Result<Bytes, Error> {
         loop {
             let headers = self.headers(with_token).await?;
-            let leased = self.acquire(&course).await?;
+            let leased = self.acquire(course).await?;
             let call = leased
                 .connection
                 .unary(path(method), &headers.wire, framed.clone());
@@ -280,7 +296,8 @@ impl Client {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            self.after(&mut course, effect, &headers, leased.id, failure)
+            course.hides_outcome |= retry::hides_outcome(effect, &failure);
+            self.after(course, effect, &headers, leased.id, failure)
                 .await?;
         }
     }
@@ -310,14 +327,8 @@ impl Client {
                 }
                 Err(failure) => failure,
             };
-            self.after(
-                &mut course,
-                Effect::Repeatable,
-                &headers,
-                leased.id,
-                failure,
-            )
-            .await?;
+            self.after(&mut course, Effect::Read, &headers, leased.id, failure)
+                .await?;
         }
     }
 
@@ -346,14 +357,8 @@ impl Client {
                 Ok(begun) => return Ok(begun),
                 Err(failure) => failure,
             };
-            self.after(
-                &mut course,
-                Effect::Repeatable,
-                &headers,
-                leased.id,
-                failure,
-            )
-            .await?;
+            self.after(&mut course, Effect::Read, &headers, leased.id, failure)
+                .await?;
         }
     }
 
@@ -367,7 +372,7 @@ impl Client {
         if retry::is_members_fault(failure) {
             self.shared.pool.disgrace(place.id);
         }
-        match retry::decide(Effect::Repeatable, failure) {
+        match retry::decide(Effect::Read, failure) {
             Verdict::Retry => Ok(()),
             Verdict::RenewToken => match &place.token {
                 Some(token) if token.is_renewable => {
@@ -415,8 +420,9 @@ impl Client {
             pool.disgrace(at);
         }
         match retry::decide(effect, &failure) {
-            Verdict::Fail => return Err(to_error(failure, self.request_timeout())),
-            Verdict::Ambiguous => return Err(ambiguous(failure)),
+            Verdict::Fail | Verdict::Ambiguous => {
+                return Err(to_error(failure, self.request_timeout()));
+            }
             Verdict::RenewToken => match &headers.token {
                 Some(token) if token.is_renewable && course.renewals < RENEWALS_MAX => {
                     self.shared.tokens.forget(token);
@@ -461,7 +467,7 @@ impl Client {
         };
         let method = pb::AuthenticateRequest::PATH;
         // Boxed: without its own token, the call does not come here again.
-        let login = self.attempts(method, Effect::Repeatable, frame(&request), false);
+        let login = self.attempts(method, Effect::Read, frame(&request), false);
         let answer = match Box::pin(login).await {
             Ok(answer) => <pb::AuthenticateResponse as prost::Message>::decode(answer)
                 .map_err(|error| Error::protocol(error.to_string()))?,
@@ -496,6 +502,8 @@ struct Course {
     failed: u32,
     renewals: u32,
     avoided: Vec<EndpointId>,
+    /// An attempt that failed may have changed something.
+    hides_outcome: bool,
 }
 
 impl Course {
@@ -505,6 +513,7 @@ impl Course {
             failed: 0,
             renewals: 0,
             avoided: Vec::new(),
+            hides_outcome: false,
         }
     }
 }
@@ -514,17 +523,7 @@ fn unix_time() -> Duration {
     now.unwrap_or_default()
 }
 
-fn ambiguous(failure: CallFailure) -> Error {
-    Error::Ambiguous {
-        cause: failure.to_string(),
-        server: match failure {
-            CallFailure::Status(error) => Some(error),
-            _ => None,
-        },
-    }
-}
-
-/// A failure of a call that surely changed nothing.
+/// A failure of a call, if it surely changed nothing.
 pub(crate) fn to_error(failure: CallFailure, after: Duration) -> Error {
     match failure {
         CallFailure::Status(error) => Error::Server(error),

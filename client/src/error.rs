@@ -13,7 +13,8 @@ pub enum Error {
     Server(#[from] ServerError),
 
     /// A write was sent and its outcome is not known: it may have been applied, may be applied
-    /// later, or never. It was not sent again. Read before you write again.
+    /// later, or never. It was not sent again, unless doing it twice is the same as doing it once
+    /// ([`crate::Effect::Repeatable`]). Read before you write again.
     #[error("the write may or may not have been applied: {cause}")]
     Ambiguous {
         /// What hid the outcome.

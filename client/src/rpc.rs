@@ -44,6 +44,10 @@ macro_rules! rpcs {
     };
 }
 
+fn read<R>(_: &R) -> Effect {
+    Effect::Read
+}
+
 fn again<R>(_: &R) -> Effect {
     Effect::Repeatable
 }
@@ -52,10 +56,17 @@ fn write<R>(_: &R) -> Effect {
     Effect::Write
 }
 
+fn steps<R>(_: &R) -> Effect {
+    Effect::Steps
+}
+
 // A lease that was granted twice ends by itself. One that was revoked twice is not found the second
-// time, which would tell the caller that it was gone before.
+// time, which would tell the caller that it was gone before. A lock and a campaign write a key, wait,
+// and take the key back if the wait fails: whoever asks again meanwhile may be given the place that
+// is about to be taken back. An unlock deletes whatever the lease has under the name, also what it
+// took later.
 rpcs! {
-    pb::RangeRequest => pb::RangeResponse, "/etcdserverpb.KV/Range", again;
+    pb::RangeRequest => pb::RangeResponse, "/etcdserverpb.KV/Range", read;
     pb::PutRequest => pb::PutResponse, "/etcdserverpb.KV/Put", write;
     pb::DeleteRangeRequest => pb::DeleteRangeResponse, "/etcdserverpb.KV/DeleteRange", write;
     pb::TxnRequest => pb::TxnResponse, "/etcdserverpb.KV/Txn", txn;
@@ -63,30 +74,30 @@ rpcs! {
     pb::LeaseGrantRequest => pb::LeaseGrantResponse, "/etcdserverpb.Lease/LeaseGrant", grant;
     pb::LeaseRevokeRequest => pb::LeaseRevokeResponse, "/etcdserverpb.Lease/LeaseRevoke", write;
     pb::LeaseTimeToLiveRequest => pb::LeaseTimeToLiveResponse,
-        "/etcdserverpb.Lease/LeaseTimeToLive", again;
-    pb::LeaseLeasesRequest => pb::LeaseLeasesResponse, "/etcdserverpb.Lease/LeaseLeases", again;
+        "/etcdserverpb.Lease/LeaseTimeToLive", read;
+    pb::LeaseLeasesRequest => pb::LeaseLeasesResponse, "/etcdserverpb.Lease/LeaseLeases", read;
     pb::MemberAddRequest => pb::MemberAddResponse, "/etcdserverpb.Cluster/MemberAdd", write;
     pb::MemberRemoveRequest => pb::MemberRemoveResponse,
         "/etcdserverpb.Cluster/MemberRemove", write;
     pb::MemberUpdateRequest => pb::MemberUpdateResponse,
         "/etcdserverpb.Cluster/MemberUpdate", write;
-    pb::MemberListRequest => pb::MemberListResponse, "/etcdserverpb.Cluster/MemberList", again;
+    pb::MemberListRequest => pb::MemberListResponse, "/etcdserverpb.Cluster/MemberList", read;
     pb::MemberPromoteRequest => pb::MemberPromoteResponse,
         "/etcdserverpb.Cluster/MemberPromote", write;
-    pb::AlarmRequest => pb::AlarmResponse, "/etcdserverpb.Maintenance/Alarm", again;
-    pb::StatusRequest => pb::StatusResponse, "/etcdserverpb.Maintenance/Status", again;
+    pb::AlarmRequest => pb::AlarmResponse, "/etcdserverpb.Maintenance/Alarm", alarm;
+    pb::StatusRequest => pb::StatusResponse, "/etcdserverpb.Maintenance/Status", read;
     pb::DefragmentRequest => pb::DefragmentResponse, "/etcdserverpb.Maintenance/Defragment", write;
-    pb::HashRequest => pb::HashResponse, "/etcdserverpb.Maintenance/Hash", again;
-    pb::HashKvRequest => pb::HashKvResponse, "/etcdserverpb.Maintenance/HashKV", again;
+    pb::HashRequest => pb::HashResponse, "/etcdserverpb.Maintenance/Hash", read;
+    pb::HashKvRequest => pb::HashKvResponse, "/etcdserverpb.Maintenance/HashKV", read;
     pb::MoveLeaderRequest => pb::MoveLeaderResponse, "/etcdserverpb.Maintenance/MoveLeader", again;
     pb::DowngradeRequest => pb::DowngradeResponse, "/etcdserverpb.Maintenance/Downgrade", write;
     pb::AuthEnableRequest => pb::AuthEnableResponse, "/etcdserverpb.Auth/AuthEnable", write;
     pb::AuthDisableRequest => pb::AuthDisableResponse, "/etcdserverpb.Auth/AuthDisable", write;
-    pb::AuthStatusRequest => pb::AuthStatusResponse, "/etcdserverpb.Auth/AuthStatus", again;
-    pb::AuthenticateRequest => pb::AuthenticateResponse, "/etcdserverpb.Auth/Authenticate", again;
+    pb::AuthStatusRequest => pb::AuthStatusResponse, "/etcdserverpb.Auth/AuthStatus", read;
+    pb::AuthenticateRequest => pb::AuthenticateResponse, "/etcdserverpb.Auth/Authenticate", read;
     pb::AuthUserAddRequest => pb::AuthUserAddResponse, "/etcdserverpb.Auth/UserAdd", write;
-    pb::AuthUserGetRequest => pb::AuthUserGetResponse, "/etcdserverpb.Auth/UserGet", again;
-    pb::AuthUserListRequest => pb::AuthUserListResponse, "/etcdserverpb.Auth/UserList", again;
+    pb::AuthUserGetRequest => pb::AuthUserGetResponse, "/etcdserverpb.Auth/UserGet", read;
+    pb::AuthUserListRequest => pb::AuthUserListResponse, "/etcdserverpb.Auth/UserList", read;
     pb::AuthUserDeleteRequest => pb::AuthUserDeleteResponse, "/etcdserverpb.Auth/UserDelete", write;
     pb::AuthUserChangePasswordRequest => pb::AuthUserChangePasswordResponse,
         "/etcdserverpb.Auth/UserChangePassword", write;
@@ -95,21 +106,21 @@ rpcs! {
     pb::AuthUserRevokeRoleRequest => pb::AuthUserRevokeRoleResponse,
         "/etcdserverpb.Auth/UserRevokeRole", write;
     pb::AuthRoleAddRequest => pb::AuthRoleAddResponse, "/etcdserverpb.Auth/RoleAdd", write;
-    pb::AuthRoleGetRequest => pb::AuthRoleGetResponse, "/etcdserverpb.Auth/RoleGet", again;
-    pb::AuthRoleListRequest => pb::AuthRoleListResponse, "/etcdserverpb.Auth/RoleList", again;
+    pb::AuthRoleGetRequest => pb::AuthRoleGetResponse, "/etcdserverpb.Auth/RoleGet", read;
+    pb::AuthRoleListRequest => pb::AuthRoleListResponse, "/etcdserverpb.Auth/RoleList", read;
     pb::AuthRoleDeleteRequest => pb::AuthRoleDeleteResponse, "/etcdserverpb.Auth/RoleDelete", write;
     pb::AuthRoleGrantPermissionRequest => pb::AuthRoleGrantPermissionResponse,
         "/etcdserverpb.Auth/RoleGrantPermission", write;
     pb::AuthRoleRevokePermissionRequest => pb::AuthRoleRevokePermissionResponse,
         "/etcdserverpb.Auth/RoleRevokePermission", write;
-    v3lockpb::LockRequest => v3lockpb::LockResponse, "/v3lockpb.Lock/Lock", write;
-    v3lockpb::UnlockRequest => v3lockpb::UnlockResponse, "/v3lockpb.Lock/Unlock", again;
+    v3lockpb::LockRequest => v3lockpb::LockResponse, "/v3lockpb.Lock/Lock", steps;
+    v3lockpb::UnlockRequest => v3lockpb::UnlockResponse, "/v3lockpb.Lock/Unlock", write;
     v3electionpb::CampaignRequest => v3electionpb::CampaignResponse,
-        "/v3electionpb.Election/Campaign", write;
+        "/v3electionpb.Election/Campaign", steps;
     v3electionpb::ProclaimRequest => v3electionpb::ProclaimResponse,
         "/v3electionpb.Election/Proclaim", write;
     v3electionpb::LeaderRequest => v3electionpb::LeaderResponse,
-        "/v3electionpb.Election/Leader", again;
+        "/v3electionpb.Election/Leader", read;
     v3electionpb::ResignRequest => v3electionpb::ResignResponse,
         "/v3electionpb.Election/Resign", again;
 }
@@ -124,10 +135,17 @@ fn grant(request: &pb::LeaseGrantRequest) -> Effect {
     }
 }
 
+fn alarm(request: &pb::AlarmRequest) -> Effect {
+    match request.action() {
+        pb::alarm_request::AlarmAction::Get => Effect::Read,
+        _ => Effect::Repeatable,
+    }
+}
+
 fn txn(request: &pb::TxnRequest) -> Effect {
     let mut ops = request.success.iter().chain(&request.failure);
     if ops.all(is_read) {
-        Effect::Repeatable
+        Effect::Read
     } else {
         Effect::Write
     }
@@ -136,7 +154,7 @@ fn txn(request: &pb::TxnRequest) -> Effect {
 fn is_read(op: &pb::RequestOp) -> bool {
     match &op.request {
         Some(pb::request_op::Request::RequestRange(_)) | None => true,
-        Some(pb::request_op::Request::RequestTxn(nested)) => txn(nested) == Effect::Repeatable,
+        Some(pb::request_op::Request::RequestTxn(nested)) => txn(nested) == Effect::Read,
         Some(
             pb::request_op::Request::RequestPut(_) | pb::request_op::Request::RequestDeleteRange(_),
         ) => false,

@@ -54,9 +54,11 @@ const READER: u32 = 2000;
 const OBSERVE_EVERY: Duration = Duration::from_millis(300);
 /// How long watchers have to hear the last of it.
 const CATCH_UP_MAX: Duration = Duration::from_secs(30);
-/// A server's clock may run so much faster than ours over a lease's life, and answers of a second's
-/// resolution.
-const CLOCK_ERROR_NANOS: u64 = 50_000_000;
+/// A server's clock may run so much faster than ours over a lease's life.
+pub(crate) const LEASE_TIMES: LeaseTimes = LeaseTimes {
+    clock_error_nanos: 50_000_000,
+    late_nanos_max: None,
+};
 
 /// What a member misses in a moment is more than this keeps.
 const LITTLE_LOG: [&str; 2] = ["--snapshot-count=30", "--snapshot-catchup-entries=10"];
@@ -177,10 +179,7 @@ impl ClusterTest {
         is_healed: bool,
     ) -> Result<Outcome> {
         let limits = Limits {
-            leases: Some(LeaseTimes {
-                clock_error_nanos: CLOCK_ERROR_NANOS,
-                late_nanos_max: None,
-            }),
+            leases: Some(LEASE_TIMES),
             ..Limits::default()
         };
         let verdict = check(history, &limits);

@@ -2,7 +2,8 @@
 //!
 //! A read, or a request that may be done twice, is tried again wherever the failure may have been
 //! the member's or the network's. A write is tried again only if it surely was not applied; where
-//! that cannot be known, the failure is ambiguous, and says so.
+//! that cannot be known, the failure is ambiguous, and says so. So does the last failure of a change
+//! that was repeated, if an earlier attempt may have been applied.
 
 use std::time::Duration;
 
@@ -13,10 +14,15 @@ use crate::transport::CallFailure;
 /// What doing a request twice would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The same as doing it once.
+    /// Nothing: it changes nothing.
+    Read,
+    /// A change, and the same as doing it once.
     Repeatable,
     /// Another write.
     Write,
+    /// The server carries it out in several steps. An error that says of one step that it was not
+    /// done says nothing of those before it.
+    Steps,
 }
 
 /// What to do about a failure.
@@ -45,8 +51,8 @@ pub(crate) fn decide(effect: Effect, failure: &CallFailure) -> Verdict {
         CallFailure::Status(error) => decide_answer(effect, error),
         // It was processed, and what came of it cannot be read.
         CallFailure::Protocol(_) => match effect {
-            Effect::Repeatable => Verdict::Fail,
-            Effect::Write => Verdict::Ambiguous,
+            Effect::Read | Effect::Repeatable => Verdict::Fail,
+            Effect::Write | Effect::Steps => Verdict::Ambiguous,
         },
     }
 }
@@ -56,10 +62,12 @@ fn decide_answer(effect: Effect, error: &ServerError) -> Verdict {
         Some(EtcdError::InvalidAuthToken | EtcdError::AuthOldRevision | EtcdError::UserEmpty) => {
             Verdict::RenewToken
         }
-        // Said before anything is proposed.
-        Some(
-            EtcdError::NoLeader | EtcdError::TooManyRequests | EtcdError::NotSupportedForLearner,
-        ) => Verdict::Retry,
+        Some(EtcdError::NotSupportedForLearner) => Verdict::Retry,
+        // Said before anything is proposed, by the step that fails.
+        Some(EtcdError::NoLeader | EtcdError::TooManyRequests) => match effect {
+            Effect::Read | Effect::Repeatable | Effect::Write => Verdict::Retry,
+            Effect::Steps => Verdict::Ambiguous,
+        },
         Some(
             EtcdError::LeaderChanged
             | EtcdError::Stopped
@@ -76,7 +84,7 @@ fn decide_answer(effect: Effect, error: &ServerError) -> Verdict {
             Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Aborted => {
                 unknown(effect)
             }
-            Code::Internal if effect == Effect::Write => Verdict::Ambiguous,
+            Code::Internal if matches!(effect, Effect::Write | Effect::Steps) => Verdict::Ambiguous,
             _ => Verdict::Fail,
         },
     }
@@ -84,9 +92,20 @@ fn decide_answer(effect: Effect, error: &ServerError) -> Verdict {
 
 fn unknown(effect: Effect) -> Verdict {
     match effect {
-        Effect::Repeatable => Verdict::Retry,
-        Effect::Write => Verdict::Ambiguous,
+        Effect::Read | Effect::Repeatable => Verdict::Retry,
+        Effect::Write | Effect::Steps => Verdict::Ambiguous,
     }
+}
+
+/// Whether an attempt that failed so may have changed something all the same. Then the call has an
+/// unknown outcome unless a later attempt succeeds, whatever the later ones fail with.
+pub(crate) fn hides_outcome(effect: Effect, failure: &CallFailure) -> bool {
+    let as_if = match effect {
+        Effect::Read => return false,
+        Effect::Repeatable | Effect::Write => Effect::Write,
+        Effect::Steps => Effect::Steps,
+    };
+    decide(as_if, failure) == Verdict::Ambiguous
 }
 
 /// Whether an answer speaks against the member that gave it, more than against the request.
@@ -154,8 +173,38 @@ mod tests {
                 Verdict::Ambiguous,
                 "{failure:?}"
             );
+            for effect in [Effect::Read, Effect::Repeatable] {
+                assert_eq!(decide(effect, &failure), Verdict::Retry, "{failure:?}");
+            }
+            assert!(hides_outcome(Effect::Repeatable, &failure), "{failure:?}");
+            assert!(!hides_outcome(Effect::Read, &failure), "{failure:?}");
+        }
+        assert!(!hides_outcome(
+            Effect::Repeatable,
+            &CallFailure::NotProcessed(String::new())
+        ));
+    }
+
+    #[test]
+    fn what_has_steps_is_tried_again_only_if_the_first_was_not_begun() {
+        for failure in [
+            answer(EtcdError::NoLeader),
+            answer(EtcdError::TooManyRequests),
+            answer(EtcdError::Timeout),
+            CallFailure::TimedOut,
+        ] {
             assert_eq!(
-                decide(Effect::Repeatable, &failure),
+                decide(Effect::Steps, &failure),
+                Verdict::Ambiguous,
+                "{failure:?}"
+            );
+        }
+        for failure in [
+            CallFailure::NotProcessed(String::new()),
+            answer(EtcdError::NotSupportedForLearner),
+        ] {
+            assert_eq!(
+                decide(Effect::Steps, &failure),
                 Verdict::Retry,
                 "{failure:?}"
             );

@@ -96,8 +96,15 @@ impl Http {
         let limit = self.options.limits.request_timeout;
         let call = async {
             let response = self.send(method, key, &query).await?;
+            let is_refused = response.status().is_client_error();
             let (index, body) = read(response).await?;
-            parse(&body, index)
+            match parse(&body, index) {
+                // Not of the v2 API: who says so may have been asked for a write that was done.
+                Err(V2Error::Client(error)) if method != Method::Get && !is_refused => {
+                    Err(ambiguous(error.to_string()))
+                }
+                parsed => parsed,
+            }
         };
         match timeout(limit, call).await {
             Ok(Err(V2Error::Client(Error::Lost { reason }))) if method != Method::Get => {

@@ -52,7 +52,7 @@ impl WebSocket {
                 Ok(socket) => return Ok((socket, place)),
                 Err(failure) => failure,
             };
-            match retry::decide(retry::Effect::Repeatable, &failure) {
+            match retry::decide(retry::Effect::Read, &failure) {
                 Verdict::RenewToken => client.refuse_token(&place),
                 Verdict::Retry => {}
                 Verdict::Fail | Verdict::Ambiguous => {

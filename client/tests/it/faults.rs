@@ -1,10 +1,16 @@
 //! The client against a server that misbehaves, from seeds, in time that only the test passes.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cairn_client::{Client, ConnectOptions, Error, Event, Keys, Update};
+use cairn_client::{
+    Client, ConnectOptions, Connecting, Endpoint, Error, Event, Keys, Rpc, Socket, Update,
+};
+use cairn_proto::{etcdserverpb, v3electionpb, v3lockpb};
 use proptest::prelude::*;
 
 use tokio::time::{Instant, sleep};
@@ -179,4 +185,57 @@ proptest! {
             }
         });
     }
+}
+
+/// A server that reads the first call whole and is gone after that, for good.
+fn gone_after_one_call(calls: Arc<AtomicUsize>) -> impl Fn(Endpoint) -> Connecting + Send + Sync {
+    move |_| {
+        let calls = Arc::clone(&calls);
+        Box::pin(async move {
+            if calls.load(Ordering::Relaxed) > 0 {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            let (near, far) = tokio::io::duplex(16 << 10);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(far).await.unwrap();
+                let Some(Ok((request, _respond))) = connection.accept().await else {
+                    return;
+                };
+                calls.fetch_add(1, Ordering::Relaxed);
+                let mut body = request.into_body();
+                let sent = async { while body.data().await.is_some() {} };
+                tokio::select! {
+                    () = sent => {}
+                    _ = connection.accept() => {}
+                }
+            });
+            let near: Box<dyn Socket> = Box::new(near);
+            Ok(near)
+        })
+    }
+}
+
+async fn error_of<R: Rpc>(request: R) -> Error {
+    let calls = Arc::default();
+    let options = ConnectOptions::new(["http://a:1"]).unwrap();
+    let options = options.connector(gone_after_one_call(Arc::clone(&calls)));
+    let error = options.connect_lazy().call(request).await.err();
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    error.unwrap()
+}
+
+#[test]
+fn a_change_that_one_server_may_have_made_before_all_were_gone_is_ambiguous() {
+    run(async {
+        let unlock = v3lockpb::UnlockRequest::default();
+        assert!(error_of(unlock).await.is_ambiguous());
+        let resign = v3electionpb::ResignRequest::default();
+        assert!(error_of(resign).await.is_ambiguous());
+        let grant = etcdserverpb::LeaseGrantRequest::default();
+        assert!(error_of(grant).await.is_ambiguous());
+        let get = etcdserverpb::AlarmRequest::default();
+        assert!(!error_of(get).await.is_ambiguous());
+        let range = etcdserverpb::RangeRequest::default();
+        assert!(!error_of(range).await.is_ambiguous());
+    });
 }

@@ -138,7 +138,10 @@ fn find_order(
         let again = without.run();
         verdict.counts.steps += without.steps;
         match again {
-            Found::Order(order, wrong) if wrong.is_empty() => Found::Order(order, wrong),
+            Found::Order(order, wrong) if wrong.is_empty() => {
+                verdict.undecided.extend(why_none(&found));
+                Found::Order(order, wrong)
+            }
             _ => found,
         }
     };
@@ -162,6 +165,18 @@ fn find_order(
             None
         }
     }
+}
+
+/// What keeps all orders from agreeing with watchers and leases: the cause of the violations that an order
+/// without them shows.
+fn why_none(found: &Found) -> Option<String> {
+    let Found::Nothing(wrong) = found else {
+        return None;
+    };
+    let text = &wrong.last()?.text;
+    Some(format!(
+        "no order of all writes agrees with all that watchers heard and with the times of leases: {text}"
+    ))
 }
 
 fn note(history: &History, wrong: &[Mismatch], verdict: &mut Verdict) {
