@@ -43,6 +43,7 @@ rules!("auth", false;
         every_change_of_rules_raises_their_revision,
     }
     V3_7 {
+        // Late releases of 3.5 and 3.6 follow it, 3.6.0 does not.
         a_permission_on_one_key_is_none_on_all_after_it,
         nested_transactions_are_checked,
         a_compaction_is_for_root,
