@@ -14,17 +14,24 @@ use crate::relay::Relay;
 
 /// What stands before all keys upstream.
 #[derive(Clone, Debug)]
-pub(crate) struct Namespace(Bytes);
+pub(crate) struct Namespace {
+    prefix: Bytes,
+    /// Whether reads that would be content with what one member knows ask the cluster all the same.
+    orders_reads: bool,
+}
 
 impl Namespace {
-    pub(crate) const fn new(prefix: Bytes) -> Self {
-        Self(prefix)
+    pub(crate) const fn new(prefix: Bytes, orders_reads: bool) -> Self {
+        Self {
+            prefix,
+            orders_reads,
+        }
     }
 
     /// Passes a call on, its keys under the prefix. What cannot be brought under it is refused, since it
     /// would reach beyond.
     pub(crate) async fn pass_on(&self, relay: &Relay, call: Request<Body>) -> Response<Body> {
-        if self.0.is_empty() {
+        if self.prefix.is_empty() && !self.orders_reads {
             return relay.call(call).await;
         }
         let own = self.clone();
@@ -50,6 +57,7 @@ impl Namespace {
                 let show = move |answer| back.time_to_live(answer);
                 grpc::changed::<pb::LeaseTimeToLiveRequest, _>(relay, call, Ok, show).await
             }
+            _ if self.prefix.is_empty() => relay.call(call).await,
             path if path.starts_with("/v3lockpb.")
                 || path.starts_with("/v3electionpb.")
                 || path == "/etcdserverpb.KV/RangeStream"
@@ -63,21 +71,21 @@ impl Namespace {
 
     /// A key and its end, upstream.
     pub(crate) fn keys(&self, key: &[u8], end: &[u8]) -> (Bytes, Bytes) {
-        if self.0.is_empty() {
+        if self.prefix.is_empty() {
             return (Bytes::copy_from_slice(key), Bytes::copy_from_slice(end));
         }
         let end = match end {
             [] => Bytes::new(),
-            [0] => after_all_under(&self.0),
-            end => [&self.0, end].concat().into(),
+            [0] => after_all_under(&self.prefix),
+            end => [&self.prefix, end].concat().into(),
         };
-        ([&self.0, key].concat().into(), end)
+        ([&self.prefix, key].concat().into(), end)
     }
 
     /// A pair as clients see it.
     pub(crate) fn shown(&self, kv: &mut KeyValue) {
-        if kv.key.starts_with(&self.0) {
-            kv.key = kv.key.slice(self.0.len()..);
+        if kv.key.starts_with(&self.prefix) {
+            kv.key = kv.key.slice(self.prefix.len()..);
         }
     }
 
@@ -90,6 +98,7 @@ impl Namespace {
 
     fn range(&self, mut range: pb::RangeRequest) -> Result<pb::RangeRequest, Status> {
         (range.key, range.range_end) = self.under(&range.key, &range.range_end)?;
+        range.serializable &= !self.orders_reads;
         Ok(range)
     }
 
@@ -157,9 +166,9 @@ impl Namespace {
     }
 
     fn time_to_live(&self, mut answer: pb::LeaseTimeToLiveResponse) -> pb::LeaseTimeToLiveResponse {
-        answer.keys.retain(|key| key.starts_with(&self.0));
+        answer.keys.retain(|key| key.starts_with(&self.prefix));
         for key in &mut answer.keys {
-            *key = key.slice(self.0.len()..);
+            *key = key.slice(self.prefix.len()..);
         }
         answer
     }
@@ -178,21 +187,14 @@ fn after_all_under(prefix: &[u8]) -> Bytes {
     Bytes::from_static(&[0])
 }
 
-/// A list of members that leads clients to the proxy, as etcd's does.
-pub(crate) fn shows_proxy(
+/// A list of members that leads clients to proxies, as etcd's does; without proxies, the list itself.
+pub(crate) fn shows_proxies(
     mut list: pb::MemberListResponse,
-    advertised: &str,
+    proxies: Vec<pb::Member>,
 ) -> pb::MemberListResponse {
-    let url = if advertised.contains("://") {
-        advertised.to_owned()
-    } else {
-        format!("http://{advertised}")
-    };
-    list.members = vec![pb::Member {
-        name: "grpc-proxy".to_owned(),
-        client_urls: vec![url],
-        ..pb::Member::default()
-    }];
+    if !proxies.is_empty() {
+        list.members = proxies;
+    }
     list
 }
 
@@ -202,7 +204,7 @@ mod tests {
 
     #[test]
     fn ranges_stay_under_their_prefix() {
-        let namespace = Namespace::new("p/".into());
+        let namespace = Namespace::new("p/".into(), false);
         for (key, end, expected) in [
             ("a", "", ("p/a", "")),
             ("a", "c", ("p/a", "p/c")),

@@ -21,6 +21,7 @@
 mod api;
 mod commands;
 mod gateway;
+mod grpc_proxy;
 mod logging;
 mod member;
 mod metrics;

@@ -60,6 +60,7 @@ pub(crate) struct Limits {
     pub(crate) request_timeout: Duration,
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
+    pub(crate) keepalive_while_idle: bool,
     pub(crate) response_bytes_max: usize,
     pub(crate) require_leader: bool,
 }
@@ -72,6 +73,7 @@ impl Default for Limits {
             // Servers allow a ping every 5 seconds by default, and end connections that send more.
             keepalive_interval: Duration::from_secs(5),
             keepalive_timeout: Duration::from_secs(2),
+            keepalive_while_idle: false,
             response_bytes_max: i32::MAX as usize,
             require_leader: false,
         }
@@ -170,6 +172,14 @@ impl ConnectOptions {
     pub fn keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
         self.limits.keepalive_interval = interval;
         self.limits.keepalive_timeout = timeout;
+        self
+    }
+
+    /// Asks a silent server also while it owes nothing. etcd's members end connections that do so for
+    /// long; a proxy or firewall that forgets idle connections may need it.
+    #[must_use]
+    pub fn keepalive_while_idle(mut self) -> Self {
+        self.limits.keepalive_while_idle = true;
         self
     }
 

@@ -270,12 +270,13 @@ async fn drive(
     }
 }
 
-/// Returns when the server owes something and gives no sign of life.
+/// Returns when the server gives no sign of life that owes something, or is to be asked in any case.
 async fn silence(mut pings: Option<h2::PingPong>, vital: &Vital, limits: Limits) {
     loop {
         let before = vital.received();
         sleep(limits.keepalive_interval).await;
-        if !vital.is_owed() || vital.received() != before {
+        let is_due = vital.is_owed() || limits.keepalive_while_idle;
+        if !is_due || vital.received() != before {
             continue;
         }
         if let Some(pings) = &mut pings {

@@ -122,6 +122,11 @@ impl ApiParts {
         Self::api(Grpc::Others(services), pages)
     }
 
+    /// Pages alone, others than a member's.
+    pub(crate) fn of_pages(pages: Router) -> Arc<Api> {
+        Self::api(Grpc::None, pages)
+    }
+
     fn api(grpc: Grpc, pages: Router) -> Arc<Api> {
         Arc::new(Api { grpc, pages })
     }

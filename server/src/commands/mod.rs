@@ -3,13 +3,14 @@
 //!
 //! Names, flags and output are those of etcdutl, where it has such a command. The work itself is
 //! `cairn_migrate`'s and `cairn_backup`'s. None of them talks to a member, but for `cairn gateway` and
-//! `cairn grpc-proxy`, which stand before a cluster.
+//! `cairn grpc-proxy`, which stand in front of a cluster and have a command line of their own.
 
 mod backup;
 mod bar;
 mod data;
 mod gateway;
 mod grpc_proxy;
+mod in_front;
 mod output;
 mod snapshot;
 
@@ -22,18 +23,12 @@ use clap::{Args, Parser, Subcommand};
 use self::output::Format;
 use crate::logging::Chain;
 
-/// The words that a command line of ours begins with; all others are a member's.
-const WORDS: [&str; 9] = [
-    "snapshot",
-    "backup",
-    "hashkv",
-    "defrag",
-    "migrate",
-    "check",
-    "rebuild",
-    "gateway",
-    "grpc-proxy",
+/// The words that a command line for data at rest begins with.
+const AT_REST: [&str; 7] = [
+    "snapshot", "backup", "hashkv", "defrag", "migrate", "check", "rebuild",
 ];
+/// Those of one in front of a cluster. All other command lines are a member's.
+const IN_FRONT: [&str; 2] = ["gateway", "grpc-proxy"];
 
 /// Why a command failed.
 type CommandError = Box<dyn std::error::Error + Send + Sync>;
@@ -74,6 +69,12 @@ enum Command {
     /// Gives a stopped member whose database is damaged the one of a snapshot of its cluster; its log,
     /// and so what it has promised, stays
     Rebuild(data::RebuildArgs),
+}
+
+/// What stands in front of a cluster.
+#[derive(Parser)]
+#[command(name = "cairn", disable_help_subcommand = true)]
+enum InFrontLine {
     /// Passes connections on to the members of a cluster
     #[command(subcommand)]
     Gateway(gateway::GatewayCommand),
@@ -97,18 +98,21 @@ struct Place {
 #[must_use]
 pub(crate) fn run_process() -> Option<ExitCode> {
     let first = std::env::args().nth(1)?;
-    if !WORDS.contains(&first.as_str()) {
-        return None;
-    }
-    let line = match CommandLine::try_parse() {
-        Ok(line) => line,
+    let mut text = String::new();
+    let done = match first.as_str() {
+        word if AT_REST.contains(&word) => {
+            CommandLine::try_parse().map(|line| run(line, &mut text))
+        }
+        word if IN_FRONT.contains(&word) => InFrontLine::try_parse().map(InFrontLine::run),
+        _ => return None,
+    };
+    let done = match done {
+        Ok(done) => done,
         Err(error) => {
             let _ = error.print();
             return Some(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)));
         }
     };
-    let mut text = String::new();
-    let done = run(line, &mut text);
     // Whoever closed the pipe has read enough.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Some(match done {
@@ -118,6 +122,17 @@ pub(crate) fn run_process() -> Option<ExitCode> {
             ExitCode::FAILURE
         }
     })
+}
+
+impl InFrontLine {
+    /// Runs until a signal ends the process.
+    fn run(self) -> Result<ExitCode, CommandError> {
+        match self {
+            Self::Gateway(command) => command.run()?,
+            Self::GrpcProxy(command) => command.run()?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 fn run(line: CommandLine, text: &mut String) -> Result<ExitCode, CommandError> {
@@ -130,8 +145,6 @@ fn run(line: CommandLine, text: &mut String) -> Result<ExitCode, CommandError> {
         Command::Migrate(args) => data::migrate(&args, text)?,
         Command::Rebuild(args) => data::rebuild(&args, text)?,
         Command::Check(place) => return data::check(&place, text),
-        Command::Gateway(command) => command.run()?,
-        Command::GrpcProxy(command) => command.run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,6 +8,7 @@ mod choice;
 mod endpoints;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ impl Gateway {
     ///
     /// The system's.
     pub(crate) async fn bind(
-        address: &str,
+        address: SocketAddr,
         remotes: Vec<Remote>,
         retry_delay: Duration,
     ) -> io::Result<Self> {

@@ -40,14 +40,6 @@ pub(crate) enum SettingsError {
         /// The argument.
         argument: String,
     },
-    /// A sub-command of etcd that this build lacks.
-    #[error(
-        "{command:?} is not in this build of Cairn yet; run etcd's own {command} in front of it"
-    )]
-    NoSubcommand {
-        /// `gateway` or `grpc-proxy`.
-        command: String,
-    },
     /// A value that the flag of a variable cannot take.
     #[error("invalid value {value:?} for {variable}: {source}")]
     VariableValue {
@@ -133,7 +125,6 @@ impl SettingsError {
             | Self::MissingValue { .. }
             | Self::FlagValue { .. } => 2,
             Self::NotAFlag { .. }
-            | Self::NoSubcommand { .. }
             | Self::VariableValue { .. }
             | Self::SetTwice { .. }
             | Self::FileUnreadable { .. }

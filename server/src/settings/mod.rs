@@ -51,7 +51,7 @@ pub(crate) use self::jwt::{Algorithm, Digest, JwtSettings};
 pub(crate) use self::log::{LogFormat, LogLevel, LogOutput, LogSettings};
 pub(crate) use self::notice::Notice;
 pub(crate) use self::tls::{
-    AllowedSubjects, Callers, GeneratedIdentity, KeyPairFiles, ServiceTls, TlsEndpoint,
+    AllowedSubjects, Callers, GeneratedIdentity, KeyPairFiles, ProxyTls, ServiceTls, TlsEndpoint,
     TlsIdentity, TlsKind, TlsProtocol, TlsSettings, TlsVersions,
 };
 pub(crate) use self::url::{ListenAddress, ListenUrl, Place, Protection, Url};
@@ -83,13 +83,6 @@ pub(crate) fn read(
 ) -> Result<Invocation, SettingsError> {
     use self::command_line::CommandLine;
 
-    if let Some(command) = arguments.first()
-        && matches!(command.as_str(), "gateway" | "grpc-proxy")
-    {
-        return Err(SettingsError::NoSubcommand {
-            command: command.clone(),
-        });
-    }
     let (mut given, mut named) = match command_line::read_command_line(arguments)? {
         CommandLine::Help => return Ok(Invocation::Print(help::help_text())),
         CommandLine::Version => return Ok(Invocation::Print(version::version_text())),

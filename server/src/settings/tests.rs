@@ -169,8 +169,6 @@ fn settings_that_do_not_fit_exit_with_1_and_say_why() {
     for (arguments, text) in [
         (&["foo"][..], "\"foo\" is not a valid flag"),
         (&["--name", "a", "b"], "\"b\" is not a valid flag"),
-        (&["gateway", "start"], "not in this build"),
-        (&["grpc-proxy", "start"], "not in this build"),
         (
             &["--listen-client-urls", "http://127.0.0.1:1"],
             "--advertise-client-urls is required",

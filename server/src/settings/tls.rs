@@ -176,7 +176,8 @@ pub(super) fn tls_settings(
     around: &Around<'_>,
     notices: &mut Vec<Notice>,
 ) -> Result<TlsSettings, SettingsError> {
-    let protocol = protocol(given)?;
+    let versions = (&*given.tls_min_version, &*given.tls_max_version);
+    let protocol = protocol(versions, &given.cipher_suites.0)?;
     let clients = Given {
         kind: TlsKind::Client,
         certificate: &given.cert_file,
@@ -235,6 +236,60 @@ pub(super) fn tls_settings(
     clients.check_urls(settings.clients.as_ref(), &client_urls, notices)?;
     peers.check_urls(settings.peers.as_ref(), &listen.peers, notices)?;
     Ok(settings)
+}
+
+/// What `cairn grpc-proxy` is told of TLS towards its clients.
+pub(crate) struct ProxyTls<'a> {
+    /// `--cert-file`.
+    pub certificate: &'a str,
+    /// `--key-file`.
+    pub key: &'a str,
+    /// `--trusted-ca-file`.
+    pub authorities: &'a str,
+    /// `--client-crl-file`.
+    pub crl: &'a str,
+    /// `--auto-tls`.
+    pub is_automatic: bool,
+    /// What it would make itself; none if it may not last.
+    pub generated: Option<GeneratedIdentity>,
+    /// `--tls-min-version` and `--tls-max-version`.
+    pub versions: (&'a str, &'a str),
+    /// `--listen-cipher-suites`.
+    pub suites: &'a [String],
+}
+
+impl ProxyTls<'_> {
+    /// The endpoint, and what an operator should be told; no endpoint for plain text.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`], also where clients are to be checked and there is no TLS to do it in.
+    pub(crate) fn endpoint(&self) -> Result<(Option<TlsEndpoint>, Vec<Notice>), SettingsError> {
+        let mut notices = Vec::new();
+        let protocol = protocol(self.versions, self.suites)?;
+        let given = Given {
+            kind: TlsKind::Client,
+            certificate: self.certificate,
+            key: self.key,
+            outgoing_certificate: "",
+            outgoing_key: "",
+            authorities: self.authorities,
+            asks_for_certificates: false,
+            is_automatic: self.is_automatic,
+            crl: self.crl,
+            common_names: &[],
+            hostnames: &NameList::default(),
+            checks_caller_address: false,
+        };
+        let endpoint = given.endpoint(self.generated.clone(), &protocol, &mut notices)?;
+        if endpoint.is_none() && !(self.authorities.is_empty() && self.crl.is_empty()) {
+            return Err(SettingsError::unfit(
+                "KeyFile and CertFile are not presented: clients are to show certificates, so set \
+                 --cert-file and --key-file, or --auto-tls",
+            ));
+        }
+        Ok((endpoint, notices))
+    }
 }
 
 /// TLS towards the discovery service, for addresses that begin with `https` and those that name no
@@ -435,8 +490,11 @@ fn path(given: &str) -> Option<PathBuf> {
     (!given.is_empty()).then(|| PathBuf::from(given))
 }
 
-fn protocol(given: &GivenFlags) -> Result<TlsProtocol, SettingsError> {
-    let newest = |name: &str, text: &str| match text {
+fn protocol(
+    (min_version, max_version): (&str, &str),
+    suites: &[String],
+) -> Result<TlsProtocol, SettingsError> {
+    let version = |name: &str, text: &str| match text {
         "" => Ok(None),
         "TLS1.2" => Ok(Some(TlsVersions::Tls12)),
         "TLS1.3" => Ok(Some(TlsVersions::Tls13)),
@@ -444,8 +502,8 @@ fn protocol(given: &GivenFlags) -> Result<TlsProtocol, SettingsError> {
             "unexpected TLS version {text:?} in --{name}; write TLS1.2 or TLS1.3"
         ))),
     };
-    let oldest = newest("tls-min-version", &given.tls_min_version)?;
-    let newest = newest("tls-max-version", &given.tls_max_version)?;
+    let oldest = version("tls-min-version", min_version)?;
+    let newest = version("tls-max-version", max_version)?;
     let versions = match (oldest, newest) {
         (Some(TlsVersions::Tls13), Some(TlsVersions::Tls12)) => {
             return Err(SettingsError::unfit(
@@ -456,15 +514,15 @@ fn protocol(given: &GivenFlags) -> Result<TlsProtocol, SettingsError> {
         (_, Some(TlsVersions::Tls12)) => TlsVersions::Tls12,
         _ => TlsVersions::Both,
     };
-    if versions == TlsVersions::Tls13 && !given.cipher_suites.0.is_empty() {
+    if versions == TlsVersions::Tls13 && !suites.is_empty() {
         return Err(SettingsError::unfit(
             "cipher suites cannot be configured when only TLS1.3 is enabled",
         ));
     }
-    let suites = given.cipher_suites.0.iter();
     Ok(TlsProtocol {
         versions,
         suites: suites
+            .iter()
             .map(|name| cipher_suite(name))
             .collect::<Result<_, _>>()?,
     })

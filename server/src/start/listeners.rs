@@ -163,7 +163,7 @@ fn socket_options(settings: &Settings) -> SocketOptions {
     }
 }
 
-fn cannot_listen(address: &ListenAddress, source: &io::Error) -> StartError {
+pub(crate) fn cannot_listen(address: &ListenAddress, source: &io::Error) -> StartError {
     let at = address_text(address);
     format!("cannot listen on {at}: {source}. Is another server running?").into()
 }

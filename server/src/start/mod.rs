@@ -30,6 +30,7 @@ use cairn_migrate::{DataDir, Kind};
 use crate::settings::NewCluster;
 
 use self::data_paths::DataPaths;
+pub(crate) use self::listeners::cannot_listen;
 use self::listeners::{open_client_listeners, open_peer_listeners, start_peer_worker};
 use self::wiring::{Wired, wire};
 use crate::api::grpc::LeaderLoss;
@@ -253,7 +254,7 @@ fn look_after_cluster(settings: &Settings, member: &Arc<Member>, workers: &Worke
 }
 
 /// One worker a core.
-fn worker_count() -> usize {
+pub(crate) fn worker_count() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 

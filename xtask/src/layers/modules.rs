@@ -22,7 +22,18 @@ const MODULES: &[(&str, &[&str])] = &[
         &["settings", "logging", "metrics", "member", "api", "net"],
     ),
     ("gateway", &["settings", "net", "start"]),
-    ("commands", &["settings", "logging", "start", "gateway"]),
+    ("grpc_proxy", &["settings", "net", "api", "start"]),
+    (
+        "commands",
+        &[
+            "settings",
+            "logging",
+            "net",
+            "start",
+            "gateway",
+            "grpc_proxy",
+        ],
+    ),
 ];
 
 /// Every use of a module that is not below the one that uses it.
