@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use im::OrdMap;
@@ -17,6 +19,7 @@ use crate::error::{
     CommitError, DefragmentError, InstallError, OpenError, ReadError, ReceiveError,
 };
 use crate::receiver::RECEIVED_MAX;
+use crate::row;
 use crate::table::{PerTable, Table};
 
 type Tables = PerTable<OrdMap<Bytes, Bytes>>;
@@ -39,12 +42,22 @@ struct Disk {
     fails_next_commit: bool,
     is_full: bool,
     fails_next_install: bool,
+    reading: Arc<Reading>,
+}
+
+/// How rows of a disk are read.
+#[derive(Debug, Default)]
+struct Reading {
+    skips_checks: AtomicBool,
+    has_found_damage: AtomicBool,
 }
 
 /// A database.
 #[derive(Clone, Debug, Default)]
 struct File {
     tables: Tables,
+    /// Rows that are not what was written: the value and its checksum, as they lie there.
+    rotten: Tables,
     /// The lengths of all keys and values.
     bytes: u64,
 }
@@ -68,6 +81,7 @@ impl MemoryEngine {
         let copied = Disk {
             current: Arc::clone(&current),
             received: disk.received.clone(),
+            reading: Arc::clone(&disk.reading),
             ..Disk::default()
         };
         Self {
@@ -84,6 +98,58 @@ impl MemoryEngine {
     /// Lets commits find no space, or find it again.
     pub fn set_full(&self, is_full: bool) {
         self.disk.lock().is_full = is_full;
+    }
+
+    /// Damages a row, as a disk does that rots: a bit of what lies there is another. What is written
+    /// there next is whole again. The row is the one of this number among all, counted round and round;
+    /// so is the bit in it.
+    pub fn rot(&self, number: u64, bit: u64) {
+        let current = Arc::clone(&self.disk.lock().current);
+        let mut file = current.lock();
+        let rows = |table| Table::ALL.into_iter().take_while(move |it| *it != table);
+        let all: u64 = Table::ALL.into_iter().map(|table| file.rows(table)).sum();
+        let Some(number) = number.checked_rem(all) else {
+            return;
+        };
+        let place = Table::ALL.into_iter().find_map(|table| {
+            let before: u64 = rows(table).map(|it| file.rows(it)).sum();
+            let within = usize::try_from(number.checked_sub(before)?).ok()?;
+            let (key, value) = file.tables[table].iter().nth(within)?;
+            Some((table, key.clone(), value.clone()))
+        });
+        let Some((table, key, value)) = place else {
+            return;
+        };
+        let mut stored = Vec::new();
+        row::seal(table, &key, &value, &mut stored);
+        let bits = stored.len() as u64 * 8;
+        let at = usize::try_from(bit % bits / 8).unwrap_or_default();
+        if let Some(byte) = stored.get_mut(at) {
+            *byte ^= 1 << (bit % 8);
+        }
+        file.rotten[table].insert(key, stored.into());
+    }
+
+    /// Makes all rows again what was written, as a database that is put in place of this one.
+    pub fn mend(&self) {
+        let disk = self.disk.lock();
+        disk.current.lock().rotten = Tables::default();
+        disk.reading
+            .has_found_damage
+            .store(false, Ordering::Relaxed);
+    }
+
+    /// Whether somebody has read a row that is damaged, and was told so. A process must end then.
+    #[must_use]
+    pub fn has_found_damage(&self) -> bool {
+        let disk = self.disk.lock();
+        disk.reading.has_found_damage.load(Ordering::Relaxed)
+    }
+
+    /// Lets rows be read without a look at their checksums: a bug, for those who look for it.
+    pub fn skip_row_checks(&self) {
+        let disk = self.disk.lock();
+        disk.reading.skips_checks.store(true, Ordering::Relaxed);
     }
 
     /// Makes the next installation fail after the received database is in place.
@@ -108,6 +174,18 @@ impl Clone for MemoryEngine {
 }
 
 impl File {
+    fn rows(&self, table: Table) -> u64 {
+        self.tables[table].len() as u64
+    }
+
+    fn snapshot(&self, reading: &Arc<Reading>) -> Box<dyn EngineSnapshot> {
+        Box::new(MemorySnapshot {
+            tables: self.tables.clone(),
+            rotten: self.rotten.clone(),
+            reading: Arc::clone(reading),
+        })
+    }
+
     fn put(&mut self, table: Table, key: Bytes, value: Bytes) {
         let added = entry_bytes(&key, &value);
         self.delete(table, &key);
@@ -116,6 +194,7 @@ impl File {
     }
 
     fn delete(&mut self, table: Table, key: &Bytes) {
+        self.rotten[table].remove(key);
         if let Some(before) = self.tables[table].remove(key) {
             self.bytes -= entry_bytes(key, &before);
         }
@@ -124,7 +203,8 @@ impl File {
 
 impl Engine for MemoryEngine {
     fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>, ReadError> {
-        Ok(Box::new(self.open.lock().tables.clone()))
+        let reading = Arc::clone(&self.disk.lock().reading);
+        Ok(self.open.lock().snapshot(&reading))
     }
 
     fn commit(&self, batch: &Buffer) -> Result<(), CommitError> {
@@ -179,7 +259,7 @@ impl Engine for MemoryEngine {
     ) -> Result<Option<Box<dyn EngineSnapshot>>, OpenError> {
         let disk = self.disk.lock();
         let file = disk.received.get(&applied);
-        Ok(file.map(|file| -> Box<dyn EngineSnapshot> { Box::new(file.tables.clone()) }))
+        Ok(file.map(|file| file.snapshot(&disk.reading)))
     }
 
     fn install(&self, applied: Applied) -> Result<Arc<dyn Engine>, InstallError> {
@@ -231,9 +311,38 @@ impl Incoming for MemoryIncoming {
     }
 }
 
-impl EngineSnapshot for Tables {
+/// A database at some time.
+struct MemorySnapshot {
+    tables: Tables,
+    rotten: Tables,
+    reading: Arc<Reading>,
+}
+
+impl MemorySnapshot {
+    /// The value of a row, by the checks that rows on a disk go through.
+    fn value<'a>(
+        &'a self,
+        table: Table,
+        key: &[u8],
+        value: &'a Bytes,
+    ) -> Result<&'a [u8], ReadError> {
+        let Some(stored) = self.rotten[table].get(key) else {
+            return Ok(value);
+        };
+        if self.reading.skips_checks.load(Ordering::Relaxed) {
+            return Ok(stored.get(..value.len()).unwrap_or_default());
+        }
+        row::open(table, key, stored).ok_or_else(|| {
+            self.reading.has_found_damage.store(true, Ordering::Relaxed);
+            row::damaged(Path::new("memory"), table, key).into()
+        })
+    }
+}
+
+impl EngineSnapshot for MemorySnapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<&[u8]>, ReadError> {
-        Ok(self[table].get(key).map(AsRef::as_ref))
+        let found = self.tables[table].get(key);
+        found.map(|value| self.value(table, key, value)).transpose()
     }
 
     fn scan<'a>(
@@ -245,9 +354,9 @@ impl EngineSnapshot for Tables {
         if engine::is_empty(bounds) {
             return Ok(Box::new(std::iter::empty()));
         }
-        let entries = self[table]
+        let entries = self.tables[table]
             .range::<_, [u8]>(bounds)
-            .map(|(key, value)| Ok((key.as_ref(), value.as_ref())));
+            .map(move |(key, value)| Ok((key.as_ref(), self.value(table, key, value)?)));
         Ok(match order {
             Order::Ascending => Box::new(entries),
             Order::Descending => Box::new(entries.rev()),

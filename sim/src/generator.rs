@@ -244,6 +244,12 @@ fn action(fault: Fault, chance: &mut Chance, members: u64) -> Action {
         },
         Fault::DiskStalls => Action::DiskStalls { whom, takes: lasts },
         Fault::CommitFails => Action::CommitFails { whom },
+        Fault::DatabaseRots => Action::DatabaseRots {
+            whom,
+            first: chance.below(1 << 20),
+            rows: chance.between(1, 24),
+            bit: chance.below(1 << 10),
+        },
         Fault::LateCommits => Action::LateCommits { whom, lasts },
         Fault::DiskFull => Action::DiskFull { whom, lasts },
         Fault::SlowApply => Action::SlowApply {

@@ -69,6 +69,8 @@ pub enum Planted {
     LetInForgotten,
     /// Members keep for themselves whom they have met.
     MetNotTold,
+    /// Rows of a database are read without a look at their checksums.
+    UncheckedRows,
 }
 
 impl Planted {
@@ -85,6 +87,7 @@ impl Planted {
             | Self::ReadUnconfirmed => "p03-auth",
             Self::LetInForgotten => "amnesia",
             Self::MetNotTold => "amnesia-apart",
+            Self::UncheckedRows => "rot",
             _ => return None,
         };
         Profile::named(name)

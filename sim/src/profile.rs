@@ -52,6 +52,8 @@ pub enum Fault {
     DiskStalls,
     /// A commit of the database fails.
     CommitFails,
+    /// Rows of the database are not what was written.
+    DatabaseRots,
     /// The database is far behind.
     LateCommits,
     /// The database finds no space.
@@ -555,6 +557,19 @@ pub const PROFILES: &[Profile] = &[
         keys: 4,
         asks: &[(1, Asked::V2)],
         ask_gap: (20, 250),
+        ..GENERAL
+    },
+    Profile {
+        name: "rot",
+        about: "a database that rots: nobody answers from it what was never written",
+        faults: &[
+            (25, Fault::DatabaseRots),
+            (10, Fault::Crash),
+            (5, Fault::CrashAtWrite),
+            (5, Fault::Isolate),
+            (5, Fault::LateCommits),
+        ],
+        fault_gap: (100, 1200),
         ..GENERAL
     },
     Profile {

@@ -107,6 +107,18 @@ pub enum Action {
         /// Whose.
         whom: Whom,
     },
+    /// Damages rows of the database; the member must stop when it reads one, and gets the data of the
+    /// cluster then.
+    DatabaseRots {
+        /// Whose.
+        whom: Whom,
+        /// The first row, counted round and round.
+        first: u64,
+        /// How many, one after the other.
+        rows: u64,
+        /// The bit of each that is another, counted round and round.
+        bit: u64,
+    },
     /// Lets nothing get into the database for a while: all is in the buffer.
     LateCommits {
         /// Whose.

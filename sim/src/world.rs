@@ -224,7 +224,13 @@ impl<'a> World<'a> {
             if self.happened > EVENTS_MAX {
                 return Err(Violation("the run does not end".to_owned()));
             }
-            self.happen(event)?;
+            let happened = self.happen(event);
+            if self.rebuild_damaged() {
+                // Whoever found it has ended, and what came of it with him.
+                self.broken = None;
+                continue;
+            }
+            happened?;
             if let Some(broken) = self.broken.take() {
                 return Err(broken);
             }
@@ -355,6 +361,29 @@ impl<'a> World<'a> {
         }
         self.wake_after(id, Loop::Commit, 100 * MILLI);
         Ok(())
+    }
+
+    /// Ends members that have read a damaged row, as the server's process ends itself, and gives them a
+    /// database that is whole, as `cairn rebuild` does; whether there were any.
+    fn rebuild_damaged(&mut self) -> bool {
+        const REBUILT_AFTER: u64 = 500 * MILLI;
+
+        let members = self.members.values();
+        let found: Vec<MemberId> = members
+            .filter(|member| member.engine.has_found_damage())
+            .map(|member| member.id)
+            .collect();
+        for id in &found {
+            self.trace.note(
+                self.now,
+                format_args!("{id} stops: its database is damaged"),
+            );
+            self.stop(*id, Leaves::Everything, REBUILT_AFTER);
+            if let Some(member) = self.members.get(id) {
+                member.engine.mend();
+            }
+        }
+        !found.is_empty()
     }
 
     /// Ends a member's life, and starts it again later.

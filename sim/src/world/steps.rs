@@ -6,6 +6,7 @@ use cairn_history::{IncidentKind, MemberId, Time};
 use super::{Ending, Event, MILLI, World};
 use crate::member::{Input, Loop, raft_id};
 use crate::network::Weather;
+use crate::planted::Planted;
 use crate::schedule::{Action, Direction, Leaves, Whom};
 
 impl World<'_> {
@@ -54,6 +55,16 @@ impl World<'_> {
             Action::CommitFails { whom } => {
                 self.with(*whom, |member, _| member.engine.fail_next_commit());
             }
+            Action::DatabaseRots {
+                whom,
+                first,
+                rows,
+                bit,
+            } => self.with(*whom, |member, _| {
+                for number in *first..first + rows {
+                    member.engine.rot(number, *bit);
+                }
+            }),
             Action::LateCommits { whom, lasts } => self.with(*whom, |member, now| {
                 member.no_commits_before = Time(now.0 + lasts.0 * MILLI);
             }),
@@ -132,6 +143,9 @@ impl World<'_> {
             if let Some(member) = self.members.get_mut(&id) {
                 member.disk.clear_script();
                 member.engine.set_full(false);
+                if !Planted::UncheckedRows.is(self.planted) {
+                    member.engine.mend();
+                }
                 member.cut = None;
                 member.stall = 0;
                 member.slow_apply = (0, Time(0));
