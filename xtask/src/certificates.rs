@@ -9,6 +9,9 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
+/// The file of a client that its certificate does not name: a proxy, which is not what its clients are.
+pub(crate) const NAMELESS: &str = "nameless";
+
 /// Files of one authority: `ca.pem`, `server.pem`, `server.key`, `USER.pem` and `USER.key`.
 #[derive(Debug)]
 pub(crate) struct Certificates {
@@ -65,7 +68,9 @@ impl Certificates {
     ) -> Result<()> {
         let hosts = hosts.iter().map(|&host| host.to_owned());
         let mut params = CertificateParams::new(hosts.collect::<Vec<_>>())?;
-        params.distinguished_name.push(DnType::CommonName, name);
+        if name != NAMELESS {
+            params.distinguished_name.push(DnType::CommonName, name);
+        }
         params.extended_key_usages = purposes.to_vec();
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, issuer)?;

@@ -2,10 +2,12 @@
 //!
 //! Go's clientv3, the Python client etcd3 and the crate etcd-client each have a program of ours in
 //! `xtask/clients`, which does keys, watches, leases, locks, elections, users and what there is of
-//! maintenance: once in plain text, once with certificates. Another speaks JSON with the Python
+//! maintenance: once in plain text, once with certificates; Go's does it through `grpc-proxy` too. Another speaks JSON with the Python
 //! packages etcd3gw and websockets, python-etcd and node-etcd do what there is of the second API, a
 //! page in Chromium watches a key. What a program needs is downloaded to `target/clients`; where that
 //! is not to be had, it is left out, and the run says so.
+
+mod proxy;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +16,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::certificates::Certificates;
+use self::proxy::Proxy;
+use crate::certificates::{Certificates, NAMELESS};
 use crate::members::{HttpPlace, Members};
 use crate::outcome::Outcome;
 use crate::server_process::{ServerCommand, on_path};
@@ -39,6 +42,8 @@ pub(crate) struct Clients {
 enum Client {
     /// etcd's own, with its locks and elections.
     Go,
+    /// The same through the server's `grpc-proxy`, also under a namespace.
+    GoThroughProxy,
     /// The package etcd3.
     Python,
     /// The crate etcd-client.
@@ -53,28 +58,54 @@ enum Client {
     Browser,
 }
 
-/// How members are called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Plain,
-    /// With certificates.
-    Secured,
-    /// In plain text, at addresses that serve HTTP alone.
+/// Users by certificate.
+const USERS: [&str; 3] = ["root", "alice", NAMELESS];
+
+/// How a client calls.
+#[derive(Clone, Copy)]
+struct Way {
+    /// With certificates, or in plain text.
+    is_secured: bool,
+    through: Through,
+}
+
+/// What is between a client and the members.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Through {
+    Nothing,
+    /// Nothing, at addresses that serve HTTP alone.
     HttpApart,
+    Proxy,
+    /// A proxy that puts this before all keys.
+    Namespace(&'static str),
 }
 
 impl Way {
-    const fn told(self) -> &'static str {
-        match self {
-            Self::Plain => "in plain text",
-            Self::Secured => "with certificates",
-            Self::HttpApart => "in plain text, HTTP at addresses of its own",
+    const PLAIN: Self = Self::new(false, Through::Nothing);
+    const SECURED: Self = Self::new(true, Through::Nothing);
+    const HTTP_APART: Self = Self::new(false, Through::HttpApart);
+
+    const fn new(is_secured: bool, through: Through) -> Self {
+        Self {
+            is_secured,
+            through,
+        }
+    }
+
+    fn told(self) -> String {
+        let how = if self.is_secured {
+            "with certificates"
+        } else {
+            "in plain text"
+        };
+        match self.through {
+            Through::Nothing => how.to_owned(),
+            Through::HttpApart => format!("{how}, HTTP at addresses of its own"),
+            Through::Proxy => format!("{how}, through a proxy"),
+            Through::Namespace(_) => format!("{how}, through a proxy with a namespace"),
         }
     }
 }
-
-/// Users by certificate.
-const USERS: [&str; 2] = ["root", "alice"];
 
 impl Clients {
     pub(crate) async fn run(&self, workspace: &Workspace) -> Result<Outcome> {
@@ -117,19 +148,37 @@ impl Clients {
         let start = Instant::now();
         let home = tempfile::tempdir().context("making a folder for the servers' data")?;
         let folder = home.path().join("certificates");
-        let is_secured = way == Way::Secured;
-        let certificates = is_secured.then(|| Certificates::make(&folder, &USERS));
+        let certificates = way.is_secured.then(|| Certificates::make(&folder, &USERS));
         let certificates = certificates.transpose()?;
         let data = home.path().join("data");
-        let http = match way {
-            Way::Plain | Way::Secured => HttpPlace::WithGrpc,
-            Way::HttpApart => HttpPlace::Apart,
+        let http = match way.through {
+            Through::HttpApart => HttpPlace::Apart,
+            Through::Nothing | Through::Proxy | Through::Namespace(_) => HttpPlace::WithGrpc,
         };
         let members =
             Members::start(server, &data, self.members, certificates.as_ref(), http).await?;
         let mut command = tokio::process::Command::from(program.command());
-        command.env("CAIRN_ENDPOINTS", members.endpoints());
-        if is_secured {
+        let prefix = match way.through {
+            Through::Nothing | Through::HttpApart => None,
+            Through::Proxy => Some(""),
+            Through::Namespace(prefix) => Some(prefix),
+        };
+        let proxy = match prefix {
+            None => None,
+            Some(prefix) => {
+                let members = members.endpoints();
+                let certificates = certificates.as_ref();
+                Some(Proxy::start(server, home.path(), &members, prefix, certificates).await?)
+            }
+        };
+        let called = proxy
+            .as_ref()
+            .map_or_else(|| members.endpoints(), Proxy::endpoint);
+        command.env("CAIRN_ENDPOINTS", called);
+        if let Some(prefix) = prefix {
+            command.env("CAIRN_PROXY", "1").env("CAIRN_PREFIX", prefix);
+        }
+        if way.is_secured {
             command.env("CAIRN_CERTIFICATES", &folder);
         }
         let how = way.told();
@@ -177,19 +226,29 @@ impl Client {
     fn served_by(self, server: &ServerCommand) -> ServerCommand {
         match self {
             Self::PythonV2 | Self::NodeV2 => server.clone().flag("--enable-v2"),
-            Self::Go | Self::Python | Self::Rust | Self::Gateway | Self::Browser => server.clone(),
+            Self::Go
+            | Self::GoThroughProxy
+            | Self::Python
+            | Self::Rust
+            | Self::Gateway
+            | Self::Browser => server.clone(),
         }
     }
 
     /// How it calls.
     fn ways(self) -> &'static [Way] {
         match self {
-            Self::Go | Self::Python | Self::Rust => &[Way::Plain, Way::Secured],
+            Self::Go | Self::Python | Self::Rust => &[Way::PLAIN, Way::SECURED],
+            Self::GoThroughProxy => &[
+                Way::new(false, Through::Proxy),
+                Way::new(true, Through::Proxy),
+                Way::new(true, Through::Namespace("ns/")),
+            ],
             Self::Gateway | Self::PythonV2 | Self::NodeV2 => {
-                &[Way::Plain, Way::Secured, Way::HttpApart]
+                &[Way::PLAIN, Way::SECURED, Way::HTTP_APART]
             }
             // A certificate would have to be put into the profile of a user.
-            Self::Browser => &[Way::Plain],
+            Self::Browser => &[Way::PLAIN],
         }
     }
 
@@ -203,7 +262,7 @@ impl Client {
         let built = workspace.root().join("target/clients");
         std::fs::create_dir_all(&built)?;
         match self {
-            Self::Go => go(&source.join("go"), &built.join("go")),
+            Self::Go | Self::GoThroughProxy => go(&source.join("go"), &built.join("go")),
             Self::Python => python(&source.join("python"), &built.join("python")),
             Self::PythonV2 => python(&source.join("python-v2"), &built.join("python-v2")),
             Self::NodeV2 => node(&source.join("node-v2"), &built.join("node-v2")),

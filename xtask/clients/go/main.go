@@ -2,7 +2,8 @@
 //
 // Each step prints `ok`; the first surprise ends the program. CAIRN_ENDPOINTS are URLs with commas
 // between them. With CAIRN_CERTIFICATES, a folder, members are called over TLS, by whom a certificate
-// there names: while authentication is on, its common name is the user.
+// there names: while authentication is on, its common name is the user. With CAIRN_PROXY, what is called
+// is a proxy, which names nobody by certificate; CAIRN_PREFIX is what it puts before all keys.
 package main
 
 import (
@@ -27,6 +28,8 @@ const patience = 180 * time.Second
 var (
 	endpoints    = strings.Split(os.Getenv("CAIRN_ENDPOINTS"), ",")
 	certificates = os.Getenv("CAIRN_CERTIFICATES")
+	isProxy      = os.Getenv("CAIRN_PROXY") != ""
+	prefix       = os.Getenv("CAIRN_PREFIX")
 )
 
 func main() {
@@ -37,7 +40,7 @@ func main() {
 		name string
 		do   func(context.Context, *clientv3.Client)
 	}{
-		{"keys", keys}, {"watches", watches}, {"leases", leases}, {"locks", locks},
+		{"keys", keys}, {"watches", watches}, {"fragments", fragments}, {"leases", leases}, {"locks", locks},
 		{"elections", elections}, {"maintenance", maintenance}, {"users", users},
 	}
 	for _, step := range steps {
@@ -109,6 +112,52 @@ func watches(ctx context.Context, client *clientv3.Client) {
 	late := client.Watch(ctx, "go/w", clientv3.WithRev(1))
 	end := <-late
 	expect(end.CompactRevision > 0 && errors.Is(end.Err(), rpctypes.ErrCompacted), end)
+}
+
+// Revisions whose events, with the pairs before, are more than one message may hold: each comes whole and
+// once, whether the client lets it be split or not, and so do many of them at once.
+func fragments(ctx context.Context, client *clientv3.Client) {
+	const revisions, keys = 8, 10
+	write := func(number int) int64 {
+		value := strings.Repeat(fmt.Sprint(number%10), 128<<10)
+		var puts []clientv3.Op
+		for key := range keys {
+			puts = append(puts, clientv3.OpPut(fmt.Sprintf("go/large/%d", key), value))
+		}
+		return must(client.Txn(ctx).Then(puts...).Commit()).Header.Revision
+	}
+	first := write(0)
+	for number := 1; number < revisions; number++ {
+		write(number)
+	}
+	ways := [][]clientv3.OpOption{{clientv3.WithFragment()}, {clientv3.WithFragment(), clientv3.WithPrevKV()}, {clientv3.WithPrevKV()}}
+	for _, way := range ways {
+		watching, cancel := context.WithCancel(ctx)
+		options := append(way, clientv3.WithPrefix(), clientv3.WithRev(first))
+		heard := client.Watch(watching, "go/large/", options...)
+		for next := 0; next < revisions*keys; {
+			answer := <-heard
+			done(answer.Err())
+			expect(len(answer.Events) > 0 && len(answer.Events)%keys == 0, "a revision in parts")
+			for _, event := range answer.Events {
+				revision, key := first+int64(next/keys), fmt.Sprintf("go/large/%d", next%keys)
+				expect(event.Kv.ModRevision == revision && string(event.Kv.Key) == key, string(event.Kv.Key))
+				expect(len(event.Kv.Value) == 128<<10 && event.Kv.Value[0] == byte('0'+next/keys), "another value")
+				next++
+			}
+		}
+		// What comes now joins what came from the past.
+		last := write(revisions)
+		answer := <-heard
+		expect(len(answer.Events) == keys && answer.Events[0].Kv.ModRevision == last, len(answer.Events))
+		must(client.Delete(ctx, "go/large/", clientv3.WithPrefix()))
+		cancel()
+		first = write(0)
+		for number := 1; number < revisions; number++ {
+			write(number)
+		}
+	}
+	must(client.Delete(ctx, "go/large/", clientv3.WithPrefix()))
 }
 
 func leases(ctx context.Context, client *clientv3.Client) {
@@ -265,7 +314,8 @@ func maintenance(ctx context.Context, client *clientv3.Client) {
 	snapshot := must(client.Snapshot(ctx))
 	size := must(io.Copy(io.Discard, snapshot))
 	expect(size > 0, size)
-	if other == 0 {
+	// A proxy asks any member, who need not lead.
+	if other == 0 || isProxy {
 		return
 	}
 	for _, endpoint := range endpoints {
@@ -283,16 +333,16 @@ func users(ctx context.Context, client *clientv3.Client) {
 	must(client.UserGrantRole(ctx, "root", "root"))
 	must(client.UserAdd(ctx, "alice", "wonderland"))
 	must(client.RoleAdd(ctx, "app"))
-	must(client.RoleGrantPermission(ctx, "app", "go/app/", clientv3.GetPrefixRangeEnd("go/app/"), clientv3.PermissionType(clientv3.PermReadWrite)))
+	must(client.RoleGrantPermission(ctx, "app", prefix+"go/app/", clientv3.GetPrefixRangeEnd(prefix+"go/app/"), clientv3.PermissionType(clientv3.PermReadWrite)))
 	must(client.UserGrantRole(ctx, "alice", "app"))
 	role := must(client.RoleGet(ctx, "app"))
-	expect(len(role.Perm) == 1 && bytes.Equal(role.Perm[0].Key, []byte("go/app/")), role)
+	expect(len(role.Perm) == 1 && bytes.Equal(role.Perm[0].Key, []byte(prefix+"go/app/")), role)
 	must(client.AuthEnable(ctx))
 
 	root := connect("root", clientv3.Config{Username: "root", Password: "secret"})
 	expect(must(root.AuthStatus(ctx)).Enabled, "authentication is off")
 	callers := []*clientv3.Client{connect("root", clientv3.Config{Username: "alice", Password: "wonderland"})}
-	if certificates != "" {
+	if certificates != "" && !isProxy {
 		callers = append(callers, connect("alice", clientv3.Config{}))
 	}
 	for _, alice := range callers {
@@ -312,9 +362,9 @@ func users(ctx context.Context, client *clientv3.Client) {
 		done(mutex.Unlock(ctx))
 		done(held.Close())
 		// The rules change under an open connection, and it goes on.
-		must(root.RoleGrantPermission(ctx, "app", "go/more", "", clientv3.PermissionType(clientv3.PermReadWrite)))
+		must(root.RoleGrantPermission(ctx, "app", prefix+"go/more", "", clientv3.PermissionType(clientv3.PermReadWrite)))
 		must(alice.Put(ctx, "go/more", "v"))
-		must(root.RoleRevokePermission(ctx, "app", "go/more", ""))
+		must(root.RoleRevokePermission(ctx, "app", prefix+"go/more", ""))
 		_, err = alice.Put(ctx, "go/more", "v")
 		expect(errors.Is(err, rpctypes.ErrPermissionDenied), err)
 		done(alice.Close())
