@@ -9,7 +9,8 @@ use cairn_proto::etcdserverpb::alarm_request::AlarmAction;
 use cairn_proto::etcdserverpb::{AlarmRequest, AlarmType, CompactionRequest};
 
 use crate::cluster_harness::{Cluster, get, put};
-use crate::harness::until;
+use crate::harness::{Server, until};
+use crate::requests::{COMPACTED, range};
 
 /// Changes the last byte of the first value in the database of a member that is down.
 fn spoil(data_dir: &Path) {
@@ -106,4 +107,64 @@ async fn the_check_after_a_compaction_raises_the_alarm() {
     };
     clients.kv.compact(compaction).await.unwrap();
     until_alarm(&cluster, leader).await;
+}
+
+/// What comes after a restart: the rest of the compaction of the one, the comparison of the other.
+#[tokio::test]
+async fn a_check_that_a_restart_interrupts_goes_on() {
+    let flags = [
+        "--feature-gates=CompactHashCheck=true",
+        "--compact-hash-check-time=2s",
+    ];
+    let (mut cluster, [leader, third]) = spoilt(&flags).await;
+    let slow = [
+        "--compaction-batch-limit=1",
+        "--compaction-sleep-interval=1h",
+    ];
+    cluster.add_flags(third, &slow);
+    cluster.start_one(third);
+    let mut clients = cluster.clients(leader).await;
+    let revision = put(&mut clients, "d", "written").await.unwrap();
+    let compaction = CompactionRequest {
+        revision,
+        physical: false,
+    };
+    clients.kv.compact(compaction).await.unwrap();
+    // The third one is not done with it, and will not be before it is killed.
+    let mut its = cluster.clients(third).await;
+    until("the compaction at the third", async || {
+        let mut old = range("a", "");
+        (old.revision, old.serializable) = (2, true);
+        let read = its.kv.range(old).await;
+        read.is_err_and(|status| status.message() == COMPACTED.1)
+    })
+    .await;
+    cluster.kill(third);
+    cluster.kill(leader);
+    cluster.add_flags(third, &["--compaction-sleep-interval=1ms"]);
+    cluster.start_these(&[leader, third]);
+    let leader = cluster.leader(&[0, 1, 2]).await;
+    until_alarm(&cluster, leader).await;
+}
+
+#[tokio::test]
+async fn a_compaction_and_its_check_are_told_when_they_are_finished() {
+    let flags = [
+        "--feature-gates=CompactHashCheck=true",
+        "--compact-hash-check-time=1s",
+    ];
+    let server = Server::start(&flags);
+    let mut clients = server.clients().await;
+    let revision = put(&mut clients, "a", "written").await.unwrap();
+    let compaction = CompactionRequest {
+        revision,
+        physical: true,
+    };
+    clients.kv.compact(compaction).await.unwrap();
+    for told in [
+        "finished scheduled compaction",
+        "finished compaction hash check",
+    ] {
+        until(told, async || server.log().contains(told)).await;
+    }
 }

@@ -28,6 +28,7 @@ mod damaged_rows;
 mod discovery;
 mod etcd_data;
 mod etcd_edges;
+mod flags;
 mod forgetting;
 mod full_disk;
 mod gate;
