@@ -12,5 +12,6 @@ mod install;
 mod memory_signals;
 mod model;
 mod old_format;
+mod rot;
 mod suite;
 mod transfer;
