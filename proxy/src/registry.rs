@@ -41,11 +41,10 @@ impl Registry {
         advertised: String,
         registration: Option<Registration>,
     ) -> Self {
-        let host = rustix::system::uname();
         Self {
             client,
             advertised: advertised.into(),
-            host: host.nodename().to_string_lossy().into(),
+            host: host_name().into(),
             registration: registration.map(Arc::new),
         }
     }
@@ -111,6 +110,12 @@ impl Registry {
             }
         }
     }
+}
+
+/// What this machine is called; nothing where that is not known.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map_or_else(|_| String::new(), |name| name.trim_end().to_owned())
 }
 
 fn member(name: &str, address: &str) -> Member {
