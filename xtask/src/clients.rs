@@ -84,6 +84,11 @@ impl Way {
     const PLAIN: Self = Self::new(false, Through::Nothing);
     const SECURED: Self = Self::new(true, Through::Nothing);
     const HTTP_APART: Self = Self::new(false, Through::HttpApart);
+    const THROUGH_PROXY: [Self; 3] = [
+        Self::new(false, Through::Proxy),
+        Self::new(true, Through::Proxy),
+        Self::new(true, Through::Namespace("ns/")),
+    ];
 
     const fn new(is_secured: bool, through: Through) -> Self {
         Self {
@@ -239,11 +244,7 @@ impl Client {
     fn ways(self) -> &'static [Way] {
         match self {
             Self::Go | Self::Python | Self::Rust => &[Way::PLAIN, Way::SECURED],
-            Self::GoThroughProxy => &[
-                Way::new(false, Through::Proxy),
-                Way::new(true, Through::Proxy),
-                Way::new(true, Through::Namespace("ns/")),
-            ],
+            Self::GoThroughProxy => &Way::THROUGH_PROXY,
             Self::Gateway | Self::PythonV2 | Self::NodeV2 => {
                 &[Way::PLAIN, Way::SECURED, Way::HTTP_APART]
             }
