@@ -103,7 +103,7 @@ pub(crate) struct ClusterTest {
         long,
         value_enum,
         value_delimiter = ',',
-        default_values = ["kill", "kill-all", "pause", "partition", "move", "replace", "forget"]
+        default_values = ["kill", "kill-all", "pause", "clock", "partition", "move", "replace", "forget"]
     )]
     troubles: Vec<Trouble>,
     /// Have members keep little log, so that those that were away need a snapshot.
@@ -137,6 +137,7 @@ impl ClusterTest {
             troubles: vec![
                 Trouble::Kill,
                 Trouble::Pause,
+                Trouble::Clock,
                 Trouble::Partition,
                 Trouble::Replace,
             ],
@@ -158,8 +159,22 @@ impl ClusterTest {
                 server = server.flag(flag);
             }
         }
+        let mut test = self.clone();
+        if test.troubles.contains(&Trouble::Clock) {
+            match faketime() {
+                Some(library) => server = server.with_faketime(library),
+                None => {
+                    println!("note: nobody's wall clock will jump: libfaketime is not installed");
+                    test.troubles.retain(|trouble| *trouble != Trouble::Clock);
+                }
+            }
+        }
+        test.run_all(workspace, &server).await
+    }
+
+    async fn run_all(&self, workspace: &Workspace, server: &ServerCommand) -> Result<Outcome> {
         for seed in self.seed..self.seed + self.runs {
-            let (history, ended) = self.record(&server, seed).await?;
+            let (history, ended) = self.record(server, seed).await?;
             // A cluster that does not recover may have shown why before.
             let verdict = self.verdict(workspace, &history, seed, ended.is_ok());
             ended?;
@@ -254,6 +269,8 @@ impl ClusterTest {
         let revision = cluster.wait_until_equal().await?;
         let installed = cluster.installations();
         println!("seed {seed}: {installed} snapshots were installed");
+        let jumps = cluster.told_jumps();
+        println!("seed {seed}: members told of {jumps} jumps of their wall clocks");
         phase.send_replace(Phase::Finish(revision));
         let all = async {
             for _ in 0..=self.watchers {
@@ -328,6 +345,19 @@ impl ClusterTest {
         }
         watchers
     }
+}
+
+/// libfaketime, where Linux distributions have it.
+fn faketime() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?;
+    let folders = folders.filter_map(|folder| Some(folder.ok()?.path()));
+    let mut folders: Vec<PathBuf> = folders.collect();
+    folders.push("/usr/lib".into());
+    folders.push("/usr/lib64".into());
+    let mut libraries = folders
+        .into_iter()
+        .map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
+    libraries.find(|library| library.is_file())
 }
 
 fn some_watch(rng: &mut SmallRng, at: u32) -> WatchRequest {

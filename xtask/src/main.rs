@@ -18,6 +18,7 @@ mod crash;
 mod differential;
 mod etcdctl;
 mod fix;
+mod hostile;
 mod interruptible;
 mod layers;
 mod members;
@@ -44,6 +45,7 @@ use crate::conformance::Conformance;
 use crate::crash::Crash;
 use crate::differential::Differential;
 use crate::etcdctl::Etcdctl;
+use crate::hostile::Hostile;
 use crate::interruptible::interruptible;
 use crate::outcome::Outcome;
 use crate::patroni::Patroni;
@@ -67,6 +69,8 @@ enum Task {
     Differential(Differential),
     /// Kills a server under load again and again, and checks what is left.
     Crash(Crash),
+    /// Lets hostile clients loose on a server, beside an ordinary one.
+    Hostile(Hostile),
     /// Troubles a cluster of real processes under load, and checks what its clients saw.
     ClusterTest(ClusterTest),
     /// Checks recorded histories of clusters again.
@@ -94,6 +98,7 @@ impl Task {
             Self::Fix => fix::run_all(workspace),
             Self::Differential(differential) => interruptible(differential.run(workspace)),
             Self::Crash(crash) => interruptible(crash.run(workspace)),
+            Self::Hostile(hostile) => interruptible(hostile.run(workspace)),
             Self::ClusterTest(test) => interruptible(test.run(workspace)),
             Self::CheckHistory(histories) => histories.run(),
             Self::Conformance(conformance) => interruptible(conformance.run(workspace)),

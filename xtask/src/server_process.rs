@@ -53,6 +53,10 @@ impl ApiVersion {
 pub(crate) struct ServerCommand {
     program: PathBuf,
     flags: Vec<String>,
+    /// Where else it listens for clients.
+    also: Vec<String>,
+    /// Programs are started with it, so that their wall clock can be set.
+    faketime: Option<PathBuf>,
 }
 
 impl ServerCommand {
@@ -63,6 +67,8 @@ impl ServerCommand {
         Ok(Self {
             program: program.into(),
             flags: words.collect(),
+            also: Vec::new(),
+            faketime: None,
         })
     }
 
@@ -70,6 +76,8 @@ impl ServerCommand {
         Self {
             program: program.into(),
             flags: Vec::new(),
+            also: Vec::new(),
+            faketime: None,
         }
     }
 
@@ -77,6 +85,31 @@ impl ServerCommand {
     pub(crate) fn flag(mut self, flag: impl Into<String>) -> Self {
         self.flags.push(flag.into());
         self
+    }
+
+    /// Listening for clients at this URL too.
+    pub(crate) fn listening_at(mut self, url: impl Into<String>) -> Self {
+        self.also.push(url.into());
+        self
+    }
+
+    /// Started with libfaketime, so that its wall clock can be set.
+    pub(crate) fn with_faketime(mut self, library: PathBuf) -> Self {
+        self.faketime = Some(library);
+        self
+    }
+
+    /// Has `command`, one of this server, read by how much its wall clock is wrong from `file`. The
+    /// clock that only goes on stays as it is.
+    pub(crate) fn set_wall_clock(&self, command: &mut Command, file: &Path) {
+        if let Some(library) = &self.faketime {
+            command
+                .env("LD_PRELOAD", library)
+                .env("FAKETIME_TIMESTAMP_FILE", file)
+                .env("FAKETIME_NO_CACHE", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+                .env("DONT_FAKE_MONOTONIC", "1");
+        }
     }
 
     /// The command, ready for more arguments, without settings from our own environment.
@@ -183,6 +216,17 @@ impl ServerProcess {
         Ok(endpoint.connect_lazy())
     }
 
+    /// Where clients find it, as an address.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// The number of its process; none if it has ended.
+    pub(crate) fn process_id(&mut self) -> Option<u32> {
+        let child = self.child.as_mut()?;
+        matches!(child.try_wait(), Ok(None)).then(|| child.id())
+    }
+
     pub(crate) fn name(&self) -> String {
         self.command.name()
     }
@@ -201,10 +245,12 @@ impl ServerProcess {
 
     fn flags(&self) -> Vec<String> {
         let (client, peer) = (self.url(), format!("http://{}", self.peer));
+        let mut listened = vec![client.clone()];
+        listened.extend_from_slice(&self.command.also);
         vec![
             "--name=one".to_owned(),
             format!("--data-dir={}", self.home.join("data").display()),
-            format!("--listen-client-urls={client}"),
+            format!("--listen-client-urls={}", listened.join(",")),
             format!("--advertise-client-urls={client}"),
             format!("--listen-peer-urls={peer}"),
             format!("--initial-advertise-peer-urls={peer}"),

@@ -14,6 +14,7 @@ use crate::conformance::Conformance;
 use crate::crash::Crash;
 use crate::differential::Differential;
 use crate::etcdctl::Etcdctl;
+use crate::hostile::Hostile;
 use crate::interruptible::interruptible;
 use crate::outcome::Outcome;
 use crate::sim::Sim;
@@ -45,6 +46,8 @@ enum Section {
     Differential,
     /// Killing the server under load.
     Crash,
+    /// Hostile clients, a second each.
+    Hostile,
     /// A cluster in trouble.
     Cluster,
 }
@@ -128,6 +131,7 @@ impl Section {
                 Ok(Outcome::Passed)
             }
             Self::Crash => interruptible(Crash::short().run(workspace)),
+            Self::Hostile => interruptible(Hostile::short().run(workspace)),
             Self::Cluster => interruptible(ClusterTest::short().run(workspace)),
         }
     }

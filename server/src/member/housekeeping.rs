@@ -1,12 +1,12 @@
 //! What goes on behind the requests: deleting what was compacted, shortening the log, watching the
-//! quota, compacting by itself.
+//! quota and the clocks, compacting by itself.
 //!
 //! One thread does it all, a piece at a time, so that at most one such task competes with requests.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use cairn_backend::{DefragmentError, Uncommitted};
@@ -21,6 +21,7 @@ use super::consensus_thread::{ConsensusInput, Request};
 use super::disk_space::{DiskSpace, Look};
 use super::progress::Progress;
 use super::reply::Reply;
+use super::wall_clock::{self, WallClock};
 use crate::logging::Chain;
 use crate::logging::size::size;
 use crate::member::auto_compaction::Schedule;
@@ -199,6 +200,7 @@ impl Housekeeper {
         let mut next_sample = Duration::ZERO;
         let mut deletion: Option<Deletion> = None;
         let mut space_since = None;
+        let mut clock = WallClock::new(SystemTime::now(), started);
         loop {
             if self.notes.compact.swap(false, Ordering::AcqRel) && deletion.is_none() {
                 deletion = Some(Deletion::begin());
@@ -211,6 +213,9 @@ impl Housekeeper {
             }
             if self.notes.shorten_log.swap(false, Ordering::AcqRel) {
                 self.shorten_log()?;
+            }
+            if let Some(jump) = clock.look(SystemTime::now(), Instant::now()) {
+                wall_clock::tell(jump);
             }
             self.watch_space(&mut space_since);
             self.alarm_contradicted();

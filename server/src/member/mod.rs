@@ -34,6 +34,7 @@ mod transport;
 mod v2;
 mod v2_expiry;
 mod version_monitor;
+mod wall_clock;
 pub(crate) mod watching;
 
 use std::sync::Arc;

@@ -7,6 +7,7 @@
 
 mod apply_metrics;
 mod call;
+mod faults;
 mod grpc;
 mod grpc_methods;
 mod messages;
@@ -32,6 +33,7 @@ use cairn_mvcc::CompactionWork;
 
 pub(crate) use self::apply_metrics::ApplyMetrics;
 pub(crate) use self::call::{Call, Counted};
+pub(crate) use self::faults::{Fault, Faults};
 pub(crate) use self::grpc::{GrpcKind, GrpcMethod, GrpcMethodMetrics};
 pub(crate) use self::grpc_methods::GRPC_METHODS;
 pub(crate) use self::peer_metrics::PeerMetrics;
@@ -49,6 +51,7 @@ pub(crate) const CONTENT_TYPE: &str =
 pub(crate) struct Metrics {
     registry: prometheus::Registry,
     plain: PlainMetrics,
+    faults: Faults,
     grpc: GrpcMetrics,
     process: ProcessMetrics,
     apply_durations: prometheus::HistogramVec,
@@ -140,6 +143,7 @@ impl Metrics {
         let metrics = Self {
             grpc: GrpcMetrics::register(&registry, &source, &plain, &request_durations)?,
             plain,
+            faults: Faults::register(&registry)?,
             process: ProcessMetrics::register(&registry)?,
             apply_durations: histograms(
                 &registry,
@@ -261,6 +265,12 @@ impl Metrics {
     #[must_use]
     pub(crate) fn range_duration(&self) -> &Outcomes {
         &self.range_durations
+    }
+
+    /// What counts the faults of clients.
+    #[must_use]
+    pub(crate) fn faults(&self) -> Faults {
+        self.faults.clone()
     }
 
     /// Counts a request of a client that named its API version.

@@ -200,7 +200,7 @@ fn named_urls(
     }
     if distinct.len() != given {
         return Err(SettingsError::unfit(format!(
-            "initial cluster {initial_cluster} has duplicate url"
+            "initial cluster {initial_cluster} has duplicate url; each member has addresses of its own"
         )));
     }
     Ok(cluster)

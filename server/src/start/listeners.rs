@@ -56,6 +56,7 @@ pub(super) fn open_peer_listeners(
         let endpoint = Arc::new(ListenEndpoint {
             api: Arc::clone(&api),
             guard: guard([&settings.listen.peers], address, tls.as_ref()),
+            faults: None,
         });
         let bound = workers
             .listen(address, socket_options(settings), endpoint)
@@ -92,6 +93,7 @@ pub(super) fn open_client_listeners(
         let endpoint = Arc::new(ListenEndpoint {
             api,
             guard: guard.clone(),
+            faults: Some(parts.http().metrics.faults()),
         });
         let bound = workers
             .listen(address, socket_options(settings), endpoint)

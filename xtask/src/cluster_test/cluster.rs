@@ -157,6 +157,17 @@ impl Cluster {
         Ok(())
     }
 
+    /// Sets a member's wall clock: so many seconds after the time that it is, or before.
+    pub(crate) fn set_wall_clock(&mut self, id: MemberId, seconds: i64) -> Result<()> {
+        self.note(Some(id), format!("its wall clock is {seconds:+} s wrong"));
+        self.member(id)?.set_wall_clock(seconds)
+    }
+
+    /// How often members have said that their wall clock jumped, as their logs say.
+    pub(crate) fn told_jumps(&self) -> usize {
+        self.told("the wall clock has jumped")
+    }
+
     /// Loses what a member sends to the others, and unless it is one way what they send to it.
     pub(crate) fn cut_off(&mut self, id: MemberId, is_one_way: bool) -> Result<()> {
         let text = if is_one_way {
@@ -193,12 +204,17 @@ impl Cluster {
     /// How often members have installed a snapshot of another's data, those that are gone included, as
     /// their logs say.
     pub(crate) fn installations(&self) -> usize {
+        self.told("applied snapshot")
+    }
+
+    /// How often a text is in the members' logs, those that are gone included.
+    fn told(&self, said: &str) -> usize {
         let numbers = 0..self.next;
         let logs = numbers.map(|number| member::log_path(&self.home, MemberId(number)));
         logs.map(|path| {
             let text = std::fs::read(path).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
-            text.matches("applied snapshot").count()
+            text.matches(said).count()
         })
         .sum()
     }

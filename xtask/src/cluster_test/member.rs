@@ -40,6 +40,9 @@ pub(crate) struct Joining {
 /// What its log is called, in its folder.
 const LOG: &str = "log";
 
+/// What is in the file of a wall clock that is right.
+const TRUE_TIME: &str = "+0s\n";
+
 /// Where a member of a cluster at `home` logs.
 pub(crate) fn log_path(home: &Path, id: MemberId) -> PathBuf {
     folder(home, id).join(LOG)
@@ -86,9 +89,13 @@ impl Member {
             .create(true)
             .append(true)
             .open(self.log_path())?;
-        let child = self
-            .place
-            .command(&self.server)
+        let mut command = self.place.command(&self.server);
+        let clock = self.clock_path();
+        if !clock.exists() {
+            std::fs::write(&clock, TRUE_TIME)?;
+        }
+        self.server.set_wall_clock(&mut command, &clock);
+        let child = command
             .args(self.flags())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -111,6 +118,19 @@ impl Member {
     /// Stops it in whatever it does (SIGSTOP).
     pub(crate) fn pause(&mut self) {
         self.is_paused = self.signal(Signal::STOP);
+    }
+
+    /// Sets its wall clock: so many seconds after the time that it is, or before.
+    pub(crate) fn set_wall_clock(&self, seconds: i64) -> Result<()> {
+        // The file is read at every look at the clock: it is put in place whole.
+        let next = self.home.join("clock.next");
+        std::fs::write(&next, format!("{seconds:+}s\n"))?;
+        std::fs::rename(&next, self.clock_path())?;
+        Ok(())
+    }
+
+    fn clock_path(&self) -> PathBuf {
+        self.home.join("clock")
     }
 
     /// Lets it go on (SIGCONT).

@@ -16,6 +16,11 @@ const TROUBLE_MS: std::ops::Range<u64> = 300..3500;
 /// How long there is none.
 const PEACE_MS: std::ops::Range<u64> = 200..2500;
 
+/// How long a long pause is.
+const LONG_PAUSE: Duration = Duration::from_secs(30);
+/// How wrong a wall clock becomes.
+const HOUR_SECS: i64 = 3600;
+
 /// A kind of trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Trouble {
@@ -25,6 +30,10 @@ pub(crate) enum Trouble {
     KillAll,
     /// A member is stopped (SIGSTOP) and goes on later.
     Pause,
+    /// A member is stopped for half a minute: far longer than leases and terms of leaders last.
+    LongPause,
+    /// A member's wall clock jumps by an hour, forward or back, and later again.
+    Clock,
     /// A member is cut off from the others, both ways or one way.
     Partition,
     /// Another member is to lead.
@@ -99,6 +108,17 @@ impl Nemesis {
                 cluster.pause(victim)?;
                 sleep(lasting).await;
                 cluster.go_on(victim)?;
+            }
+            Trouble::LongPause => {
+                cluster.pause(victim)?;
+                sleep(LONG_PAUSE).await;
+                cluster.go_on(victim)?;
+            }
+            Trouble::Clock => {
+                let by = [-HOUR_SECS, 0, HOUR_SECS];
+                let at = self.rng.random_range(0..by.len());
+                cluster.set_wall_clock(victim, by.get(at).copied().unwrap_or_default())?;
+                sleep(lasting).await;
             }
             Trouble::Partition => {
                 let is_one_way = self.rng.random_bool(0.4);

@@ -39,13 +39,15 @@ pub(crate) enum JoinError {
     /// Nobody answers.
     #[error(
         "cannot fetch cluster info from peer urls: could not retrieve cluster information from the \
-         given URLs"
+         given URLs. They are to be those at which members listen for one another \
+         (--listen-peer-urls), and one of those members must run"
     )]
     NoAnswer,
     /// The cluster and `--initial-cluster` have different numbers of members.
     #[error(
         "error validating peerURLs: member count is unequal: the cluster has {theirs} members, \
-         --initial-cluster has {ours}"
+         --initial-cluster has {ours}. Add this member first (`etcdctl member add`), and give the \
+         --initial-cluster that this prints"
     )]
     Count {
         /// Of the cluster.
@@ -157,13 +159,24 @@ async fn ask(connector: &Connector, url: &Url) -> Result<RemoteCluster, String> 
     let asked = tokio::time::timeout(connector.timeout, client.members(request)).await;
     let answer = asked
         .map_err(|_| "no answer in time".to_owned())?
-        .map_err(|status| Chain(&status).to_string())?
+        .map_err(|status| refused(&status))?
         .into_inner();
     let members = answer.members.into_iter().map(member_info);
     Ok(RemoteCluster {
         id: ClusterId::new(answer.cluster_id),
         members: members.collect::<Result<_, _>>()?,
     })
+}
+
+/// What an answer says that is none.
+fn refused(status: &tonic::Status) -> String {
+    let said = Chain(status).to_string();
+    if status.code() == tonic::Code::Unimplemented {
+        return format!(
+            "who listens there is no member of ours for members: is it for clients? ({said})"
+        );
+    }
+    said
 }
 
 /// A member of whom it cannot be told who or where it is must not be left out of a cluster.

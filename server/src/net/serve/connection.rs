@@ -1,6 +1,7 @@
 //! One accepted connection, served until it ends.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::ping_policy::PingPolicy;
 use super::rewound::Rewound;
 use super::socket::Socket;
 use super::watched::Watched;
+use crate::metrics::{Fault, Faults};
 use crate::net::tls::ServerTls;
 
 /// What one connection may ask of the server.
@@ -74,8 +76,11 @@ struct Opened {
 /// Serves `socket` until either side closes it. Errors end the connection and nothing else.
 pub(super) async fn serve(socket: Socket, endpoint: Arc<ListenEndpoint>, limits: ConnectionLimits) {
     socket.send_at_once();
-    let Some(opened) = open(socket, &endpoint.guard).await else {
-        return;
+    let faults = endpoint.faults.clone();
+    let opened = match open(socket, &endpoint.guard).await {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return,
+        Err(fault) => return count(faults.as_ref(), fault),
     };
     let (remote, seal) = (opened.remote, opened.seal);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -89,7 +94,11 @@ pub(super) async fn serve(socket: Socket, endpoint: Arc<ListenEndpoint>, limits:
     let ended = match opening.protocol {
         Protocol::Http2 => {
             let policy = PingPolicy::new(limits.client_ping_interval_min);
-            let io = TokioIo::new(Watched::new(Rewound::rewritten(socket), policy));
+            let io = TokioIo::new(Watched::new(
+                Rewound::rewritten(socket),
+                policy,
+                faults.clone(),
+            ));
             http2_builder(limits).serve_connection(io, service).await
         }
         // TLS where there is none is what HTTP/1.1's parser will refuse.
@@ -106,50 +115,74 @@ pub(super) async fn serve(socket: Socket, endpoint: Arc<ListenEndpoint>, limits:
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended with an error");
+        if let Some(fault) = fault(&error) {
+            count(faults.as_ref(), fault);
+        }
     }
 }
 
+fn count(faults: Option<&Faults>, fault: Fault) {
+    if let Some(faults) = faults {
+        faults.ended(fault);
+    }
+}
+
+/// What the client did if a connection ended with `error`; none if it has only gone.
+fn fault(error: &hyper::Error) -> Option<Fault> {
+    if error.is_parse() || error.is_timeout() {
+        return Some(Fault::Http1);
+    }
+    let http2: Option<&h2::Error> = error.source().and_then(|it| it.downcast_ref());
+    http2.filter(|it| !it.is_io()).map(|_| Fault::Http2)
+}
+
 /// Finds out what a connection speaks, within TLS if there is TLS. None: it has ended.
-async fn open(mut socket: Socket, guard: &Guard) -> Option<Opened> {
+async fn open(mut socket: Socket, guard: &Guard) -> Result<Option<Opened>, Fault> {
     match guard {
         Guard::Tls(tls) => secure(tls, Vec::new(), socket).await,
         Guard::Plain | Guard::Either(_) => {
-            let opening = read_opening(&mut socket).await?;
+            let Some(opening) = read_opening(&mut socket).await? else {
+                return Ok(None);
+            };
             match guard {
                 Guard::Either(tls) if opening.protocol == Protocol::Tls => {
                     secure(tls, opening.bytes, socket).await
                 }
-                _ => Some(Opened {
+                _ => Ok(Some(Opened {
                     remote: socket.remote(),
                     socket,
                     opening,
                     seal: None,
-                }),
+                })),
             }
         }
     }
 }
 
 /// Shakes hands with a client of whom `read` has been read.
-async fn secure(tls: &ServerTls, read: Vec<u8>, socket: Socket) -> Option<Opened> {
+async fn secure(tls: &ServerTls, read: Vec<u8>, socket: Socket) -> Result<Option<Opened>, Fault> {
     let remote = socket.remote();
-    let secured = tls.accept(Rewound::new(read, socket), remote).await?;
+    let secured = tls.accept(Rewound::new(read, socket), remote).await;
+    let secured = secured.ok_or(Fault::Handshake)?;
     let mut socket = Socket::Tls(Box::new(secured.stream));
-    let opening = read_opening(&mut socket).await?;
+    let Some(opening) = read_opening(&mut socket).await? else {
+        return Ok(None);
+    };
     let seal = Seal {
         certificate: secured.certificate,
     };
-    Some(Opened {
+    Ok(Some(Opened {
         socket,
         opening,
         remote,
         seal: Some(seal),
-    })
+    }))
 }
 
-async fn read_opening(socket: &mut Socket) -> Option<Opening> {
+async fn read_opening(socket: &mut Socket) -> Result<Option<Opening>, Fault> {
     let opening = tokio::time::timeout(HEADER_READ_TIMEOUT, Opening::read(socket)).await;
-    opening.ok()?.ok()?
+    // A socket that fails has ended.
+    opening.map_or(Err(Fault::SlowOpening), |read| Ok(read.unwrap_or_default()))
 }
 
 fn http2_builder(limits: ConnectionLimits) -> http2::Builder<TokioExecutor> {

@@ -6,6 +6,7 @@ use http::Request;
 
 use crate::api::router::{Api, OverTls};
 use crate::member::auth::ClientCertificate;
+use crate::metrics::Faults;
 use crate::net::tls::ServerTls;
 
 /// What connections at one address get.
@@ -14,6 +15,9 @@ pub(crate) struct ListenEndpoint {
     pub api: Arc<Api>,
     /// What protects them.
     pub guard: Guard,
+    /// What counts connections that end for what their client did; those of other members are not
+    /// counted.
+    pub faults: Option<Faults>,
 }
 
 /// What protects connections.

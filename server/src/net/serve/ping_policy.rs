@@ -67,8 +67,9 @@ impl PingPolicy {
         }
     }
 
-    /// Sees bytes that the server sent.
-    pub(super) fn send(&mut self, bytes: &[u8]) {
+    /// Sees bytes that the server sent; returns how many streams are reset by them.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> u64 {
+        let mut resets = 0;
         let Self {
             sent,
             open,
@@ -83,10 +84,12 @@ impl PingPolicy {
                 }
             }
             RST_STREAM => {
+                resets += 1;
                 open.remove(&head.stream);
             }
             _ => {}
         });
+        resets
     }
 
     /// Whether a frame of our own may be sent now.

@@ -11,6 +11,7 @@ use tokio::time::Sleep;
 
 use super::opening::PREFACE;
 use super::ping_policy::{PingPolicy, Verdict};
+use crate::metrics::{Fault, Faults};
 
 /// How long a client that is sent away may take to leave. Were its connection cut while bytes of it
 /// are unread, the system would throw the goodbye away.
@@ -27,6 +28,7 @@ pub(super) struct Watched<S> {
     /// What HTTP/2 still has to read of the preface.
     preface: &'static [u8],
     policy: PingPolicy,
+    faults: Option<Faults>,
     leaving: Option<Leaving>,
 }
 
@@ -37,18 +39,29 @@ struct Leaving {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
-    pub(super) fn new(socket: S, policy: PingPolicy) -> Self {
+    pub(super) fn new(socket: S, policy: PingPolicy, faults: Option<Faults>) -> Self {
         Self {
             socket,
             preface: PREFACE,
             policy,
+            faults,
             leaving: None,
+        }
+    }
+
+    fn see_sent(&mut self, bytes: &[u8]) {
+        let resets = self.policy.send(bytes);
+        if let (1.., Some(faults)) = (resets, &self.faults) {
+            faults.reset(resets);
         }
     }
 
     #[cold]
     fn send_away(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         tracing::debug!("a client pings too often and is sent away");
+        if let Some(faults) = &self.faults {
+            faults.ended(Fault::Pings);
+        }
         // In the midst of a frame a client does not take what it is sent, so it gets no goodbye.
         if !self.policy.may_interject() {
             return Err(io::ErrorKind::ConnectionAborted.into());
@@ -141,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = ready!(Pin::new(&mut watched.socket).poll_write(context, bytes))?;
-        watched.policy.send(bytes.split_at(written).0);
+        watched.see_sent(bytes.split_at(written).0);
         Poll::Ready(Ok(written))
     }
 
@@ -158,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         let mut left = written;
         for slice in slices {
             let taken = left.min(slice.len());
-            watched.policy.send(slice.split_at(taken).0);
+            watched.see_sent(slice.split_at(taken).0);
             left -= taken;
         }
         Poll::Ready(Ok(written))

@@ -1,4 +1,4 @@
-//! Alerts in the words of Go's TLS, which etcd's log has and operators look for.
+//! Alerts, and bytes that are no TLS, in the words of Go's TLS, which etcd's log has and operators look for.
 
 /// What rustls says before the name of an alert that came.
 const RECEIVED: &str = "received fatal alert: ";
@@ -21,9 +21,16 @@ const ALERTS: [(&str, &str); 14] = [
     ("NoApplicationProtocol", "no application protocol"),
 ];
 
+/// What rustls says of bytes that are no TLS.
+const NO_TLS: &str = "received corrupt message of type InvalidContentType";
+
 /// `text` with the alert in it as Go names it: `remote error: tls: bad certificate`. Connections pass
 /// errors on as text, so text is looked at.
 pub(crate) fn in_etcds_words(text: &str) -> String {
+    if text.contains(NO_TLS) {
+        let words = "tls: first record does not look like a TLS handshake; is it a client of http, not https?";
+        return text.replace(NO_TLS, words);
+    }
     let Some((before, rest)) = text.split_once(RECEIVED) else {
         return text.to_owned();
     };
