@@ -93,13 +93,11 @@ impl Proxy {
     }
 
     /// What answers calls.
-    #[must_use]
     pub fn calls(&self) -> Router {
         Router::new().fallback(answer).with_state(self.clone())
     }
 
     /// What answers other requests: metrics and health.
-    #[must_use]
     pub fn pages(&self) -> Router {
         pages::routes().with_state(self.clone())
     }

@@ -63,6 +63,7 @@ impl Listeners {
         let whole = Arc::new(ListenEndpoint {
             api: ApiParts::of_services(proxy.calls(), proxy.pages()),
             guard: secured.clone(),
+            faults: None,
         });
         listen(&workers, &self.clients, whole)?;
         if let Some(url) = &self.metrics {
@@ -79,7 +80,11 @@ impl Listeners {
                 (Protection::Tls, secured) => secured,
             };
             let api = ApiParts::of_pages(proxy.pages());
-            let pages = Arc::new(ListenEndpoint { api, guard });
+            let pages = Arc::new(ListenEndpoint {
+                api,
+                guard,
+                faults: None,
+            });
             listen(&workers, url.address(), pages)?;
         }
         Ok(workers)

@@ -374,7 +374,7 @@ fn flags_are_etcds_and_none_means_nothing() {
             .filter_map(|line| {
                 line.trim_start()
                     .strip_prefix("-h, ")
-                    .or(Some(line.trim_start()))
+                    .or_else(|| Some(line.trim_start()))
             })
             .filter_map(|line| line.strip_prefix("--"))
             .map(|line| line.split([' ', '[']).next().unwrap())

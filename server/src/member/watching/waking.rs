@@ -89,7 +89,7 @@ pub(super) async fn wake_here() {
     impl Drop for Here {
         fn drop(&mut self) {
             // A thread that ends has none any more.
-            let _ = HERE.try_with(|here| here.take());
+            let _ = HERE.try_with(RefCell::take);
         }
     }
 
