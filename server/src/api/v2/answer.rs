@@ -113,7 +113,7 @@ pub(super) fn moved(method: &Method, path: &[u8], query: Option<&str>) -> Respon
 pub(super) fn cluster_id(member: &Member) -> HeaderValue {
     let id = format!("{:x}", member.identity.cluster.get());
     // Digits always are a header's value.
-    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static(""))
+    HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Adds the cluster's ID.

@@ -214,10 +214,7 @@ mod tests {
         settle().await;
         assert_eq!(woken(&tasks), 1);
         // A task is woken as often as it has registered.
-        tasks
-            .iter()
-            .zip(&wakers)
-            .for_each(|(_, waker)| waker.wake_by_ref());
+        wakers.iter().for_each(Waker::wake_by_ref);
         assert_eq!(woken(&tasks), 1);
     }
 
