@@ -244,12 +244,7 @@ fn action(fault: Fault, chance: &mut Chance, members: u64) -> Action {
         },
         Fault::DiskStalls => Action::DiskStalls { whom, takes: lasts },
         Fault::CommitFails => Action::CommitFails { whom },
-        Fault::DatabaseRots => Action::DatabaseRots {
-            whom,
-            first: chance.below(1 << 20),
-            rows: chance.between(1, 24),
-            bit: chance.below(1 << 10),
-        },
+        Fault::DatabaseRots => rot(chance, whom),
         Fault::LateCommits => Action::LateCommits { whom, lasts },
         Fault::DiskFull => Action::DiskFull { whom, lasts },
         Fault::SlowApply => Action::SlowApply {
@@ -271,15 +266,7 @@ fn action(fault: Fault, chance: &mut Chance, members: u64) -> Action {
             percent: chance.between(50, 200),
         },
         Fault::Isolate => Action::Isolate { whom, lasts },
-        Fault::OneWay => Action::OneWay {
-            whom,
-            lost: if chance.percent(50) {
-                Direction::In
-            } else {
-                Direction::Out
-            },
-            lasts,
-        },
+        Fault::OneWay => one_way(chance, whom, lasts),
         Fault::Split => Action::Split { lasts },
         Fault::Weather => weather(chance, lasts),
         Fault::Apart => apart(chance, members, lasts),
@@ -292,6 +279,24 @@ fn action(fault: Fault, chance: &mut Chance, members: u64) -> Action {
             to: MemberId(chance.between(1, members)),
         },
     }
+}
+
+fn rot(chance: &mut Chance, whom: Whom) -> Action {
+    Action::DatabaseRots {
+        whom,
+        first: chance.below(1 << 20),
+        rows: chance.between(1, 24),
+        bit: chance.below(1 << 10),
+    }
+}
+
+fn one_way(chance: &mut Chance, whom: Whom, lasts: Millis) -> Action {
+    let lost = if chance.percent(50) {
+        Direction::In
+    } else {
+        Direction::Out
+    };
+    Action::OneWay { whom, lost, lasts }
 }
 
 fn weather(chance: &mut Chance, lasts: Millis) -> Action {

@@ -78,8 +78,8 @@ impl Planted {
     #[must_use]
     pub fn profile(self) -> Option<&'static Profile> {
         let name = match self {
-            Self::UnfencedRevoke | Self::UnequalOrder => "p17-leases",
-            Self::RenewUnconfirmed => "p17-stalled",
+            Self::UnequalOrder => "p17-leases",
+            Self::UnfencedRevoke | Self::RenewUnconfirmed => "p17-stalled",
             Self::NoCheckpoints => "p17-checkpoints",
             Self::UncheckedAtOne
             | Self::UncheckedAtAll

@@ -1,5 +1,7 @@
 //! The steps of a schedule, done.
 
+use std::ops::Range;
+
 use cairn_consensus::disk::Fault;
 use cairn_history::{IncidentKind, MemberId, Time};
 
@@ -60,11 +62,7 @@ impl World<'_> {
                 first,
                 rows,
                 bit,
-            } => self.with(*whom, |member, _| {
-                for number in *first..first + rows {
-                    member.engine.rot(number, *bit);
-                }
-            }),
+            } => self.rot(*whom, *first..first + rows, *bit),
             Action::LateCommits { whom, lasts } => self.with(*whom, |member, now| {
                 member.no_commits_before = Time(now.0 + lasts.0 * MILLI);
             }),
@@ -86,13 +84,7 @@ impl World<'_> {
                 self.cut(lasts.0, |from, to| from == id || to == id);
             }
             Action::Apart { one, other, lasts } => self.cut_apart([*one, *other], lasts.0),
-            Action::OneWay { whom, lost, lasts } => {
-                let id = self.named(*whom);
-                match lost {
-                    Direction::In => self.cut(lasts.0, |_, to| to == id),
-                    Direction::Out => self.cut(lasts.0, |from, _| from == id),
-                }
-            }
+            Action::OneWay { whom, lost, lasts } => self.cut_one_way(*whom, *lost, lasts.0),
             Action::Split { lasts } => self.cut(lasts.0, |from, to| from.0 % 2 != to.0 % 2),
             Action::Weather {
                 lost,
@@ -109,6 +101,22 @@ impl World<'_> {
             }
             Action::Transfer { to } => self.transfer(*to),
             amnesia => self.forget(amnesia),
+        }
+    }
+
+    fn rot(&mut self, whom: Whom, rows: Range<u64>, bit: u64) {
+        self.with(whom, |member, _| {
+            for number in rows {
+                member.engine.rot(number, bit);
+            }
+        });
+    }
+
+    fn cut_one_way(&mut self, whom: Whom, lost: Direction, lasts: u64) {
+        let id = self.named(whom);
+        match lost {
+            Direction::In => self.cut(lasts, |_, to| to == id),
+            Direction::Out => self.cut(lasts, |from, _| from == id),
         }
     }
 
