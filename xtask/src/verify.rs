@@ -102,8 +102,11 @@ impl Section {
                 Ok(Outcome::Passed)
             }),
             Self::Test => {
+                // Built alone, as the client's tests do, the server would be compiled a second time.
+                let server = workspace.build_server()?;
                 let arguments = "test --workspace --locked --no-fail-fast";
-                run(&mut workspace.cargo(arguments.split(' ')))?;
+                let mut tests = workspace.cargo(arguments.split(' '));
+                run(tests.env("CAIRN_SERVER", server))?;
                 Ok(Outcome::Passed)
             }
             Self::Docs => {

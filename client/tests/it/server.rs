@@ -23,6 +23,19 @@ const QUICK: [&str; 6] = [
     "200",
 ];
 
+/// Builds this workspace's server.
+fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "-p", "cairn-server", "--bin", "cairn"])
+        .status()
+        .unwrap();
+    assert!(built.success(), "the server does not build");
+    // Tests are in `target/PROFILE/deps`, and the server is built for `dev`.
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(3).unwrap().join("debug/cairn")
+}
+
 /// What to start.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
@@ -31,19 +44,12 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// This workspace's server, built if need be.
+    /// The server that `CAIRN_SERVER` names, or this workspace's, built if need be.
     pub(crate) fn cairn() -> Self {
         static PATH: OnceLock<PathBuf> = OnceLock::new();
-        let path = PATH.get_or_init(|| {
-            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let built = Command::new(cargo)
-                .args(["build", "--quiet", "-p", "cairn-server", "--bin", "cairn"])
-                .status()
-                .unwrap();
-            assert!(built.success(), "the server does not build");
-            // Tests are in `target/PROFILE/deps`, and the server is built for `dev`.
-            let test = std::env::current_exe().unwrap();
-            test.ancestors().nth(3).unwrap().join("debug/cairn")
+        let path = PATH.get_or_init(|| match std::env::var_os("CAIRN_SERVER") {
+            Some(path) => path.into(),
+            None => build(),
         });
         Self {
             name: "cairn".to_owned(),
