@@ -115,10 +115,18 @@ async fn an_alarm_ends_by_hand_and_comes_back_where_nothing_was_done_about_it() 
         .alarm(alarm(AlarmAction::Deactivate, member + 1))
         .await;
     assert_eq!(other.unwrap().into_inner().alarms, []);
+    let revision = clients.kv.clone().range(all()).await.unwrap();
+    let revision = revision.into_inner().header.unwrap().revision;
     let ended = maintenance
         .alarm(alarm(AlarmAction::Deactivate, member))
         .await;
-    assert_eq!(ended.unwrap().into_inner().alarms, raised);
+    let ended = ended.unwrap().into_inner();
+    assert_eq!(ended.alarms, raised);
+    // As etcd's answers, they say of which revision they are.
+    assert_eq!(ended.header.unwrap().revision, revision);
+    let listed = maintenance.alarm(alarm(AlarmAction::Get, 0)).await;
+    let listed = listed.unwrap().into_inner();
+    assert_eq!(listed.header.unwrap().revision, revision);
     let again = maintenance
         .alarm(alarm(AlarmAction::Deactivate, member))
         .await;

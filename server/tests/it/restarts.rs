@@ -1,7 +1,7 @@
 //! Restarts after a `kill -9`, damaged logs, and starts that must be refused.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use cairn_proto::etcdserverpb::{
@@ -21,6 +21,23 @@ async fn fill(clients: &Clients, batches: std::ops::Range<usize>) {
         let puts = (0..100).map(|n| put_op(&format!("k{batch:02}{n:02}"), &format!("value {n}")));
         kv.txn(then(puts.collect())).await.unwrap();
     }
+}
+
+/// In etcd's words; the directory stays as it is.
+#[test]
+fn a_data_directory_that_others_may_read_is_warned_of() {
+    let place = Server::start(&[]).kill();
+    let warned = |server: &Server| server.log().contains("check file permission");
+    let server = place.start();
+    assert!(!warned(&server), "{}", server.log());
+    let place = server.kill();
+    let open = Permissions::from_mode(0o755);
+    std::fs::set_permissions(place.data_dir(), open).unwrap();
+    let server = place.start();
+    assert!(warned(&server), "{}", server.log());
+    let told =
+        "the permission is \\\"drwxr-xr-x\\\". The recommended permission is \\\"-rwx------\\\"";
+    assert!(server.log().contains(told), "{}", server.log());
 }
 
 #[tokio::test]
