@@ -312,20 +312,33 @@ impl Cluster {
         for other in others.iter().filter(|_| how.all_down) {
             self.restart(*other)?;
         }
+        self.until_told(id).await?;
+        println!("note: {id} was told that its directory {text}");
+        Ok(())
+    }
+
+    /// Waits until a member has ended and said why.
+    async fn until_told(&mut self, id: MemberId) -> Result<()> {
         let deadline = self.recorder.now().0 + nanos(READY_MAX);
-        while self.member(id)?.is_started() {
+        loop {
             if self.recorder.now().0 > deadline {
                 bail!("{id} runs on a directory that went back");
             }
-            tokio::time::sleep(READY_POLL).await;
+            if self.member(id)?.is_started() {
+                tokio::time::sleep(READY_POLL).await;
+                continue;
+            }
+            let log = self.member(id)?.log_end();
+            if TOLD.iter().any(|text| log.contains(text)) {
+                self.recorder.incident(Some(id), IncidentKind::Stopped);
+                return Ok(());
+            }
+            // The others may be about to start, or busy.
+            if !log.contains(MET_NOBODY) {
+                bail!("{id} ended without saying that its directory went back:\n{log}");
+            }
+            self.restart(id)?;
         }
-        self.recorder.incident(Some(id), IncidentKind::Stopped);
-        let log = self.member(id)?.log_end();
-        if !TOLD.iter().any(|text| log.contains(text)) {
-            bail!("{id} ended without saying that its directory went back:\n{log}");
-        }
-        println!("note: {id} was told that its directory {text}");
-        Ok(())
     }
 
     /// Tries to change the membership, until it is done: by any member, for any may be behind.
