@@ -9,7 +9,7 @@ use cairn_proto::etcdserverpb::alarm_request::AlarmAction;
 use cairn_proto::etcdserverpb::{AlarmRequest, AlarmType, CompactionRequest};
 
 use crate::cluster_harness::{Cluster, get, put};
-use crate::harness::{Server, until};
+use crate::harness::{Clients, Server, until};
 use crate::requests::{COMPACTED, range};
 
 /// Changes the last byte of the first value in the database of a member that is down.
@@ -72,6 +72,13 @@ async fn until_alarm(cluster: &Cluster, number: usize) {
     assert_eq!(refused.message(), "etcdserver: corrupt cluster");
 }
 
+/// Puts a key, and compacts up to that; waits until all is deleted if it is to be `physical`.
+async fn write_and_compact(clients: &mut Clients, key: &str, physical: bool) {
+    let revision = put(clients, key, "written").await.unwrap();
+    let compaction = CompactionRequest { revision, physical };
+    clients.kv.compact(compaction).await.unwrap();
+}
+
 #[tokio::test]
 async fn the_check_at_the_start_keeps_a_member_that_differs_from_serving() {
     let flags = ["--feature-gates=InitialCorruptCheck=true"];
@@ -100,12 +107,7 @@ async fn the_check_after_a_compaction_raises_the_alarm() {
     let (mut cluster, [leader, third]) = spoilt(&flags).await;
     cluster.start_one(third);
     let mut clients = cluster.clients(leader).await;
-    let revision = put(&mut clients, "d", "written").await.unwrap();
-    let compaction = CompactionRequest {
-        revision,
-        physical: false,
-    };
-    clients.kv.compact(compaction).await.unwrap();
+    write_and_compact(&mut clients, "d", false).await;
     until_alarm(&cluster, leader).await;
 }
 
@@ -124,12 +126,7 @@ async fn a_check_that_a_restart_interrupts_goes_on() {
     cluster.add_flags(third, &slow);
     cluster.start_one(third);
     let mut clients = cluster.clients(leader).await;
-    let revision = put(&mut clients, "d", "written").await.unwrap();
-    let compaction = CompactionRequest {
-        revision,
-        physical: false,
-    };
-    clients.kv.compact(compaction).await.unwrap();
+    write_and_compact(&mut clients, "d", false).await;
     // The third one is not done with it, and will not be before it is killed.
     let mut its = cluster.clients(third).await;
     until("the compaction at the third", async || {
@@ -155,12 +152,7 @@ async fn a_compaction_and_its_check_are_told_when_they_are_finished() {
     ];
     let server = Server::start(&flags);
     let mut clients = server.clients().await;
-    let revision = put(&mut clients, "a", "written").await.unwrap();
-    let compaction = CompactionRequest {
-        revision,
-        physical: true,
-    };
-    clients.kv.compact(compaction).await.unwrap();
+    write_and_compact(&mut clients, "a", true).await;
     for told in [
         "finished scheduled compaction",
         "finished compaction hash check",
