@@ -4,6 +4,7 @@ mod calls;
 pub(crate) mod grpc;
 pub(crate) mod http;
 mod member_probe;
+mod pages;
 pub(crate) mod router;
 pub(crate) mod status;
 mod unread;

@@ -10,16 +10,16 @@ use axum::body::Body;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
-use tower::Service;
 
 use crate::api::calls::Calls;
 use crate::api::grpc::{LeaderLoss, Services};
 use crate::api::http::{
-    Gateway, HttpParts, SchemaError, client_router, monitoring_router, no_pages,
+    Access, Gateway, HttpParts, SchemaError, client_router, monitoring_router, no_pages,
 };
 use crate::api::member_probe::MemberProbe;
+use crate::api::pages::{ClientPages, route};
 use crate::api::unread::Unread;
-use crate::api::v2::{self, V2Parts};
+use crate::api::v2::V2Parts;
 use crate::member::Member;
 use crate::metrics::Counted;
 use crate::settings::Settings;
@@ -38,18 +38,25 @@ enum Grpc {
     Others(Router),
 }
 
+/// Who answers what is not gRPC behind a listener.
+enum Pages {
+    /// The pages of the client addresses.
+    Clients(Arc<ClientPages>),
+    /// Others.
+    Others(Router),
+}
+
 /// What is behind one listener.
 pub(crate) struct Api {
     grpc: Grpc,
-    pages: Router,
+    pages: Pages,
 }
 
 /// All that an API is made of.
 pub(crate) struct ApiParts {
     calls: Calls,
     http: HttpParts,
-    /// The pages of the client addresses.
-    pages: Router,
+    pages: Arc<ClientPages>,
 }
 
 impl ApiParts {
@@ -82,34 +89,36 @@ impl ApiParts {
         if settings.http.gateway {
             more = more.merge(Gateway::new(calls.clone())?.router());
         }
-        if settings.http.v2 {
-            more = more.merge(v2::router(V2Parts::new(member)));
-        }
-        let pages = client_router(http.clone(), more, settings.http.clone());
-        let pages = pages.layer(axum::middleware::map_response(
-            move |answer: Response<Body>| std::future::ready(unread.watch(answer)),
-        ));
+        let pages = Arc::new(ClientPages {
+            access: Access::new(settings.http.clone()),
+            unread,
+            v2: settings.http.v2.then(|| V2Parts::new(member)),
+            others: client_router(http.clone(), more),
+        });
         Ok(Self { calls, http, pages })
     }
 
     /// gRPC and the pages.
     pub(crate) fn whole(&self) -> Arc<Api> {
-        Self::api(Grpc::Clients(self.calls.clone()), self.pages.clone())
+        let pages = Pages::Clients(Arc::clone(&self.pages));
+        Self::api(Grpc::Clients(self.calls.clone()), pages)
     }
 
     /// gRPC alone, where HTTP has listeners of its own.
     pub(crate) fn grpc(&self) -> Arc<Api> {
-        Self::api(Grpc::Clients(self.calls.clone()), no_pages())
+        let pages = Pages::Others(no_pages());
+        Self::api(Grpc::Clients(self.calls.clone()), pages)
     }
 
     /// The pages alone.
     pub(crate) fn pages(&self) -> Arc<Api> {
-        Self::api(Grpc::None, self.pages.clone())
+        Self::api(Grpc::None, Pages::Clients(Arc::clone(&self.pages)))
     }
 
     /// Metrics and health alone.
     pub(crate) fn monitoring(&self) -> Arc<Api> {
-        Self::api(Grpc::None, monitoring_router(self.http.clone()))
+        let pages = monitoring_router(self.http.clone());
+        Self::api(Grpc::None, Pages::Others(pages))
     }
 
     /// What the pages are made of.
@@ -119,15 +128,15 @@ impl ApiParts {
 
     /// gRPC by other services than those for clients, and other pages.
     pub(crate) fn of_services(services: Router, pages: Router) -> Arc<Api> {
-        Self::api(Grpc::Others(services), pages)
+        Self::api(Grpc::Others(services), Pages::Others(pages))
     }
 
     /// Pages alone, others than a member's.
     pub(crate) fn of_pages(pages: Router) -> Arc<Api> {
-        Self::api(Grpc::None, pages)
+        Self::api(Grpc::None, Pages::Others(pages))
     }
 
-    fn api(grpc: Grpc, pages: Router) -> Arc<Api> {
+    fn api(grpc: Grpc, pages: Pages) -> Arc<Api> {
         Arc::new(Api { grpc, pages })
     }
 }
@@ -142,21 +151,12 @@ impl Api {
         let answer = match &self.grpc {
             Grpc::Clients(calls) if is_grpc(&request) => return calls.call(request, remote).await,
             Grpc::Others(grpc) if is_grpc(&request) => route(grpc.clone(), request).await,
-            Grpc::None | Grpc::Clients(_) | Grpc::Others(_) => {
-                route(self.pages.clone(), request).await
-            }
+            Grpc::None | Grpc::Clients(_) | Grpc::Others(_) => match &self.pages {
+                Pages::Clients(pages) => pages.answer(request).await,
+                Pages::Others(pages) => route(pages.clone(), request).await,
+            },
         };
         answer.map(Counted::uncounted)
-    }
-}
-
-async fn route<B>(mut router: Router, request: Request<B>) -> Response<Body>
-where
-    Router: Service<Request<B>, Response = Response<Body>, Error = std::convert::Infallible>,
-{
-    match router.call(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
     }
 }
 

@@ -274,16 +274,21 @@ impl Cluster {
             in_time(client.member_add(request)).await.map(drop)
         })
         .await?;
-        let entries = self.members.iter();
-        let mut entries: Vec<String> = entries
-            .map(|member| Member::initial_entry(member.id, &member.place))
-            .collect();
-        entries.push(Member::initial_entry(new, &place));
+        let mut initial_cluster = self.initial_cluster();
+        initial_cluster.push(',');
+        initial_cluster.push_str(&Member::initial_entry(new, &place));
         let joining = Joining {
-            initial_cluster: entries.join(","),
+            initial_cluster,
             is_new_cluster: false,
         };
         self.add(Member::new(new, place, &self.home, &self.server, joining))
+    }
+
+    /// The list of the members that there are now.
+    fn initial_cluster(&self) -> String {
+        let entries = self.members.iter();
+        let entries = entries.map(|member| Member::initial_entry(member.id, &member.place));
+        entries.collect::<Vec<_>>().join(",")
     }
 
     /// Has a member's directory go back, and waits until the member has said so and ended.
@@ -305,8 +310,11 @@ impl Cluster {
             "is put back"
         };
         self.note(Some(id), format!("its directory {text}"));
-        self.member(id)?
-            .replace_data((!how.empties).then_some(copy.as_path()))?;
+        let initial_cluster = self.initial_cluster();
+        let member = self.member(id)?;
+        member.replace_data((!how.empties).then_some(copy.as_path()))?;
+        // Whoever starts on an empty directory says who is in the cluster now.
+        member.set_initial_cluster(initial_cluster);
         self.recorder.incident(Some(id), IncidentKind::DataReplaced);
         self.restart(id)?;
         for other in others.iter().filter(|_| how.all_down) {

@@ -72,6 +72,11 @@ impl Member {
         }
     }
 
+    /// Changes who it says is in the cluster, for a start on an empty directory.
+    pub(crate) fn set_initial_cluster(&mut self, initial_cluster: String) {
+        self.initial_cluster = initial_cluster;
+    }
+
     /// Its entry in the list of the initial cluster.
     pub(crate) fn initial_entry(id: MemberId, place: &Place) -> String {
         format!("{id}=http://{}", place.peer)

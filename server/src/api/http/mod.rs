@@ -20,8 +20,8 @@ use axum::routing::any;
 
 use self::health::CheckGroup;
 use crate::metrics::Metrics;
-use crate::settings::HttpSettings;
 
+pub(crate) use self::access::Access;
 pub(crate) use self::gateway::{Gateway, SchemaError};
 pub(crate) use self::probe::{Alarm, Consistency, Probe, ProbeError, ProbeFuture, Versions};
 pub(crate) use self::reply::{error as plain_error, not_found, reply as typed};
@@ -37,19 +37,15 @@ pub(crate) struct HttpParts {
     pub request_timeout: Duration,
 }
 
-/// The pages of the client addresses, for requests over plaintext.
-///
-/// Origins and host names are checked first; preflights of browsers are answered. `more` are other
-/// pages, of which this module knows nothing.
-pub(crate) fn client_router(parts: HttpParts, more: Router, settings: HttpSettings) -> Router {
-    let pages = Router::new()
+/// The pages of the client addresses. `more` are other pages, of which this module knows nothing.
+pub(crate) fn client_router(parts: HttpParts, more: Router) -> Router {
+    Router::new()
         .route("/version", any(version_page::version))
         .route("/debug/vars", any(vars::vars))
         .with_state(parts.clone())
         .merge(monitoring_pages(parts))
         .merge(more)
-        .fallback(not_found);
-    access::guard(pages, settings)
+        .fallback(not_found)
 }
 
 /// The pages of the metrics addresses: metrics and health alone, for anyone.

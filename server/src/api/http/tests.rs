@@ -11,7 +11,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::metrics::MetricsSource;
-use crate::settings::{Allowed, Invocation, MetricsDetail, read};
+use crate::settings::{Allowed, HttpSettings, Invocation, MetricsDetail, read};
 
 #[derive(Clone)]
 struct State {
@@ -149,10 +149,21 @@ fn header(response: &Response<Body>, name: &str) -> String {
         .unwrap_or_default()
 }
 
+/// What the pages answer to a request if it is let in.
+fn admitted(settings: HttpSettings, request: Request<Body>) -> Response<Body> {
+    match Access::new(settings).admit(&request) {
+        Ok(admitted) => {
+            let pages = client_router(parts(healthy()), Router::new());
+            admitted.answered(send(pages, request))
+        }
+        Err(answer) => *answer,
+    }
+}
+
 /// Status and body of a GET.
 fn get(state: &State, path: &str) -> (u16, String) {
     let response = send(
-        client_router(parts(state.clone()), Router::new(), open()),
+        client_router(parts(state.clone()), Router::new()),
         request("GET", path),
     );
     (response.status().as_u16(), text(response))
@@ -310,7 +321,7 @@ fn only_get_is_allowed_where_etcd_allows_only_get() {
     ] {
         for method in ["POST", "PUT", "DELETE", "HEAD"] {
             let response = send(
-                client_router(parts(healthy()), Router::new(), open()),
+                client_router(parts(healthy()), Router::new()),
                 request(method, path),
             );
             assert_eq!(
@@ -383,7 +394,7 @@ fn content_types_are_etcds() {
         ("/debug/vars", "application/json; charset=utf-8"),
     ] {
         let response = send(
-            client_router(parts(healthy()), Router::new(), open()),
+            client_router(parts(healthy()), Router::new()),
             request("GET", path),
         );
         assert_eq!(header(&response, "content-type"), content_type, "{path}");
@@ -400,10 +411,7 @@ fn browsers_are_told_where_they_may_call_from() {
         request
             .headers_mut()
             .insert("Origin", origin.parse().unwrap());
-        let response = send(
-            client_router(parts(healthy()), Router::new(), settings),
-            request,
-        );
+        let response = admitted(settings, request);
         (
             response.status().as_u16(),
             header(&response, "access-control-allow-origin"),
@@ -444,10 +452,7 @@ fn requests_under_a_foreign_name_are_misdirected() {
         };
         let mut request = request("GET", "/version");
         request.headers_mut().insert("Host", host.parse().unwrap());
-        let response = send(
-            client_router(parts(healthy()), Router::new(), settings),
-            request,
-        );
+        let response = admitted(settings, request);
         assert_eq!(response.status().as_u16(), status, "{host}");
     }
 }

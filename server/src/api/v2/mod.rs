@@ -19,11 +19,9 @@ mod wait_body;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Uri};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use axum::response::Response;
-use axum::routing::any;
 use bytes::Bytes;
 
 use self::auth::AuthKeeper;
@@ -31,10 +29,9 @@ use crate::api::http::not_found;
 use crate::member::Member;
 
 /// What the pages of the second API need.
-#[derive(Clone)]
 pub(crate) struct V2Parts {
     member: Arc<Member>,
-    auth: Arc<AuthKeeper>,
+    auth: AuthKeeper,
     /// As answers have it.
     cluster_id: HeaderValue,
     started: SystemTime,
@@ -45,20 +42,17 @@ impl V2Parts {
     pub(crate) fn new(member: &Arc<Member>) -> Self {
         Self {
             member: Arc::clone(member),
-            auth: Arc::new(AuthKeeper::new(Arc::clone(member))),
+            auth: AuthKeeper::new(Arc::clone(member)),
             cluster_id: answer::cluster_id(member),
             started: SystemTime::now(),
         }
     }
 }
 
-/// The pages.
-pub(crate) fn router(parts: V2Parts) -> Router {
-    Router::new()
-        .route("/v2", any(answer_any))
-        .route("/v2/", any(answer_any))
-        .route("/v2/{*path}", any(answer_any))
-        .with_state(parts)
+/// Whether the second API answers what is asked at `path`.
+pub(crate) fn is_under(path: &str) -> bool {
+    path.strip_prefix("/v2")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A request, taken apart.
@@ -72,7 +66,8 @@ struct Call {
     common_name: Option<Arc<str>>,
 }
 
-async fn answer_any(State(parts): State<V2Parts>, request: Request) -> Response {
+/// Answers a request for what [`is_under`] the second API.
+pub(crate) async fn answer_request(parts: &V2Parts, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let Ok(path) = form::unescape(head.uri.path(), form::Spaces::AsTheyAre) else {
         return answer::bad_request();
@@ -100,24 +95,24 @@ async fn answer_any(State(parts): State<V2Parts>, request: Request) -> Response 
         None => (rest, None),
     };
     match (page, below) {
-        (b"keys", _) => keys::answer(&parts, &call, body).await,
-        (b"machines", None) => machines::answer(&parts, &call.method),
+        (b"keys", _) => keys::answer(parts, &call, body).await,
+        (b"machines", None) => machines::answer(parts, &call.method),
         (b"members", below) => {
             let name = below.map_or(&b""[..], |below| below.get(1..).unwrap_or_default());
-            members::answer(&parts, &call, name, body).await
+            members::answer(parts, &call, name, body).await
         }
         (b"stats", Some(which)) => match which {
-            b"/store" => stats::store(&parts, &call.method),
-            b"/self" => stats::own(&parts, &call.method),
-            b"/leader" => stats::leader(&parts, &call.method),
+            b"/store" => stats::store(parts, &call.method),
+            b"/self" => stats::own(parts, &call.method),
+            b"/leader" => stats::leader(parts, &call.method),
             _ => not_found().await,
         },
-        (b"auth", Some(below)) => auth::answer(&parts, &call, below, body).await,
+        (b"auth", Some(below)) => auth::answer(parts, &call, below, body).await,
         _ => not_found().await,
     }
 }
 
 /// Reads a whole body, which may have this many bytes.
-async fn read_body(body: axum::body::Body, bytes_max: usize) -> Result<Bytes, axum::Error> {
+async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, axum::Error> {
     axum::body::to_bytes(body, bytes_max).await
 }
