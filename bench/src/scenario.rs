@@ -3,6 +3,7 @@
 //! Most are a [`Workload`](crate::load::Workload) for the load generator; watching and
 //! restarting are runs of their own.
 
+mod consistent_list;
 mod fill;
 mod http;
 mod keyed;
@@ -15,6 +16,7 @@ mod scan;
 mod txn;
 mod watch;
 
+pub use consistent_list::ConsistentLists;
 pub use fill::{Fill, fill};
 pub use http::{HttpKeyed, json_puts, json_reads, v2_gets, v2_sets};
 pub use keyed::Keyed;

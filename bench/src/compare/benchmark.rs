@@ -19,6 +19,8 @@ pub enum Benchmark {
     Scan,
     /// 10,000 watchers of one key.
     Watch,
+    /// Consistent lists from a cache that a watch feeds, while eight clients put what it does not hold.
+    ConsistentList,
     /// A million keys: memory, and the time of a restart.
     Million,
     /// A cluster: puts to its leader, then to all members, with 1,000 clients; the CPU of all
@@ -50,12 +52,13 @@ pub enum Benchmark {
 
 impl Benchmark {
     /// All benchmarks, in the order of reports.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Puts,
         Self::Put,
         Self::Read,
         Self::Scan,
         Self::Watch,
+        Self::ConsistentList,
         Self::Million,
         Self::ClusterPuts,
         Self::ClusterReads,
@@ -79,6 +82,7 @@ impl Benchmark {
             Self::Read => "read",
             Self::Scan => "scan",
             Self::Watch => "watch",
+            Self::ConsistentList => "consistent-list",
             Self::Million => "million",
             Self::ClusterPuts => "cluster-puts",
             Self::ClusterReads => "cluster-reads",
@@ -105,6 +109,7 @@ impl Benchmark {
             | Self::Read
             | Self::Scan
             | Self::Watch
+            | Self::ConsistentList
             | Self::Million
             | Self::KeepAlive
             | Self::Leases

@@ -162,6 +162,10 @@ quantities! {
     V2GetP50: Micros = "v2 get latency p50, 100 clients";
     /// 99th percentile of it.
     V2GetP99: Micros = "v2 get latency p99, 100 clients";
+    /// Median time until a cache knows that it is as new as the store.
+    ListP50: Micros = "consistent list from a cache, p50";
+    /// 99th percentile of it.
+    ListP99: Micros = "consistent list from a cache, p99";
     /// Puts per second while loading.
     LoadRate: PerSecond = "puts while loading";
     /// Resident memory after loading.

@@ -21,7 +21,8 @@ use crate::measurement::Measurement;
 use crate::probe;
 use crate::progress::Progress;
 use crate::scenario::{
-    Consistency, Fill, Keyed, Pacing, Scans, Transfer, Transport, WatchPlan, fill, puts, reads,
+    Consistency, ConsistentLists, Fill, Keyed, Pacing, Scans, Transfer, Transport, WatchPlan, fill,
+    puts, reads,
 };
 use crate::target::Target;
 
@@ -41,6 +42,8 @@ const CONNECTIONS: usize = 8;
 const MANY: usize = 1000;
 /// Clients that read at the same time.
 const READERS: usize = 100;
+/// Clients that put while a cache is listed.
+const LIST_WRITERS: usize = 8;
 /// The longest that loading may take.
 const LOAD_MAX: Duration = Duration::from_secs(1800);
 /// How long a server is left alone after loading, before its memory is looked at.
@@ -109,6 +112,7 @@ impl<'a> Runner<'a> {
             Benchmark::Puts
             | Benchmark::Put
             | Benchmark::Watch
+            | Benchmark::ConsistentList
             | Benchmark::ClusterPuts
             | Benchmark::Failover
             | Benchmark::CatchUp
@@ -172,6 +176,7 @@ impl<'a> Runner<'a> {
                 self.compete(1, self.side.cluster.all()?, &scans, &results)
             }
             Benchmark::Watch => self.watch(&WATCHED),
+            Benchmark::ConsistentList => self.consistent_lists(),
             Benchmark::Million => self.restart_million(),
             Benchmark::ClusterPuts => self.cluster_puts(),
             Benchmark::ClusterReads => self.cluster_reads(),
@@ -218,6 +223,19 @@ impl<'a> Runner<'a> {
         if let Some(all) = measured.latency("all") {
             self.side.add(watched.all, all.p50_us);
         }
+        Ok(())
+    }
+
+    fn consistent_lists(&mut self) -> Result<()> {
+        let lists = ConsistentLists {
+            endpoint: self.side.endpoint()?,
+            writers: LIST_WRITERS,
+            warm_up: self.scale.warm_up,
+            measure: self.scale.measure,
+        };
+        let waited = lists.run(self.benchmark.name(), self.progress)?;
+        self.side.add(Quantity::ListP50, waited.p50_us);
+        self.side.add(Quantity::ListP99, waited.p99_us);
         Ok(())
     }
 
