@@ -1,9 +1,11 @@
-//! Locks and elections shared with Go's clientv3, which is what `etcdctl` is made of.
+//! Locks and elections shared with Go's clientv3: with `etcdctl`, which is made of it, and with a program
+//! of our own.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use cairn_client::Keys;
+use cairn_client::{Client, Keys};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
@@ -108,4 +110,65 @@ async fn an_election_is_shared_with_go() {
     assert!(key.starts_with("shared/"), "{key}");
     let leader = client.election("shared").leader().await.unwrap().unwrap();
     assert_eq!(leader.text(), Some("go"));
+}
+
+/// How often each holder adds one.
+const ADDITIONS: u32 = 20;
+
+/// Builds the program of `tests/go`; `None` if there is no Go, or what it imports cannot be had.
+async fn go_program() -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go");
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-lock");
+    let go = async |arguments: &[&str]| {
+        let mut command = Command::new("go");
+        command.args(arguments).current_dir(&source);
+        command.stdout(Stdio::null()).status().await
+    };
+    match go(&["mod", "download"]).await {
+        Ok(status) if status.success() => {}
+        _ => {
+            eprintln!("skipped: there is no Go, or no clientv3 for it");
+            return None;
+        }
+    }
+    let output = built.to_str().unwrap();
+    let status = go(&["build", "-mod=readonly", "-o", output, "."]).await;
+    assert!(status.unwrap().success());
+    Some(built)
+}
+
+async fn add(client: Client) {
+    let session = client.session(Duration::from_secs(10)).await.unwrap();
+    for _ in 0..ADDITIONS {
+        let lock = session.lock("shared").await.unwrap();
+        let kv = client.get("shared-counter").await.unwrap();
+        let count: u32 = kv.map_or(0, |kv| kv.text().unwrap().parse().unwrap());
+        let next = (count + 1).to_string();
+        client.put("shared-counter", next).await.unwrap();
+        lock.unlock().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn no_addition_is_lost_under_a_lock_that_rust_and_go_share() {
+    let Some(program) = go_program().await else {
+        return;
+    };
+    let servers = Servers::one(&Program::cairn()).await;
+    let client = servers.client().await;
+    let go = || {
+        let mut command = Command::new(&program);
+        let urls = servers.urls().join(",");
+        command.args([&urls, "shared", &ADDITIONS.to_string()]);
+        command.kill_on_drop(true).spawn().unwrap()
+    };
+    let (mut one, mut other) = (go(), go());
+    let all = async {
+        tokio::join!(add(client.clone()), add(client.clone()));
+        assert!(one.wait().await.unwrap().success());
+        assert!(other.wait().await.unwrap().success());
+    };
+    timeout(PATIENCE, all).await.unwrap();
+    let kv = client.get("shared-counter").await.unwrap().unwrap();
+    assert_eq!(kv.text(), Some((4 * ADDITIONS).to_string().as_str()));
 }
