@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 use crate::work::KEYS;
 
 const ROUNDS: usize = 3;
 const COUNT: usize = 19_200;
+/// What `feed` sends.
+const MESSAGES: usize = 4000;
 const PORT: u16 = 23_790;
 
 /// A server of its own, and its data.
@@ -92,6 +94,15 @@ pub async fn run(server: &[&str]) -> Result<()> {
         clients.map(|it| it.0).join(" | ")
     );
     println!("|---|---:|---:|---:|");
+    for a_message in [1, 12, 100] {
+        let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); clients.len()];
+        for _ in 0..ROUNDS {
+            for ((_, program, name), costs) in clients.iter().zip(&mut costs) {
+                costs.push(fed(program, *name, &own, a_message).await?);
+            }
+        }
+        println!("| event, {a_message} a message | {} |", medians(costs)?);
+    }
     for kind in ["put", "get", "watch"] {
         let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); clients.len()];
         for _ in 0..ROUNDS {
@@ -110,17 +121,47 @@ pub async fn run(server: &[&str]) -> Result<()> {
                 }
             }
         }
-        let shown: Result<Vec<String>> = costs
-            .into_iter()
-            .map(|mut costs| {
-                costs.sort_by(|a, b| a.cpu.total_cmp(&b.cpu));
-                let median = costs.get(costs.len() / 2).context("no run")?;
-                Ok(format!("{:.2} ({:.0}/s)", median.cpu, median.rate))
-            })
-            .collect();
-        println!("| {kind} | {} |", shown?.join(" | "));
+        println!("| {kind} | {} |", medians(costs)?);
     }
     Ok(())
+}
+
+/// The medians of the clients' costs, as cells of a row.
+fn medians(costs: Vec<Vec<Cost>>) -> Result<String> {
+    let shown: Result<Vec<String>> = costs
+        .into_iter()
+        .map(|mut costs| {
+            costs.sort_by(|a, b| a.cpu.total_cmp(&b.cpu));
+            let median = costs.get(costs.len() / 2).context("no run")?;
+            Ok(format!("{:.2} ({:.0}/s)", median.cpu, median.rate))
+        })
+        .collect();
+    Ok(shown?.join(" | "))
+}
+
+/// Runs a client that watches what `feed` tells it.
+async fn fed(program: &PathBuf, name: Option<&str>, own: &PathBuf, a_message: usize) -> Result<Cost> {
+    let address = format!("127.0.0.1:{PORT}");
+    let count = MESSAGES * a_message;
+    let mut feed = Command::new(own);
+    feed.args(["feed", &address, &a_message.to_string(), &count.to_string()]);
+    let mut feed = feed.kill_on_drop(true).spawn()?;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while TcpStream::connect(&address).is_err() {
+        ensure!(Instant::now() < deadline, "the feed does not start");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut command = Command::new(program);
+    command
+        .args(name)
+        .args(["watch", &format!("http://{address}"), &count.to_string()]);
+    let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();
+    let ready = lines.next_line().await?;
+    ensure!(ready.as_deref() == Some("ready"), "{command:?}");
+    let cost = cost_of(&mut child, &mut lines).await?;
+    feed.kill().await?;
+    Ok(cost)
 }
 
 /// Runs a client; once it watches, another process writes.
@@ -134,12 +175,13 @@ async fn cost(mut command: Command, is_watch: bool, own: &PathBuf, url: &str) ->
         );
         write(own, url, COUNT).await?;
     }
-    let line = lines
-        .next_line()
-        .await?
-        .with_context(|| format!("{command:?} says nothing"))?;
+    cost_of(&mut child, &mut lines).await
+}
+
+async fn cost_of(child: &mut Child, lines: &mut Lines<BufReader<ChildStdout>>) -> Result<Cost> {
+    let line = lines.next_line().await?.context("a client says nothing")?;
     let (cpu, rate) = line.split_once(' ').context("no result")?;
-    ensure!(child.wait().await?.success(), "{command:?} failed");
+    ensure!(child.wait().await?.success(), "a client failed");
     Ok(Cost {
         cpu: cpu.parse()?,
         rate: rate.parse()?,

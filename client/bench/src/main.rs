@@ -3,15 +3,17 @@
 //!
 //! `cargo run --release -- compare SERVER...` starts the server for each run anew, has each client do
 //! the same in a process of its own, and counts that process's time (user and system). Rounds take the
-//! clients in turn; the table shows medians.
+//! clients in turn; the table shows medians. Events come from the server as another process writes, and
+//! from one that tells every client the same (`feed`), so that the messages are the same, too.
 
 mod cache;
 mod cairn;
 mod compare;
 mod etcd;
+mod feed;
 mod work;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::work::Work;
 
@@ -27,8 +29,12 @@ fn main() -> Result<()> {
             ["cairn", rest @ ..] => cairn::run(Work::parse(rest)?).await,
             ["etcd", rest @ ..] => etcd::run(Work::parse(rest)?).await,
             ["cache", server @ ..] if !server.is_empty() => cache::run(server).await,
+            ["feed", address, a_message, count] => {
+                let (a_message, count) = (a_message.parse(), count.parse());
+                feed::run(address, a_message.context("a message")?, count.context("count")?).await
+            }
             _ => {
-                bail!("compare SERVER... | cache SERVER... | (cairn|etcd) put|get|watch URL COUNT")
+                bail!("compare SERVER... | cache SERVER... | (cairn|etcd) put|get|watch URL COUNT | feed ADDRESS EVENTS-A-MESSAGE COUNT")
             }
         }
     })
