@@ -76,6 +76,8 @@ pub use concurrency::{
     Barrier, DoubleBarrier, Election, Entered, Isolation, Leadership, Lock, PriorityQueue, Queue,
     ReadLock, Session, Stm, WriteLock,
 };
+#[cfg(feature = "json")]
+pub use concurrency::{Service, ServiceEndpoint};
 #[cfg(feature = "tls")]
 pub use connect::Tls;
 pub use connect::{ConnectOptions, Connecting, Connector, Endpoint, Socket};

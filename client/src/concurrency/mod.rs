@@ -1,5 +1,5 @@
-//! Locks, elections, barriers, queues and transactional memory over keys, laid out as Go's clientv3
-//! lays them out, so that programs in both languages share them.
+//! Locks, elections, barriers, queues, transactional memory and services over keys, laid out as Go's
+//! clientv3 lays them out, so that programs in both languages share them.
 
 mod barrier;
 mod double_barrier;
@@ -9,6 +9,8 @@ mod own_key;
 mod priority_queue;
 mod queue;
 mod rw_lock;
+#[cfg(feature = "json")]
+mod service;
 mod session;
 mod stm;
 mod waiting;
@@ -20,5 +22,7 @@ pub use mutex::Lock;
 pub use priority_queue::PriorityQueue;
 pub use queue::Queue;
 pub use rw_lock::{ReadLock, WriteLock};
+#[cfg(feature = "json")]
+pub use service::{Service, ServiceEndpoint};
 pub use session::Session;
 pub use stm::{Isolation, Stm};

@@ -1,24 +1,48 @@
-// Adds one to a counter, so many times, under a lock of clientv3's concurrency package: go-lock URLS NAME TIMES.
+// What Go programs do beside ours.
 //
+// "add URLS NAME TIMES" adds one to a counter, so many times, under a lock of clientv3's concurrency package.
 // The counter is read and written by two requests, so that the lock alone keeps additions from being lost.
+// "serve URLS NAME ADDRESS" adds an endpoint to a service and prints the addresses of all.
 package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
+	"go.etcd.io/etcd/client/v3/naming/endpoints"
 )
 
 func main() {
-	urls, name := os.Args[1], os.Args[2]
-	times, err := strconv.Atoi(os.Args[3])
-	check(err)
+	what, urls, name, argument := os.Args[1], os.Args[2], os.Args[3], os.Args[4]
 	client, err := clientv3.New(clientv3.Config{Endpoints: strings.Split(urls, ",")})
 	check(err)
+	if what == "serve" {
+		serve(client, name, argument)
+		return
+	}
+	times, err := strconv.Atoi(argument)
+	check(err)
+	addAll(client, name, times)
+}
+
+func serve(client *clientv3.Client, name, address string) {
+	ctx := context.Background()
+	manager, err := endpoints.NewManager(client, name)
+	check(err)
+	check(manager.AddEndpoint(ctx, name+"/go", endpoints.Endpoint{Addr: address, Metadata: "from Go"}))
+	all, err := manager.List(ctx)
+	check(err)
+	for key, endpoint := range all {
+		fmt.Println(key, endpoint.Addr, endpoint.Metadata)
+	}
+}
+
+func addAll(client *clientv3.Client, name string, times int) {
 	session, err := concurrency.NewSession(client, concurrency.WithTTL(10))
 	check(err)
 	mutex := concurrency.NewMutex(session, name)

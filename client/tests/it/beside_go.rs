@@ -1,11 +1,11 @@
-//! Locks and elections shared with Go's clientv3: with `etcdctl`, which is made of it, and with a program
+//! Locks, elections and services shared with Go's clientv3: with `etcdctl`, which is made of it, and with a program
 //! of our own.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use cairn_client::{Client, Keys};
+use cairn_client::{Client, Keys, ServiceEndpoint};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
@@ -118,7 +118,7 @@ const ADDITIONS: u32 = 20;
 /// Builds the program of `tests/go`; `None` if there is no Go, or what it imports cannot be had.
 async fn go_program() -> Option<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go");
-    let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-lock");
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("beside-go");
     let go = async |arguments: &[&str]| {
         let mut command = Command::new("go");
         command.args(arguments).current_dir(&source);
@@ -159,7 +159,7 @@ async fn no_addition_is_lost_under_a_lock_that_rust_and_go_share() {
     let go = || {
         let mut command = Command::new(&program);
         let urls = servers.urls().join(",");
-        command.args([&urls, "shared", &ADDITIONS.to_string()]);
+        command.args(["add", &urls, "shared", &ADDITIONS.to_string()]);
         command.kill_on_drop(true).spawn().unwrap()
     };
     let (mut one, mut other) = (go(), go());
@@ -171,4 +171,50 @@ async fn no_addition_is_lost_under_a_lock_that_rust_and_go_share() {
     timeout(PATIENCE, all).await.unwrap();
     let kv = client.get("shared-counter").await.unwrap().unwrap();
     assert_eq!(kv.text(), Some((4 * ADDITIONS).to_string().as_str()));
+}
+
+#[tokio::test]
+async fn the_endpoints_of_a_service_are_those_of_go() {
+    let Some(program) = go_program().await else {
+        return;
+    };
+    let servers = Servers::one(&Program::cairn()).await;
+    let client = servers.client().await;
+    let service = client.service("mail");
+    let own = ServiceEndpoint {
+        address: "10.0.0.1:25".to_owned(),
+        metadata: "from Rust".into(),
+    };
+    let session = client.session(Duration::from_secs(10)).await.unwrap();
+    let put = service.put("rust", &own).lease(session.lease());
+    put.await.unwrap();
+    let mut go = Command::new(&program);
+    go.args(["serve", &servers.urls().join(","), "mail", "10.0.0.2:25"]);
+    let said = go.output().await.unwrap();
+    assert!(said.status.success());
+    let said = String::from_utf8(said.stdout).unwrap();
+    let mut said: Vec<&str> = said.lines().collect();
+    said.sort_unstable();
+    assert_eq!(
+        said,
+        [
+            "mail/go 10.0.0.2:25 from Go",
+            "mail/rust 10.0.0.1:25 from Rust"
+        ]
+    );
+    let cache = service.cache().await.unwrap();
+    let theirs = cache.get("mail/go").unwrap();
+    let expected = ServiceEndpoint {
+        address: "10.0.0.2:25".to_owned(),
+        metadata: "from Go".into(),
+    };
+    assert_eq!(theirs.value(), Some(&expected));
+    let gone = service.delete("go").await.unwrap().header.revision;
+    cache.wait_for(gone).await.unwrap();
+    let left: Vec<_> = cache
+        .snapshot()
+        .iter()
+        .map(|it| it.kv().key.clone())
+        .collect();
+    assert_eq!(left, ["mail/rust"]);
 }
