@@ -140,7 +140,12 @@ fn medians(costs: Vec<Vec<Cost>>) -> Result<String> {
 }
 
 /// Runs a client that watches what `feed` tells it.
-async fn fed(program: &PathBuf, name: Option<&str>, own: &PathBuf, a_message: usize) -> Result<Cost> {
+async fn fed(
+    program: &PathBuf,
+    name: Option<&str>,
+    own: &PathBuf,
+    a_message: usize,
+) -> Result<Cost> {
     let address = format!("127.0.0.1:{PORT}");
     let count = MESSAGES * a_message;
     let mut feed = Command::new(own);
