@@ -16,6 +16,8 @@ pub mod disk;
 mod driver;
 mod entry;
 mod force_new_cluster;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod incarnation;
 mod incarnations;
 mod known_incarnations;

@@ -115,6 +115,14 @@ pub enum Damage {
     /// A frame that does not follow the one before it.
     #[error("a frame does not follow the one before it")]
     Chain,
+    /// A whole frame with entries that do not follow one another.
+    #[error("entry {found} stands behind entry {before} in one frame")]
+    NotConsecutive {
+        /// The entry.
+        found: LogIndex,
+        /// The one before it.
+        before: LogIndex,
+    },
     /// A whole frame with records that make no sense.
     #[error(transparent)]
     Record(#[from] BadRecord),

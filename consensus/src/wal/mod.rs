@@ -62,6 +62,8 @@
 mod entry_offsets;
 mod error;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzed;
 mod reader;
 mod record;
 mod recovery;

@@ -178,7 +178,7 @@ fn take_entry(payload: &mut Bytes) -> Result<eraftpb::Entry, BadRecord> {
     };
     let mut entry = eraftpb::Entry {
         term: take_u64(payload)?,
-        index: take_u64(payload)?,
+        index: take_index(payload, "entry index")?.get(),
         data: std::mem::take(payload),
         ..eraftpb::Entry::default()
     };
@@ -203,7 +203,7 @@ fn take_marker(payload: &mut Bytes) -> Result<Marker, BadRecord> {
             });
         }
     };
-    let index = LogIndex::new(take_u64(payload)?);
+    let index = take_index(payload, "marker index")?;
     let term = Term::new(take_u64(payload)?);
     let auto_leave = match take_u8(payload)? {
         0 => false,
@@ -244,6 +244,14 @@ fn take_members(payload: &mut Bytes) -> Result<Vec<MemberId>, BadRecord> {
         })?);
     }
     Ok(members)
+}
+
+/// An index that another can follow.
+fn take_index(payload: &mut Bytes, field: &'static str) -> Result<LogIndex, BadRecord> {
+    match take_u64(payload)? {
+        value @ u64::MAX => Err(BadRecord::Value { field, value }),
+        index => Ok(LogIndex::new(index)),
+    }
 }
 
 fn take_u8(bytes: &mut Bytes) -> Result<u8, BadRecord> {

@@ -162,14 +162,24 @@ impl<'a> Recovery<'a> {
             if header.previous != self.chain {
                 return Err(self.corrupt(number, self.position, Damage::Chain));
             }
-            let mut span: Option<(u64, u64)> = None;
+            let mut span: Option<(LogIndex, LogIndex)> = None;
             let offset = self.position;
             while let Some(record) = record::take_record(&mut body)
                 .map_err(|bad| self.corrupt(number, offset, bad.into()))?
             {
                 match &record {
                     Record::Entry(entry) => {
-                        span = Some((span.map_or(entry.index, |(first, _)| first), entry.index));
+                        let index = LogIndex::new(entry.index);
+                        if let Some((_, before)) = span
+                            && index != before.next()
+                        {
+                            let damage = Damage::NotConsecutive {
+                                found: index,
+                                before,
+                            };
+                            return Err(self.corrupt(number, offset, damage));
+                        }
+                        span = Some((span.map_or(index, |(first, _)| first), index));
                     }
                     Record::HardState(state) => self.hard_state = *state,
                     Record::Marker(marker) => {
@@ -185,8 +195,7 @@ impl<'a> Recovery<'a> {
                     offset,
                 };
                 let bytes = header.end(offset, segment.alignment) - offset;
-                self.offsets
-                    .note((place, bytes), LogIndex::new(first), LogIndex::new(last));
+                self.offsets.note((place, bytes), first, last);
             }
             self.last_frame = offset;
             self.position = header.end(offset, segment.alignment);

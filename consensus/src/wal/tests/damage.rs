@@ -241,6 +241,29 @@ fn what_is_cut_is_told_with_its_place_and_length() {
     );
 }
 
+/// Whose checksums are right, so that no rot made them.
+#[test]
+fn frames_whose_entries_do_not_follow_one_another_or_have_no_next_are_refused() {
+    for (indexes, told) in [
+        ([1, 3], "entry 3 stands behind entry 1 in one frame"),
+        ([2, 1], "entry 1 stands behind entry 2 in one frame"),
+        (
+            [u64::MAX - 1, u64::MAX],
+            "entry index cannot be 18446744073709551615",
+        ),
+    ] {
+        let mut body = Vec::new();
+        for index in indexes {
+            record::push_entry(&mut body, &entry(index, 1, 10));
+        }
+        let length = u16::try_from(body.len()).unwrap().to_le_bytes();
+        let disk = FaultDisk::new(1);
+        fuzzed::write(&disk, &[&length, body.as_slice()].concat()).unwrap();
+        let refused = open_with(&disk, fuzzed::OPTIONS).err().unwrap().to_string();
+        assert!(refused.contains(told), "{refused}");
+    }
+}
+
 #[test]
 fn a_spare_that_cannot_be_made_stops_nothing() {
     let operations = {
