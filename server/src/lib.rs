@@ -20,6 +20,8 @@
 
 mod api;
 mod commands;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod gateway;
 mod grpc_proxy;
 mod logging;

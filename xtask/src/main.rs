@@ -18,6 +18,7 @@ mod crash;
 mod differential;
 mod etcdctl;
 mod fix;
+mod fuzz;
 mod hostile;
 mod interruptible;
 mod layers;
@@ -45,6 +46,7 @@ use crate::conformance::Conformance;
 use crate::crash::Crash;
 use crate::differential::Differential;
 use crate::etcdctl::Etcdctl;
+use crate::fuzz::Fuzz;
 use crate::hostile::Hostile;
 use crate::interruptible::interruptible;
 use crate::outcome::Outcome;
@@ -71,6 +73,8 @@ enum Task {
     Crash(Crash),
     /// Lets hostile clients loose on a server, beside an ordinary one.
     Hostile(Hostile),
+    /// Fuzzes everything that reads from outside.
+    Fuzz(Fuzz),
     /// Troubles a cluster of real processes under load, and checks what its clients saw.
     ClusterTest(ClusterTest),
     /// Checks recorded histories of clusters again.
@@ -99,6 +103,7 @@ impl Task {
             Self::Differential(differential) => interruptible(differential.run(workspace)),
             Self::Crash(crash) => interruptible(crash.run(workspace)),
             Self::Hostile(hostile) => interruptible(hostile.run(workspace)),
+            Self::Fuzz(fuzz) => fuzz.run(workspace),
             Self::ClusterTest(test) => interruptible(test.run(workspace)),
             Self::CheckHistory(histories) => histories.run(),
             Self::Conformance(conformance) => interruptible(conformance.run(workspace)),

@@ -5,6 +5,7 @@
     reason = "tests fail where they cannot go on"
 )]
 
+mod any_bytes;
 mod compaction;
 mod hashes;
 mod history;

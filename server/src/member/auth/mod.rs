@@ -13,6 +13,9 @@ mod passwords;
 mod permit;
 mod tokens;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use jwt::fuzz_token;
+
 use std::sync::Arc;
 use std::time::Duration;
 

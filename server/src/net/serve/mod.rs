@@ -10,6 +10,8 @@ mod authority;
 mod connection;
 mod descriptors;
 mod frames;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzed;
 mod late_end;
 mod listen_endpoint;
 mod listener;

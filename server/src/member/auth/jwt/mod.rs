@@ -6,6 +6,8 @@
 //! (RUSTSEC-2023-0071). What is left without them is three base64 parts, below; the signatures are
 //! ring's, which TLS uses too.
 
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzed;
 mod keys;
 
 use std::collections::HashMap;
@@ -21,6 +23,8 @@ use serde::Deserialize;
 
 use super::passwords::CredentialError;
 use crate::settings::{Algorithm, JwtSettings};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use fuzzed::token as fuzz_token;
 pub(crate) use keys::JwtKeyError;
 use keys::{KeyFiles, Keys};
 
