@@ -87,6 +87,10 @@ where
 }
 
 fn with_trailers(bytes: Bytes, trailers: Option<HeaderMap>) -> Body {
+    if bytes.is_empty() && trailers.is_none() {
+        // It ends with its head, as upstream's did.
+        return Body::empty();
+    }
     let body = Full::new(bytes).with_trailers(std::future::ready(trailers.map(Ok)));
     Body::new(body)
 }

@@ -14,7 +14,9 @@ const HEX: [char; 16] = [
 /// Writes an event and a newline. `namespace` is cut off paths; without `nodes` only the action is
 /// told.
 pub fn write_event(out: &mut String, event: &Event, namespace: &str, nodes: bool) {
-    let _ = write!(out, "{{\"action\":\"{}\"", event.action.name());
+    for part in ["{\"action\":\"", event.action.name(), "\""] {
+        out.push_str(part);
+    }
     if nodes {
         out.push_str(",\"node\":");
         write_node(out, &event.node, namespace, event.at);
@@ -44,7 +46,9 @@ fn write_node(out: &mut String, node: &Shown, namespace: &str, now: Timestamp) {
     let mut name = |out: &mut String, name: &str| {
         out.push(before);
         before = ',';
-        let _ = write!(out, "\"{name}\":");
+        for part in ["\"", name, "\":"] {
+            out.push_str(part);
+        }
     };
     let shown = node.path.shown();
     let path = without(namespace, &shown);
@@ -100,30 +104,47 @@ fn without<'t>(namespace: &str, text: &'t [u8]) -> &'t [u8] {
 /// is escaped.
 pub fn write_string(out: &mut String, text: &[u8]) {
     out.push('"');
-    for chunk in text.utf8_chunks() {
-        let mut rest = chunk.valid();
-        while let Some(at) = rest.find(is_escaped) {
-            let (plain, escaped) = rest.split_at(at);
-            out.push_str(plain);
-            let mut chars = escaped.chars();
-            match chars.next() {
-                Some('"') => out.push_str("\\\""),
-                Some('\\') => out.push_str("\\\\"),
-                Some('\n') => out.push_str("\\n"),
-                Some('\r') => out.push_str("\\r"),
-                Some('\t') => out.push_str("\\t"),
-                Some(char) => write_escape(out, char),
-                None => {}
+    match std::str::from_utf8(text) {
+        Ok(text) => write_text(out, text),
+        Err(_) => {
+            for chunk in text.utf8_chunks() {
+                write_text(out, chunk.valid());
+                // Go marks every byte that belongs to no character.
+                for _ in chunk.invalid() {
+                    write_escape(out, char::REPLACEMENT_CHARACTER);
+                }
             }
-            rest = chars.as_str();
-        }
-        out.push_str(rest);
-        // Go marks every byte that belongs to no character.
-        for _ in chunk.invalid() {
-            write_escape(out, char::REPLACEMENT_CHARACTER);
         }
     }
     out.push('"');
+}
+
+fn write_text(out: &mut String, text: &str) {
+    if text.bytes().all(is_plain) {
+        return out.push_str(text);
+    }
+    let mut rest = text;
+    while let Some(at) = rest.find(is_escaped) {
+        let (plain, escaped) = rest.split_at(at);
+        out.push_str(plain);
+        let mut chars = escaped.chars();
+        match chars.next() {
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some(char) => write_escape(out, char),
+            None => {}
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+}
+
+/// Whether a byte begins no character that [`is_escaped`]. The two beyond ASCII begin with `0xe2`.
+const fn is_plain(byte: u8) -> bool {
+    !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&' | 0..=0x1f | 0xe2)
 }
 
 const fn is_escaped(char: char) -> bool {

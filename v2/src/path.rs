@@ -7,6 +7,18 @@ use bytes::Bytes;
 /// How deep a path may be. Listings are built level by level, so something must bound it.
 const LEVELS_MAX: usize = 512;
 
+/// Whether a path is what [`NodePath::parse`] makes of it.
+fn is_shortest(raw: &[u8]) -> bool {
+    let Some(components) = raw.strip_prefix(b"/") else {
+        return raw.is_empty();
+    };
+    let mut levels = 0;
+    components.split(|&byte| byte == b'/').all(|component| {
+        levels += 1;
+        levels <= LEVELS_MAX && !matches!(component, b"" | b"." | b"..")
+    })
+}
+
 /// An absolute path in its shortest form: empty for the root, `/a/b` for a node.
 ///
 /// Invariants:
@@ -27,6 +39,9 @@ impl NodePath {
     ///
     /// [`TooDeep`].
     pub fn parse(raw: &[u8]) -> Result<Self, TooDeep> {
+        if is_shortest(raw) {
+            return Ok(Self(Bytes::copy_from_slice(raw)));
+        }
         let mut components: Vec<&[u8]> = Vec::new();
         for component in raw.split(|&byte| byte == b'/') {
             match component {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 
 /// The file of a client that its certificate does not name: a proxy, which is not what its clients are.
@@ -68,6 +68,8 @@ impl Certificates {
     ) -> Result<()> {
         let hosts = hosts.iter().map(|&host| host.to_owned());
         let mut params = CertificateParams::new(hosts.collect::<Vec<_>>())?;
+        // There is a common name in what one begins with.
+        params.distinguished_name = DistinguishedName::new();
         if name != NAMELESS {
             params.distinguished_name.push(DnType::CommonName, name);
         }

@@ -125,4 +125,9 @@ impl Body for RelayedBody {
         let trailers: Option<HeaderMap> = ready!(relayed.body.poll_trailers(cx))?;
         Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
+
+    /// An error is an answer without a body, which ends with its head: Go's clients take no other.
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
 }

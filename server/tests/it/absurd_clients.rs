@@ -100,7 +100,7 @@ pub(crate) fn call(server: &Server, path: &str) -> Request<()> {
 }
 
 /// A gRPC message: its prefix and itself.
-fn framed(message: &[u8]) -> Bytes {
+pub(crate) fn framed(message: &[u8]) -> Bytes {
     let length = u32::try_from(message.len()).unwrap();
     let mut bytes = vec![0];
     bytes.extend(length.to_be_bytes());

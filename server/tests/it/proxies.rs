@@ -7,11 +7,13 @@ use cairn_proto::etcdserverpb::cluster_client::ClusterClient;
 use cairn_proto::etcdserverpb::kv_client::KvClient;
 use cairn_proto::etcdserverpb::watch_request::RequestUnion;
 use cairn_proto::etcdserverpb::{
-    CompactionRequest, MemberListRequest, WatchCreateRequest, WatchProgressRequest,
+    CompactionRequest, MemberListRequest, RangeRequest, WatchCreateRequest, WatchProgressRequest,
 };
 use cairn_testbed::ports::free_address;
+use prost::Message;
 use tonic::transport::Channel;
 
+use crate::absurd_clients::framed;
 use crate::harness::{Clients, Server, binary, clients_at, until};
 use crate::http_client::request;
 use crate::requests::{COMPACTED, put, range, refused};
@@ -96,6 +98,35 @@ async fn calls_and_refusals_go_through_as_they_are() {
         .into_inner();
     assert_eq!(list.members[0].client_urls, ["proxy:1"]);
     assert_eq!(proxy.page("/health"), r#"{"health":"true","reason":""}"#);
+}
+
+/// Go's clients take an error in the head of an answer only if the answer ends with it.
+#[tokio::test]
+async fn an_error_ends_with_the_head_of_its_answer() {
+    let server = Server::start(&[]);
+    for flag in ["--namespace=", "--namespace=ns/"] {
+        let proxy = Proxy::start(server.address(), &[flag]).await;
+        let socket = tokio::net::TcpStream::connect(proxy.address).await.unwrap();
+        let (requests, connection) = h2::client::handshake(socket).await.unwrap();
+        tokio::spawn(connection);
+        let url = format!("http://{}/etcdserverpb.KV/Range", proxy.address);
+        let head = http::Request::post(url)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        let mut requests = requests.ready().await.unwrap();
+        let (answer, mut body) = requests
+            .send_request(head.body(()).unwrap(), false)
+            .unwrap();
+        let request = RangeRequest {
+            revision: 1_000_000,
+            ..range("k", "")
+        };
+        body.send_data(framed(&request.encode_to_vec()), true)
+            .unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.headers()["grpc-status"], "11", "{flag}");
+        assert!(answer.body().is_end_stream(), "{flag}");
+    }
 }
 
 #[tokio::test]

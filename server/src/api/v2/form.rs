@@ -130,6 +130,14 @@ fn unescape_bytes(text: &[u8], spaces: Spaces) -> Result<Vec<u8>, FormError> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&byte, after)) = rest.split_first() {
+        let is_special = |byte: &u8| *byte == b'%' || *byte == b'+';
+        let run = rest.iter().position(is_special).unwrap_or(rest.len());
+        if run > 1 {
+            let (as_it_is, others) = rest.split_at(run);
+            plain.extend_from_slice(as_it_is);
+            rest = others;
+            continue;
+        }
         match byte {
             b'%' => {
                 let digits = after.split_first_chunk::<2>();

@@ -2,6 +2,18 @@
 
 use std::fmt::Write as _;
 
+/// Whether a path is what [`clean`] makes of it.
+pub(super) fn is_clean(path: &[u8]) -> bool {
+    let Some(names) = path.strip_prefix(b"/") else {
+        return false;
+    };
+    let names = names.strip_suffix(b"/").unwrap_or(names);
+    path == b"/"
+        || names
+            .split(|&byte| byte == b'/')
+            .all(|name| !matches!(name, b"" | b"." | b".."))
+}
+
 /// A path without `.`, `..` and repeated slashes; a slash at the end stays.
 pub(super) fn clean(path: &[u8]) -> Vec<u8> {
     let mut names: Vec<&[u8]> = Vec::new();
@@ -51,8 +63,13 @@ mod tests {
             ("/v2/keys/..", "/v2"),
             ("/v2/keys/../x/", "/v2/x/"),
             ("/..", "/"),
+            ("/", "/"),
+            ("//", "/"),
+            ("", "/"),
+            ("/v2/./keys", "/v2/keys"),
         ] {
             assert_eq!(clean(path.as_bytes()), cleaned.as_bytes(), "{path}");
+            assert_eq!(is_clean(path.as_bytes()), path == cleaned, "{path}");
         }
     }
 

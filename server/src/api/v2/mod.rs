@@ -72,8 +72,8 @@ pub(crate) async fn answer_request(parts: &V2Parts, request: Request<Body>) -> R
     let Ok(path) = form::unescape(head.uri.path(), form::Spaces::AsTheyAre) else {
         return answer::bad_request();
     };
-    let clean = go_path::clean(&path);
-    if clean != path {
+    if !go_path::is_clean(&path) {
+        let clean = go_path::clean(&path);
         return answer::moved(&head.method, &clean, head.uri.query());
     }
     let common_name = auth::common_name(&head.headers, &head.extensions);

@@ -1,6 +1,6 @@
 //! What the gateway offers, as a document for tools: OpenAPI 3, made of the routes and the `.proto` files.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
@@ -11,16 +11,22 @@ use crate::settings::ETCD_VERSION;
 /// The document.
 pub(super) fn document(methods: &HashMap<&'static str, Method>) -> String {
     let mut schemas = Schemas::default();
+    let inputs: HashMap<&str, Value> = methods
+        .iter()
+        .map(|(path, method)| (*path, schemas.message(&method.input)))
+        .collect();
+    schemas.now_of_answers();
     let mut paths: BTreeMap<String, Value> = BTreeMap::new();
     for (path, method) in methods {
-        let operation = operation(path, method, &mut schemas);
+        let operation = operation(path, method, inputs.get(path), &mut schemas);
         paths.insert(format!("/v3/{path}"), json!({ "post": operation }));
     }
     if let Some(watch) = paths.get_mut("/v3/watch") {
         watch["get"] = events();
     }
-    let mut schemas = schemas.0;
+    let mut schemas = schemas.described;
     schemas.insert("Error".to_owned(), error());
+    schemas.insert(BYTES.to_owned(), shown_bytes());
     json!({
         "openapi": "3.0.3",
         "info": {
@@ -41,10 +47,12 @@ pub(super) fn document(methods: &HashMap<&'static str, Method>) -> String {
     .to_string()
 }
 
-fn operation(path: &str, method: &Method, schemas: &mut Schemas) -> Value {
+/// The schema of bytes in answers.
+const BYTES: &str = "Bytes";
+
+fn operation(path: &str, method: &Method, input: Option<&Value>, schemas: &mut Schemas) -> Value {
     let service = method.grpc_path.rsplit_once('/').map_or("", |(it, _)| it);
     let tag = service.rsplit_once('.').map_or(service, |(_, it)| it);
-    let input = schemas.message(&method.input);
     let output = schemas.message(&method.output);
     let (description, output, refused) = match method.shape {
         Shape::Unary => ("The answer.", output, refused(&reference("Error"))),
@@ -133,29 +141,62 @@ fn error() -> Value {
     })
 }
 
+/// Bytes as an answer may show them: in base64, or with text=1 as text where they are.
+fn shown_bytes() -> Value {
+    json!({
+        "anyOf": [
+            { "type": "string" },
+            {
+                "type": "object",
+                "required": ["base64"],
+                "properties": { "base64": { "type": "string", "format": "byte" } },
+            },
+        ],
+        "description": "In base64; with text=1 as text, and as an object where it is not UTF-8.",
+    })
+}
+
 fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// The messages and enums that were met.
+/// The messages and enums that were met: first those of requests, then those of answers.
 #[derive(Default)]
-struct Schemas(Map<String, Value>);
+struct Schemas {
+    described: Map<String, Value>,
+    /// What requests may have, once all of them are described.
+    asked: Option<BTreeSet<String>>,
+}
 
 impl Schemas {
+    /// All requests are described.
+    fn now_of_answers(&mut self) {
+        self.asked = Some(self.described.keys().cloned().collect());
+    }
+
+    /// What a message is called: one of requests that answers have too shows its bytes otherwise there.
+    fn name(&self, message: &MessageDescriptor) -> String {
+        let name = message.full_name();
+        match &self.asked {
+            Some(asked) if asked.contains(name) => format!("{name}.Answer"),
+            Some(_) | None => name.to_owned(),
+        }
+    }
+
     /// A reference to a message, which is described with all that it reaches.
     fn message(&mut self, message: &MessageDescriptor) -> Value {
-        let name = message.full_name();
-        if !self.0.contains_key(name) {
+        let name = self.name(message);
+        if !self.described.contains_key(&name) {
             // Before its fields, which may come back to it.
-            self.0.insert(name.to_owned(), Value::Null);
+            self.described.insert(name.clone(), Value::Null);
             let fields: Map<String, Value> = message
                 .fields()
                 .map(|field| (field.name().to_owned(), self.field(&field)))
                 .collect();
             let described = json!({ "type": "object", "properties": fields });
-            self.0.insert(name.to_owned(), described);
+            self.described.insert(name.clone(), described);
         }
-        reference(name)
+        reference(&name)
     }
 
     fn field(&mut self, field: &FieldDescriptor) -> Value {
@@ -164,6 +205,7 @@ impl Schemas {
             Kind::Enum(kind) => self.enumeration(&kind),
             Kind::Bool => json!({ "type": "boolean" }),
             Kind::String => json!({ "type": "string" }),
+            Kind::Bytes if self.asked.is_some() => reference(BYTES),
             Kind::Bytes => json!({ "type": "string", "format": "byte" }),
             Kind::Double | Kind::Float => json!({ "type": "number" }),
             Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
@@ -187,15 +229,14 @@ impl Schemas {
     fn enumeration(&mut self, kind: &EnumDescriptor) -> Value {
         let names: Vec<String> = kind.values().map(|value| value.name().to_owned()).collect();
         let described = json!({ "type": "string", "enum": names });
-        self.0.insert(kind.full_name().to_owned(), described);
+        self.described
+            .insert(kind.full_name().to_owned(), described);
         reference(kind.full_name())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::api::http::gateway::{routes::ROUTES, schema};
 
@@ -233,8 +274,9 @@ mod tests {
         assert!(found.len() > 80);
         for to in found {
             let name = to.strip_prefix("#/components/schemas/").unwrap();
+            let schema = &document["components"]["schemas"][name];
             assert!(
-                document["components"]["schemas"][name]["type"].is_string(),
+                schema["type"].is_string() || schema["anyOf"].is_array(),
                 "{to}"
             );
         }
@@ -251,7 +293,17 @@ mod tests {
             json!({"type": "array", "items": {"type": "string"}})
         );
         let bytes = &schemas["mvccpb.KeyValue"]["properties"]["key"];
-        assert_eq!(*bytes, json!({"type": "string", "format": "byte"}));
+        assert_eq!(*bytes, json!({"$ref": "#/components/schemas/Bytes"}));
+        // Permissions are in requests and in answers.
+        for (message, bytes) in [
+            (
+                "authpb.Permission",
+                json!({"type": "string", "format": "byte"}),
+            ),
+            ("authpb.Permission.Answer", bytes.clone()),
+        ] {
+            assert_eq!(schemas[message]["properties"]["key"], bytes, "{message}");
+        }
         let kind = &schemas["mvccpb.Event"]["properties"]["type"]["$ref"];
         assert_eq!(kind, "#/components/schemas/mvccpb.Event.EventType");
         assert_eq!(

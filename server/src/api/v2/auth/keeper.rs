@@ -60,20 +60,24 @@ pub(crate) struct AuthKeeper {
     member: Arc<Member>,
     /// Whether the directories are known to be there.
     ensured: AtomicBool,
+    /// Where the switch is.
+    switch: NodePath,
 }
 
 impl AuthKeeper {
-    pub(in crate::api::v2) const fn new(member: Arc<Member>) -> Self {
+    pub(in crate::api::v2) fn new(member: Arc<Member>) -> Self {
         Self {
             member,
             ensured: AtomicBool::new(false),
+            // The root, were this no path, is always there: then the switch is read at each request.
+            switch: node_path(SWITCH).unwrap_or(NodePath::ROOT),
         }
     }
 
     /// Whether anyone is asked who they are.
     pub(super) fn is_enabled(&self) -> bool {
         // Asked with every request, and where nobody has ever switched it on the index knows enough.
-        if node_path(SWITCH).is_ok_and(|path| !self.member.v2_exists(&path)) {
+        if !self.member.v2_exists(&self.switch) {
             return false;
         }
         match self.stored::<bool>(SWITCH) {
