@@ -77,7 +77,35 @@ impl Error {
         }
     }
 
+    /// With what caused it, down to what the system said.
     pub(crate) fn database(error: impl std::error::Error) -> Self {
-        Self::Database(error.to_string())
+        let mut text = error.to_string();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            let said = cause.to_string();
+            if !text.ends_with(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
+            next = cause.source();
+        }
+        Self::Database(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_said_of_the_database_is_shown() {
+        let error = Error::database(cairn_backend::OpenError::Io {
+            path: "/data/db".into(),
+            source: std::io::Error::from_raw_os_error(28),
+        });
+        let shown = error.to_string();
+        for part in ["/data/db", "No space left on device (os error 28)"] {
+            assert_eq!(shown.matches(part).count(), 1, "{shown}");
+        }
     }
 }

@@ -272,6 +272,12 @@ impl From<Error> for Status {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use cairn_backend::{CommitError, Poisoned};
+    use cairn_mvcc::WriteError;
+    use cairn_replica::apply::{Failure, FatalError};
+
     use super::*;
 
     #[test]
@@ -303,6 +309,34 @@ mod tests {
         texts.sort_by_key(|(_, text)| *text);
         texts.dedup_by_key(|(_, text)| *text);
         assert_eq!(texts.len(), requests.len());
+    }
+
+    /// Where storage is at fault, clients see all of it: they have no log of this member.
+    #[test]
+    fn what_fails_in_storage_is_told_with_its_causes() {
+        const SAID: &str = "No space left on device (os error 28)";
+        let full = || std::io::Error::from_raw_os_error(28);
+        let poisoned = Poisoned {
+            cause: Arc::new(CommitError::Swap {
+                path: "/data/db".into(),
+                source: full(),
+            }),
+        };
+        let unread = || ReadError::Backend(cairn_backend::ReadError::Lmdb(full().into()));
+        let unwritten = Failure::Fatal(FatalError::Write(WriteError::Poisoned(poisoned)));
+        for (error, parts) in [
+            (Error::from(unwritten), ["/data/db", SAID]),
+            (Error::from(unread()), ["cannot read the database", SAID]),
+            (
+                Error::from(Failure::Fatal(FatalError::Read(unread()))),
+                ["cannot read the database", SAID],
+            ),
+        ] {
+            let status = Status::from(error);
+            for part in parts {
+                assert!(status.message().contains(part), "{part}: {status:?}");
+            }
+        }
     }
 
     #[test]

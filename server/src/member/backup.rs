@@ -124,6 +124,7 @@ impl Backup {
                 backup: Arc::clone(&backup),
                 progress: parts.progress,
                 metrics: parts.metrics,
+                url: settings.url.clone(),
                 stopped,
             },
         };
@@ -263,6 +264,8 @@ struct Surroundings {
     backup: Arc<Backup>,
     progress: Arc<Progress>,
     metrics: Arc<Metrics>,
+    /// The store's, to be told with what fails there.
+    url: String,
     stopped: Receiver<()>,
 }
 
@@ -287,7 +290,8 @@ impl Surroundings {
         }
         self.metrics.backup_errors_total.inc();
         let error = Chain(error);
-        tracing::warn!(%error, "the backup could not be written; it will be tried again");
+        let url = &self.url;
+        tracing::warn!(url, %error, "the backup could not be written; it will be tried again");
     }
 
     fn succeeded(&self) {

@@ -19,6 +19,7 @@ use super::lease_keeper::LeaseTasks;
 use super::progress::Progress;
 use super::reply::Reply;
 use super::v2;
+use crate::logging::Chain;
 use crate::member::error::Error;
 
 /// How often to look; etcd's time.
@@ -74,7 +75,10 @@ impl V2Expiry {
         match cairn_v2::due(&self.store, now) {
             Ok(false) => {}
             Ok(true) => self.propose(&V2Request::sync(now)),
-            Err(error) => tracing::warn!(%error, "cannot look what has expired of the v2 keys"),
+            Err(error) => {
+                let error = Chain(&error);
+                tracing::warn!(%error, "cannot look what has expired of the v2 keys");
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use super::form::{FORM_BYTES_MAX, Form, has_form};
 use super::key_request::{KEYS, KeyRequest};
 use super::wait_body::WaitBody;
 use super::{Call, V2Parts, answer, read_body};
+use crate::logging::Chain;
 use crate::member::{V2Error, v2_now};
 
 /// Most answers are shorter.
@@ -114,8 +115,9 @@ pub(super) fn shown(error: V2Error) -> Error {
             ErrorKind::RaftInternal.about(text, 0)
         }
         V2Error::Storage(error) => {
-            tracing::warn!(%error, "the v2 keys cannot be read");
-            ErrorKind::RaftInternal.about(error.to_string(), 0)
+            let error = Chain(&error).to_string();
+            tracing::warn!(error, "the v2 keys cannot be read");
+            ErrorKind::RaftInternal.about(error, 0)
         }
     }
 }

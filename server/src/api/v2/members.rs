@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::json_body::{self, BodyError};
 use super::{Call, V2Parts, answer};
+use crate::logging::Chain;
 use crate::member::error::Error;
 use crate::settings::Url;
 
@@ -182,6 +183,7 @@ const fn refused_by_rules(error: &Error) -> Option<&MembershipError> {
 }
 
 fn fault(error: &Error) -> Response {
+    let error = Chain(error);
     tracing::warn!(%error, "a change of the members failed");
     answer::internal_error()
 }

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::sink::{Queue, QueueSink};
 use super::stream::{self, WatchAsks, WatchReplies};
 use super::waking::{Gathering, wake_here};
+use crate::logging::Chain;
 use crate::member::V2;
 
 /// Batches of changes that may wait. A batch is what one batch of the apply thread wrote; past this,
@@ -239,6 +240,7 @@ impl Dispatcher {
 
     fn notify(&mut self, changes: &[Change]) {
         if let Err(error) = self.v2.notify(&self.store, changes) {
+            let error = Chain(&error);
             tracing::error!(%error, "an event of the v2 keys cannot be read");
         }
         for changes in changes.chunk_by(|one, other| one.at.main == other.at.main) {
@@ -248,6 +250,7 @@ impl Dispatcher {
             let revision = first.at.main;
             self.skip_gap(revision);
             if let Err(error) = self.hub.notify(revision, changes) {
+                let error = Chain(&error);
                 tracing::warn!(%error, "an event's previous value could not be read");
             }
         }
@@ -309,6 +312,7 @@ impl Dispatcher {
         if self.shared.dropped.swap(false, Ordering::Acquire) {
             self.hub.skip_to(self.store.current());
             if let Err(error) = self.v2.skip(&self.store) {
+                let error = Chain(&error);
                 tracing::error!(%error, "the events of the v2 keys cannot be read");
             }
         }
@@ -320,6 +324,7 @@ impl Dispatcher {
             Ok(CatchUp::Done) if has_victims => Some(VICTIM_RETRY),
             Ok(CatchUp::Done) => None,
             Err(error) => {
+                let error = Chain(&error);
                 tracing::warn!(%error, "watchers cannot read the store");
                 Some(READ_RETRY)
             }

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::caller::Refusal;
-use crate::logging::fatal;
+use crate::logging::{Chain, fatal};
 
 /// What this member's directory has been, and what it has met.
 #[derive(Clone)]
@@ -121,6 +121,7 @@ impl Meetings {
                     Refusal::Forgotten
                 }
                 error => {
+                    let error = Chain(&error);
                     tracing::error!(%member, %shown, %error, "cannot keep in mind what was met");
                     Refusal::NotKept
                 }
@@ -152,6 +153,7 @@ impl Meetings {
             .await
             .map(|()| true)
             .map_err(|error| {
+                let error = Chain(&error);
                 tracing::error!(%by, %error, "cannot keep in mind what a member has met");
                 Refusal::NotKept
             })
