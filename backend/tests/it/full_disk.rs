@@ -42,7 +42,11 @@ impl SmallDisk {
     }
 
     fn open(&self, options: BackendOptions) -> Backend {
-        let engine = LmdbEngine::open(self.directory.path(), LmdbOptions::default()).unwrap();
+        self.open_mapped(options, LmdbOptions::default())
+    }
+
+    fn open_mapped(&self, options: BackendOptions, engine: LmdbOptions) -> Backend {
+        let engine = LmdbEngine::open(self.directory.path(), engine).unwrap();
         Backend::open(engine, options).unwrap()
     }
 
@@ -174,4 +178,34 @@ fn a_full_file_system_is_told_by_path_and_waited_for() {
     drop((committer, backend));
     let backend = disk.open(BackendOptions::default());
     assert_eq!(count(&backend), 2);
+}
+
+/// A larger map takes addresses, and no room of the disk.
+#[test]
+fn a_map_that_must_grow_on_a_full_file_system_grows_and_the_batch_waits_for_room() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let small = || LmdbOptions {
+        map_bytes: 64 * 1024,
+        ..LmdbOptions::default()
+    };
+    let backend = disk.open_mapped(BackendOptions::default(), small());
+    put(&backend, 0, 1000);
+    backend.commit().unwrap();
+    disk.fill();
+    for number in 1..4 {
+        put(&backend, number, 300_000);
+        let refused = backend.commit();
+        assert!(
+            matches!(refused, Err(Uncommitted::NoSpace { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(count(&backend), 1 + number as usize, "reads go on");
+    }
+    assert!(backend.poisoned().is_none());
+    std::fs::remove_file(disk.ballast()).unwrap();
+    backend.commit().unwrap();
+    drop(backend);
+    assert_eq!(count(&disk.open(BackendOptions::default())), 4);
 }

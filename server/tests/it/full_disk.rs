@@ -8,7 +8,8 @@ use cairn_proto::etcdserverpb::{AlarmRequest, CompactionRequest, DefragmentReque
 use tempfile::TempDir;
 
 use crate::cluster_harness::Cluster;
-use crate::harness::{Clients, Place, until};
+use crate::harness::{Clients, Place, Server, until};
+use crate::metrics::total;
 use crate::requests::*;
 
 /// A small file system with the data directory on it, and room for the log elsewhere.
@@ -296,4 +297,47 @@ async fn a_database_that_is_received_and_finds_no_space_is_asked_for_again_until
     let server = cluster.member(2);
     let mut kv = server.clients().await.kv;
     assert_eq!(kv.range(all()).await.unwrap().into_inner().count, 26);
+}
+
+#[tokio::test]
+async fn a_backup_that_finds_no_space_says_so_holds_nobody_up_and_is_caught_up_with() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let backup = disk.directory.path().join("backup");
+    let url = format!("--backup-url=file://{}", backup.display());
+    let server = Server::start(&[&url, "--backup-interval=100ms"]);
+    let mut kv = server.clients().await.kv;
+    kv.put(put("first", "")).await.unwrap();
+    until("a backup", async || {
+        total(&server, "cairn_backup_revision") >= 2.0
+    })
+    .await;
+    disk.fill(0);
+    let mut random = 1_u64;
+    for number in 0..20 {
+        // Which cannot be compressed.
+        let value: String = std::iter::repeat_with(|| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            char::from(b' ' + u8::try_from((random >> 40) % 94).unwrap())
+        })
+        .take(100_000)
+        .collect();
+        kv.put(put(&format!("k{number}"), &value)).await.unwrap();
+    }
+    let told = "the backup could not be written";
+    until("it is said", async || server.log().contains(told)).await;
+    let line = logged(&server.log(), told);
+    for part in [backup.to_str().unwrap(), "No space left on device"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(total(&server, "cairn_backup_lag_revisions") > 0.0);
+    kv.put(put("last", "")).await.unwrap();
+    remove(&disk.ballast());
+    until("all is in the backup", async || {
+        total(&server, "cairn_backup_revision") >= 23.0
+    })
+    .await;
 }
