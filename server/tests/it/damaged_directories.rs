@@ -12,7 +12,9 @@ use std::sync::Arc;
 use cairn_consensus::disk::RealDisk;
 use cairn_consensus::wal::WalOptions;
 use cairn_consensus::{AdoptError, LogIndex, Term, fit_state};
+use rustix::process::Signal;
 
+use crate::cluster_harness::Cluster;
 use crate::harness::{Place, Server};
 use crate::requests::*;
 
@@ -242,4 +244,41 @@ fn as_nobody(data_dir: &Path) -> Option<(Option<i32>, String)> {
     };
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     Some((output.status.code(), log))
+}
+
+/// What members have applied is the same, so either database goes with either log: as far as the log goes.
+#[tokio::test]
+async fn databases_that_were_swapped_between_members_lose_nothing() {
+    let mut cluster = Cluster::start(3, &[]);
+    let leader = cluster.leader(&[0, 1, 2]).await;
+    let mut kv = cluster.clients(leader).await.kv;
+    for number in 0..5 {
+        kv.put(put(&format!("k{number}"), "v")).await.unwrap();
+    }
+    // One of them has not all of it.
+    cluster.settle().await;
+    cluster.kill((leader + 1) % 3);
+    for number in 5..10 {
+        kv.put(put(&format!("k{number}"), "v")).await.unwrap();
+    }
+    for number in cluster.running() {
+        cluster.signal(number, Signal::TERM);
+        cluster.ended(number);
+    }
+    let [behind, other] = [1, 2].map(|more| (leader + more) % 3);
+    let [one, two] = [behind, other].map(|number| cluster.data_dir(number).join(DATABASE));
+    let databases = [&one, &two].map(|path| fs::read(path).unwrap());
+    fs::write(&one, &databases[1]).unwrap();
+    fs::write(&two, &databases[0]).unwrap();
+    // Its log has not what the database has applied.
+    assert_refused(
+        "a database beside a shorter log",
+        cluster.place(behind),
+        &["has been applied, but the log ends at", "put back the log"],
+    );
+    // The other's log has all that its database lacks.
+    cluster.start_these(&[leader, other]);
+    cluster.settle().await;
+    let mut kv = cluster.clients(other).await.kv;
+    assert_eq!(kv.range(all()).await.unwrap().into_inner().count, 10);
 }

@@ -3,13 +3,16 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread;
 
 use cairn_proto::etcdserverpb::kv_client::KvClient;
-use cairn_proto::etcdserverpb::{MemberListRequest, StatusRequest};
+use cairn_proto::etcdserverpb::{MemberListRequest, MemberRemoveRequest, StatusRequest};
 use cairn_testbed::ports::free_address;
 use tonic::Code;
 use tonic::transport::Endpoint;
 
+use crate::cluster_harness::{self, Cluster, status};
+use crate::gate::Gate;
 use crate::harness::{PATIENCE, Place, Refusal, Server, until};
 use crate::requests::{put, range};
 use crate::tls::Files;
@@ -107,6 +110,18 @@ fn who_joins_at_the_wrong_place_or_unasked_is_told_where_and_how() {
         "--initial-cluster",
         &format!("member={peer}"),
     ]);
+    let tls = format!("https://{}", free_address().unwrap());
+    let _of_tls = Server::start(&[
+        "--name=member",
+        "--peer-auto-tls",
+        "--listen-peer-urls",
+        &tls,
+        "--initial-advertise-peer-urls",
+        &tls,
+        "--initial-cluster",
+        &format!("member={tls}"),
+    ]);
+    let plain = tls.replace("https:", "http:");
     let nobody = format!("http://{}", free_address().unwrap());
     let client = format!("http://{}", member.address());
     let secured = peer.replace("http:", "https:");
@@ -116,6 +131,7 @@ fn who_joins_at_the_wrong_place_or_unasked_is_told_where_and_how() {
         (&nobody, not_retrieved, "Connection refused"),
         (&client, not_retrieved, "is it for clients?"),
         (&secured, not_retrieved, "the address wants TLS"),
+        (&plain, not_retrieved, "does who listens there want https?"),
         (
             &peer,
             "error validating peerURLs",
@@ -218,4 +234,63 @@ async fn plain_text_where_tls_is_wanted_is_told_in_the_log_and_tls_on_a_plain_po
         !answer.is_empty(),
         "an error, from which clients see that it is no TLS"
     );
+}
+
+/// etcd's words, and its exit code: a service manager does not start it again.
+#[tokio::test]
+async fn a_member_that_was_removed_while_it_was_down_is_told_so_when_it_comes_back() {
+    let mut cluster = Cluster::start(3, &[]);
+    let leader = cluster.leader(&[0, 1, 2]).await;
+    let number = (leader + 1) % 3;
+    let header = status(&mut cluster.clients(number).await).await;
+    let id = header.unwrap().header.unwrap().member_id;
+    cluster.settle().await;
+    cluster.kill(number);
+    let mut at_leader = cluster.clients(leader).await;
+    until("a cluster that lets it go", async || {
+        let removed = at_leader.cluster.member_remove(MemberRemoveRequest { id });
+        removed.await.is_ok()
+    })
+    .await;
+    let refusal = cluster.refusal(number);
+    for words in [
+        "the member has been permanently removed from the cluster",
+        "data-dir used by this member must be removed",
+    ] {
+        assert!(refusal.log.contains(words), "{words}: {}", refusal.log);
+    }
+    assert_eq!(refusal.status.code(), Some(0), "{}", refusal.log);
+    let mut clients = cluster.clients(leader).await;
+    cluster_harness::put(&mut clients, "after", "it")
+        .await
+        .unwrap();
+}
+
+/// As behind a load balancer: what is meant for the third comes to the second.
+#[test]
+fn two_members_behind_one_address_are_told_apart() {
+    let addresses: Vec<_> = (0..3).map(|_| free_address().unwrap()).collect();
+    let gate = Gate::before(addresses[1]);
+    let urls = [addresses[0], addresses[1], gate.address()].map(|it| format!("http://{it}"));
+    let initial: Vec<_> = (0..)
+        .zip(&urls)
+        .map(|(n, url)| format!("m{n}={url}"))
+        .collect();
+    let initial = format!("--initial-cluster={}", initial.join(","));
+    let begin = |number: usize| {
+        let flags = [
+            format!("--name=m{number}"),
+            format!("--listen-peer-urls=http://{}", addresses[number]),
+            format!("--initial-advertise-peer-urls={}", urls[number]),
+            initial.clone(),
+        ];
+        thread::spawn(move || Place::new(&[]).start_with(&flags))
+    };
+    let begun = [begin(0), begin(1)];
+    let [first, _second] = begun.map(|server| server.join().unwrap());
+    let told = format!("another member answers at {}", urls[2]);
+    for words in ["member ID mismatch", &told, "each member needs peer URLs"] {
+        let log = first.log();
+        assert!(log.contains(words), "{words}: {log}");
+    }
 }

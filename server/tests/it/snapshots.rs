@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use rustix::process::Signal;
+
 use crate::cluster_harness::{Cluster, get, put};
 use crate::gate::{Gate, Rule, Way};
 use crate::harness::until;
@@ -96,6 +98,19 @@ async fn a_member_that_is_killed_while_it_receives_a_database_gets_another() {
     behind.gate.set(Rule::Spoil(Way::Hold, 1));
     until("half of a database", async || behind.gate.spoilt() == 1).await;
     behind.cluster.kill(behind.number);
+    behind.gate.set(Rule::Pass);
+    behind.cluster.start_one(behind.number);
+    behind.assert_caught_up().await;
+}
+
+#[tokio::test]
+async fn a_member_that_is_asked_to_stop_while_it_receives_a_database_ends_and_gets_another() {
+    let mut behind = Behind::start().await;
+    behind.gate.set(Rule::Spoil(Way::Hold, 1));
+    until("half of a database", async || behind.gate.spoilt() == 1).await;
+    behind.cluster.signal(behind.number, Signal::TERM);
+    // Without waiting for the rest, which never comes.
+    behind.cluster.ended(behind.number);
     behind.gate.set(Rule::Pass);
     behind.cluster.start_one(behind.number);
     behind.assert_caught_up().await;

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::connection::Connector;
 use super::peers::PeerClient;
 use crate::logging::Chain;
-use crate::settings::Url;
+use crate::settings::{Protection, Url};
 
 /// A cluster, as one of its members knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,7 +159,7 @@ async fn ask(connector: &Connector, url: &Url) -> Result<RemoteCluster, String> 
     let asked = tokio::time::timeout(connector.timeout, client.members(request)).await;
     let answer = asked
         .map_err(|_| "no answer in time".to_owned())?
-        .map_err(|status| refused(&status))?
+        .map_err(|status| refused(url, &status))?
         .into_inner();
     let members = answer.members.into_iter().map(member_info);
     Ok(RemoteCluster {
@@ -169,8 +169,12 @@ async fn ask(connector: &Connector, url: &Url) -> Result<RemoteCluster, String> 
 }
 
 /// What an answer says that is none.
-fn refused(status: &tonic::Status) -> String {
+fn refused(url: &Url, status: &tonic::Status) -> String {
     let said = Chain(status).to_string();
+    let is_lost = std::error::Error::source(status).is_some();
+    if is_lost && url.protection() == Protection::Plain {
+        return format!("the connection was closed: does who listens there want https? ({said})");
+    }
     if status.code() == tonic::Code::Unimplemented {
         return format!(
             "who listens there is no member of ours for members: is it for clients? ({said})"

@@ -261,6 +261,14 @@ impl Link {
             Some(refusal @ Refusal::Cluster) => {
                 format!("request sent was ignored by remote peer due to {refusal}")
             }
+            Some(refusal @ Refusal::NotForUs) => {
+                let urls: Vec<_> = self.peer.urls().iter().map(Url::to_string).collect();
+                format!(
+                    "request sent was ignored by remote peer: {refusal}: another member answers at {}; \
+                     each member needs peer URLs that lead to it alone",
+                    urls.join(",")
+                )
+            }
             Some(refusal) => format!("request sent was ignored by remote peer: {refusal}"),
             None => self.told(&Chain(status).to_string()),
         }
