@@ -7,8 +7,6 @@
 //! page in Chromium watches a key. What a program needs is downloaded to `target/clients`; where that
 //! is not to be had, it is left out, and the run says so.
 
-mod proxy;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -16,10 +14,10 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use self::proxy::Proxy;
 use crate::certificates::{Certificates, NAMELESS};
 use crate::members::{HttpPlace, Members};
 use crate::outcome::Outcome;
+use crate::proxy::Proxy;
 use crate::server_process::{ServerCommand, on_path};
 use crate::workspace::{Workspace, run};
 

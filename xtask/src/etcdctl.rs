@@ -25,6 +25,7 @@ use self::session::{Session, VISITOR};
 use crate::certificates::Certificates;
 use crate::members::{HttpPlace, Members};
 use crate::outcome::Outcome;
+use crate::proxy::Proxy;
 use crate::server_process::{ServerCommand, on_path};
 use crate::workspace::Workspace;
 
@@ -52,29 +53,41 @@ pub(crate) struct Etcdctl {
 struct Arena {
     members: usize,
     is_secured: bool,
+    /// Whether the checked server is called through its `grpc-proxy`; the real etcd never is.
+    through_proxy: bool,
     scripts: &'static [&'static [Call]],
 }
 
-const ARENAS: [Arena; 4] = [
+const ARENAS: [Arena; 5] = [
     Arena {
         members: 1,
         is_secured: false,
+        through_proxy: false,
         scripts: &[DATA, LEASES_AND_LOCKS, MEMBER, USERS, LINES],
     },
     Arena {
         members: 1,
         is_secured: true,
+        through_proxy: false,
         scripts: &[MEMBER, LEASES, CERTIFIED, USERS],
     },
     Arena {
         members: 3,
         is_secured: false,
+        through_proxy: false,
         scripts: &[LEASES, LOCKS, USERS, ALARMS, MEMBERSHIP],
     },
     Arena {
         members: 3,
         is_secured: true,
+        through_proxy: false,
         scripts: &[LEASES, CERTIFIED, LOCKS, MEMBERSHIP],
+    },
+    Arena {
+        members: 1,
+        is_secured: false,
+        through_proxy: true,
+        scripts: &[DATA, LEASES_AND_LOCKS, USERS, LINES],
     },
 ];
 
@@ -91,6 +104,7 @@ struct Side<'a> {
     name: String,
     session: Session<'a>,
     _members: Members,
+    _proxy: Option<Proxy>,
 }
 
 /// Both programs, each on both kinds of servers.
@@ -197,16 +211,19 @@ impl Arena {
         let home = tempfile::tempdir().context("making a folder for the servers' data")?;
         let certificates = self.certificates(home.path())?;
         let certificates = certificates.as_ref();
-        let side = |by, server| self.side(by, server, home.path(), certificates);
+        let side = |by, server, through_proxy| {
+            self.side(by, server, through_proxy, home.path(), certificates)
+        };
+        let through = self.through_proxy;
         let (etcdctl, cairnctl) = (
             ("etcdctl", programs.etcdctl.as_path()),
             ("cairnctl", programs.cairnctl.as_path()),
         );
         let (model, by_etcdctl, real_by_ours, by_ours) = tokio::try_join!(
-            side(etcdctl, real),
-            side(etcdctl, checked),
-            side(cairnctl, real),
-            side(cairnctl, checked)
+            side(etcdctl, real, false),
+            side(etcdctl, checked, through),
+            side(cairnctl, real, false),
+            side(cairnctl, checked, through)
         )?;
         let sides = Sides {
             model,
@@ -217,6 +234,9 @@ impl Arena {
         let version = real.api_version()?;
         let (mut calls, mut differences) = (0, 0);
         let asked = self.scripts.iter().copied().flatten();
+        // A proxy names itself there, as etcd's does.
+        let asked =
+            asked.filter(|call| !(self.through_proxy && call.line.ends_with("member list")));
         for call in asked.filter(|call| version.minor >= call.since) {
             calls += 1;
             let is_model = programs.etcdctl_minor >= call.printed_since;
@@ -235,6 +255,7 @@ impl Arena {
         &self,
         (name, program): (&str, &Path),
         server: &ServerCommand,
+        through_proxy: bool,
         home: &Path,
         certificates: Option<&'a Certificates>,
     ) -> Result<Side<'a>> {
@@ -242,11 +263,19 @@ impl Arena {
         let home = home.join(name.replace([' ', '/'], "-"));
         let http = HttpPlace::WithGrpc;
         let members = Members::start(server, &home, self.members, certificates, http).await?;
-        let session = Session::new(program, &members.endpoints(), certificates, &home);
+        let mut endpoints = members.endpoints();
+        let mut proxy = None;
+        if through_proxy {
+            let started = Proxy::start(server, &home, &endpoints, "", certificates).await?;
+            endpoints = started.endpoint();
+            proxy = Some(started);
+        }
+        let session = Session::new(program, &endpoints, certificates, &home);
         Ok(Side {
             name,
             session,
             _members: members,
+            _proxy: proxy,
         })
     }
 
@@ -271,7 +300,12 @@ impl Arena {
         } else {
             "in plain text"
         };
-        format!("{members}, {how}")
+        let through = if self.through_proxy {
+            ", through the proxy"
+        } else {
+            ""
+        };
+        format!("{members}, {how}{through}")
     }
 }
 

@@ -25,6 +25,7 @@ mod layers;
 mod members;
 mod outcome;
 mod patroni;
+mod proxy;
 mod schemathesis;
 mod server_process;
 mod sim;

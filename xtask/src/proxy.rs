@@ -18,7 +18,7 @@ const READY_MAX: Duration = Duration::from_secs(60);
 const READY_POLL: Duration = Duration::from_millis(20);
 
 /// A running proxy; its process ends with this.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
     address: SocketAddr,
     scheme: &'static str,
@@ -27,7 +27,7 @@ pub(super) struct Proxy {
 impl Proxy {
     /// Starts one in front of the members at these URLs, with its log under `home`, and waits until it
     /// listens. With certificates, its clients must have one of the same authority.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         command: &ServerCommand,
         home: &Path,
         members: &str,
@@ -80,7 +80,7 @@ impl Proxy {
     }
 
     /// Where clients find it.
-    pub(super) fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
     }
 }
