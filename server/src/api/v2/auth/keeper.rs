@@ -3,7 +3,7 @@
 //! They are apart from users and roles of the third API, as with etcd.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{Method, StatusCode};
@@ -62,6 +62,8 @@ pub(crate) struct AuthKeeper {
     ensured: AtomicBool,
     /// Where the switch is.
     switch: NodePath,
+    /// A revision at which there was no switch; 0 if none is known.
+    none_at: AtomicU64,
 }
 
 impl AuthKeeper {
@@ -71,13 +73,20 @@ impl AuthKeeper {
             ensured: AtomicBool::new(false),
             // The root, were this no path, is always there: then the switch is read at each request.
             switch: node_path(SWITCH).unwrap_or(NodePath::ROOT),
+            none_at: AtomicU64::new(0),
         }
     }
 
     /// Whether anyone is asked who they are.
     pub(super) fn is_enabled(&self) -> bool {
         // Asked with every request, and where nobody has ever switched it on the index knows enough.
+        // Before the index is asked: what it knows then is of this revision, or a later one.
+        let revision = self.member.store.current().number();
+        if self.none_at.load(Ordering::Acquire) == revision {
+            return false;
+        }
         if !self.member.v2_exists(&self.switch) {
+            self.none_at.store(revision, Ordering::Release);
             return false;
         }
         match self.stored::<bool>(SWITCH) {
