@@ -21,6 +21,8 @@ const MAGIC: &[u8; 8] = b"CAIRNBK1";
 const PLAIN: u8 = 0;
 const ENCRYPTED: u8 = 1;
 const DIGEST_BYTES: usize = 32;
+/// What may come behind the content.
+const TAG_AND_DIGEST_BYTES: usize = ring::aead::MAX_TAG_LEN + DIGEST_BYTES;
 /// More than any object holds: what says that it holds more is damaged.
 const CONTENT_BYTES_MAX: usize = 1 << 30;
 
@@ -86,23 +88,34 @@ pub(crate) fn seal(
     key: Option<&Key>,
     nonce: Nonce,
 ) -> Result<(Bytes, Digest), Error> {
-    let compressed = lz4_flex::compress_prepend_size(content);
-    let mut object = Vec::with_capacity(compressed.len() + 96);
-    object.extend(MAGIC);
+    let mut head = MAGIC.to_vec();
     match key {
-        None => {
-            object.push(PLAIN);
-            object.extend(compressed);
+        None => head.push(PLAIN),
+        Some(_) => {
+            head.push(ENCRYPTED);
+            head.extend(nonce);
         }
-        Some(Key(key)) => {
-            object.push(ENCRYPTED);
-            object.extend(nonce);
-            let mut body = compressed;
-            let nonce = ring::aead::Nonce::assume_unique_for_key(nonce);
-            key.seal_in_place_append_tag(nonce, Aad::from(name.as_bytes()), &mut body)
-                .map_err(|_| Error::damaged(name, "it cannot be encrypted"))?;
-            object.extend(body);
-        }
+    }
+    let body_at = head.len();
+    let length = u32::try_from(content.len());
+    let length = length.map_err(|_| Error::damaged(name, "it is too large"))?;
+    head.extend(length.to_le_bytes());
+    // All of it in one buffer: fresh memory is most of what a backup costs.
+    let compressed_max = lz4_flex::block::get_maximum_output_size(content.len());
+    let mut object = vec![0; head.len() + compressed_max + TAG_AND_DIGEST_BYTES];
+    let (before, room) = object
+        .split_at_mut_checked(head.len())
+        .ok_or_else(|| Error::damaged(name, "there is no room for it"))?;
+    before.copy_from_slice(&head);
+    let compressed = lz4_flex::block::compress_into(content, room);
+    let compressed = compressed.map_err(|error| Error::damaged(name, error.to_string()))?;
+    object.truncate(head.len() + compressed);
+    if let Some(Key(key)) = key {
+        let nonce = ring::aead::Nonce::assume_unique_for_key(nonce);
+        let cannot = || Error::damaged(name, "it cannot be encrypted");
+        let body = object.get_mut(body_at..).ok_or_else(cannot)?;
+        let tag = key.seal_in_place_separate_tag(nonce, Aad::from(name.as_bytes()), body);
+        object.extend(tag.map_err(|_| cannot())?.as_ref());
     }
     let digest = digest_of(name, &object);
     object.extend(digest);
