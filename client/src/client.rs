@@ -21,7 +21,7 @@ use crate::into_bytes::IntoBytes;
 use crate::lease::{Keeper, Keepers};
 use crate::rpc::{Effect, Rpc, path};
 use crate::token::{Token, TokenStore};
-use crate::transport::{CallFailure, Headers, Replies, Requests, frame};
+use crate::transport::{Attacher, CallFailure, Headers, Replies, Requests, frame};
 use crate::watch::{Hub, Hubs};
 
 /// A client of one cluster.
@@ -247,7 +247,12 @@ impl Client {
         id: EndpointId,
     ) -> Result<(StreamPlace, Option<HeaderValue>), Error> {
         let CallHeaders { token, wire } = self.headers(true).await?;
-        Ok((StreamPlace { id, token }, wire.token))
+        let place = StreamPlace {
+            id,
+            token,
+            attacher: None,
+        };
+        Ok((place, wire.token))
     }
 
     /// A server refused the token that a stream was opened with.
@@ -322,6 +327,7 @@ impl Client {
                     let place = StreamPlace {
                         id: leased.id,
                         token: headers.token,
+                        attacher: Some(leased.connection.attacher()),
                     };
                     return Ok((requests, replies, place));
                 }
@@ -485,10 +491,12 @@ impl Client {
 const RENEWALS_MAX: u32 = 2;
 
 /// Where a stream was opened, and as whom.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct StreamPlace {
     pub(crate) id: EndpointId,
     token: Option<Token>,
+    /// To the task of its connection, which calls share; a WebSocket has none.
+    pub(crate) attacher: Option<Attacher>,
 }
 
 struct CallHeaders {

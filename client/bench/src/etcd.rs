@@ -9,7 +9,7 @@ pub async fn run(work: Work) -> Result<()> {
     let client = Client::connect([&work.endpoint], None).await?;
     match work.kind {
         Kind::Put | Kind::Get => calls(client, &work).await,
-        Kind::Watch => watch(client, work.count).await,
+        Kind::Watch => tokio::spawn(watch(client, work.count)).await?,
     }
 }
 

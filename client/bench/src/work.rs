@@ -80,7 +80,8 @@ impl Meter {
     }
 }
 
-fn cpu_seconds() -> f64 {
+/// Processor time of this process.
+pub fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

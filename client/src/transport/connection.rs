@@ -1,8 +1,10 @@
 //! A connection: made, driven, asked whether it lives, and called on.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
@@ -13,11 +15,13 @@ use http::{Request, StatusCode, Uri, Version};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::attached::{Attached, Attacher, attached};
 use super::failure::CallFailure;
 use super::framing::Frames;
 use super::status;
 use super::streaming::{Replies, Requests, halves};
 use super::vital::{Vital, Watched};
+use super::wake_flag::WakeFlag;
 use crate::connect::{ConnectOptions, Endpoint, Limits, Socket, dial};
 
 /// What one stream may send us before we read.
@@ -41,6 +45,14 @@ struct Shared {
     message_bytes_max: usize,
     /// Closed when the connection is.
     alive: watch::Receiver<()>,
+    attacher: Attacher,
+}
+
+/// What has begun.
+struct Begun {
+    send: SendRequest<Bytes>,
+    alive: watch::Receiver<()>,
+    attacher: Attacher,
 }
 
 /// Tells when a connection is lost, without keeping it.
@@ -74,11 +86,11 @@ impl Connection {
             let socket = dial(endpoint, options).await?;
             begin(socket, Arc::clone(&vital), limits).await
         };
-        let (send, alive) = timeout(limits.connect_timeout, opening)
+        let begun = timeout(limits.connect_timeout, opening)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         Ok(Self(Arc::new(Shared {
-            send,
+            send: begun.send,
             scheme: if is_secured {
                 Scheme::HTTPS
             } else {
@@ -87,7 +99,8 @@ impl Connection {
             authority,
             vital,
             message_bytes_max: limits.response_bytes_max,
-            alive,
+            alive: begun.alive,
+            attacher: begun.attacher,
         })))
     }
 
@@ -99,6 +112,11 @@ impl Connection {
     /// What tells that it is lost.
     pub(crate) fn liveness(&self) -> Liveness {
         Liveness(self.0.alive.clone())
+    }
+
+    /// What gives futures to its task.
+    pub(crate) fn attacher(&self) -> Attacher {
+        self.0.attacher.clone()
     }
 
     /// Makes a call with one framed message each way.
@@ -225,11 +243,7 @@ impl Connection {
 }
 
 /// Begins HTTP/2 over a socket.
-async fn begin(
-    socket: Box<dyn Socket>,
-    vital: Arc<Vital>,
-    limits: Limits,
-) -> io::Result<(SendRequest<Bytes>, watch::Receiver<()>)> {
+async fn begin(socket: Box<dyn Socket>, vital: Arc<Vital>, limits: Limits) -> io::Result<Begun> {
     let socket = Watched {
         socket,
         vital: Arc::clone(&vital),
@@ -243,31 +257,55 @@ async fn begin(
         .handshake(socket)
         .await
         .map_err(io::Error::other)?;
+    vital.begin();
     let (guard, alive) = watch::channel(());
+    let (attacher, mut attached) = attached();
     tokio::spawn(async move {
-        drive(driver, &vital, limits).await;
+        drive(driver, &mut attached, &vital, limits).await;
         drop(guard);
+        attached.finish().await;
     });
-    Ok((send, alive))
+    Ok(Begun {
+        send,
+        alive,
+        attacher,
+    })
 }
 
-/// Drives a connection until it ends or no longer answers. Calls that are open then fail.
+/// Drives a connection, and what is attached to it, until it ends or no longer answers. Calls that are open
+/// then fail.
 async fn drive(
     mut driver: h2::client::Connection<Watched<Box<dyn Socket>>, Bytes>,
+    attached: &mut Attached,
     vital: &Vital,
     limits: Limits,
 ) {
     let pings = driver.ping_pong();
-    tokio::select! {
-        ended = &mut driver => {
+    let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    let (of_driver, of_attached) = (WakeFlag::raised(task.clone()), WakeFlag::raised(task));
+    let (driver_waker, attached_waker) = (of_driver.clone().into(), of_attached.clone().into());
+    let mut silence = pin!(silence(pings, vital, limits));
+    poll_fn(|cx| {
+        // The socket first: what it brings is there when those that wait for it are polled.
+        if of_driver.lower()
+            && let Poll::Ready(ended) =
+                Pin::new(&mut driver).poll(&mut Context::from_waker(&driver_waker))
+        {
             if let Err(error) = ended {
                 tracing::debug!(%error, "a connection ended");
             }
+            return Poll::Ready(());
         }
-        () = silence(pings, vital, limits) => {
+        if of_attached.lower() {
+            attached.poll(&mut Context::from_waker(&attached_waker));
+        }
+        if silence.as_mut().poll(cx).is_ready() {
             tracing::debug!("a connection no longer answers");
+            return Poll::Ready(());
         }
-    }
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Returns when the server gives no sign of life that owes something, or is to be asked in any case.

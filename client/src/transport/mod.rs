@@ -3,6 +3,7 @@
 //! A whole gRPC stack hides what this client must know: whether a request that failed was surely
 //! not processed, and whether a silent server lives. It also costs less processor time.
 
+mod attached;
 mod connection;
 mod failure;
 mod framing;
@@ -11,7 +12,9 @@ mod relay;
 mod status;
 mod streaming;
 mod vital;
+mod wake_flag;
 
+pub(crate) use attached::Attacher;
 pub(crate) use connection::{Connection, Headers, token_header};
 pub(crate) use failure::CallFailure;
 pub(crate) use framing::frame;

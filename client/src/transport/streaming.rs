@@ -62,7 +62,8 @@ impl Replies {
             .map_err(|error| CallFailure::Protocol(error.to_string()))
     }
 
-    async fn next_bytes(&mut self) -> Result<Option<Bytes>, CallFailure> {
+    /// The same before it is decoded.
+    pub(crate) async fn next_bytes(&mut self) -> Result<Option<Bytes>, CallFailure> {
         loop {
             if let Some(message) = self.frames.next_message()? {
                 return Ok(Some(message));

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,6 +15,7 @@ pub(super) struct Vital {
     open: AtomicUsize,
     /// Times that bytes came.
     received: AtomicU64,
+    has_begun: AtomicBool,
 }
 
 /// A call or a stream that is open.
@@ -25,6 +26,11 @@ impl Vital {
     pub(super) fn open(self: &Arc<Self>) -> Open {
         self.open.fetch_add(1, Ordering::Relaxed);
         Open(Arc::clone(self))
+    }
+
+    /// HTTP/2 was begun on the socket.
+    pub(super) fn begin(&self) {
+        self.has_begun.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn is_owed(&self) -> bool {
@@ -89,7 +95,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         Pin::new(&mut self.socket).poll_write_vectored(cx, bytes)
     }
 
+    /// h2 asks this first as it begins. If a socket takes many pieces at once, it writes each payload of 256
+    /// bytes and more by a system call of its own; if not, it gathers what is shorter than 1 KiB. Longer
+    /// ones are better written in pieces.
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        self.vital.has_begun.load(Ordering::Relaxed) && self.socket.is_write_vectored()
     }
 }

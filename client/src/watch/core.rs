@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use cairn_proto::etcdserverpb as pb;
-use cairn_proto::mvccpb;
 use pb::watch_request::RequestUnion;
 
+use super::answer::Answer;
 use super::event::{Event, Update};
 use crate::error::{Error, ServerError};
 use crate::etcd_error::{Code, EtcdError};
@@ -73,7 +73,7 @@ struct Watched {
     next: Option<Revision>,
     place: Place,
     /// Events of an answer whose last fragment is yet to come.
-    fragments: Vec<mvccpb::Event>,
+    fragments: Vec<Event>,
     has_begun: bool,
 }
 
@@ -168,37 +168,33 @@ impl Core {
     /// The server sent something; returns what to send.
     pub(crate) fn received(
         &mut self,
-        answer: pb::WatchResponse,
+        answer: Answer,
         sink: &mut impl Sink,
-    ) -> Vec<pb::WatchRequest> {
-        let revision = answer
-            .header
-            .as_ref()
-            .and_then(|it| Revision::new(it.revision));
+    ) -> Option<pb::WatchRequest> {
+        let revision = answer.revision;
         if answer.watch_id == PROGRESS_OF_ALL && !answer.created && !answer.canceled {
             if let Some(revision) = revision {
                 self.progress_of_all(revision, sink);
             }
-            return Vec::new();
+            return None;
         }
         // An answer to a watch that was cancelled meanwhile finds nobody.
         let key = self.by_number.get(&answer.watch_id).copied();
         let key = key.or_else(|| self.refused_at_once(&answer));
-        let Some(key) = key else { return Vec::new() };
-        let request = if answer.canceled {
+        let key = key?;
+        if answer.canceled {
             self.cancelled(key, answer, sink)
         } else if answer.created {
             self.created(key, revision, sink);
             None
         } else {
-            self.told(key, answer, revision, sink)
-        };
-        request.into_iter().collect()
+            self.told(key, answer, sink)
+        }
     }
 
     /// etcd refuses some watches under number -1: which one is known if only one is open to that.
     /// The first that was asked for and not answered is it, as requests are answered in order.
-    fn refused_at_once(&self, answer: &pb::WatchResponse) -> Option<WatchKey> {
+    fn refused_at_once(&self, answer: &Answer) -> Option<WatchKey> {
         if !(answer.canceled && answer.created && answer.watch_id == PROGRESS_OF_ALL) {
             return None;
         }
@@ -255,13 +251,16 @@ impl Core {
     fn told(
         &mut self,
         key: WatchKey,
-        answer: pb::WatchResponse,
-        revision: Option<Revision>,
+        answer: Answer,
         sink: &mut impl Sink,
     ) -> Option<pb::WatchRequest> {
         let watched = self.watches.get_mut(&key)?;
+        if let Some(error) = answer.broken {
+            sink.accept(key, Output::Failed(error));
+            return self.remove(key);
+        }
         if answer.events.is_empty() && watched.fragments.is_empty() && !answer.fragment {
-            if let Some(revision) = revision {
+            if let Some(revision) = answer.revision {
                 watched.progress(key, revision, sink);
             }
             return None;
@@ -306,7 +305,7 @@ impl Core {
     fn cancelled(
         &mut self,
         key: WatchKey,
-        answer: pb::WatchResponse,
+        answer: Answer,
         sink: &mut impl Sink,
     ) -> Option<pb::WatchRequest> {
         let watched = self.watches.get_mut(&key)?;
@@ -398,15 +397,17 @@ impl Watched {
     fn hand_over(
         &mut self,
         key: WatchKey,
-        events: Vec<mvccpb::Event>,
+        mut events: Vec<Event>,
         sink: &mut impl Sink,
     ) -> Result<Acceptance, Error> {
-        let next = self.next.map_or(0, Revision::get);
-        let is_new =
-            |event: &mvccpb::Event| event.kv.as_ref().is_none_or(|kv| kv.mod_revision >= next);
-        let new = events.into_iter().filter(is_new);
-        let decoded = new.map(|event| Event::from_wire(event, &self.spec.namespace));
-        let events: Vec<Event> = decoded.collect::<Result<_, _>>()?;
+        if let Some(next) = self.next {
+            events.retain(|event| event.revision() >= next);
+        }
+        if !self.spec.namespace.is_empty() {
+            for event in &mut events {
+                event.strip(&self.spec.namespace)?;
+            }
+        }
         let Some(revision) = events.last().map(Event::revision) else {
             return Ok(Acceptance::Taken);
         };

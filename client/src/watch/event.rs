@@ -78,7 +78,9 @@ impl Event {
         matches!(self, Self::Put { kv, .. } if kv.create_revision == kv.mod_revision)
     }
 
-    pub(crate) fn from_wire(event: mvccpb::Event, namespace: &Bytes) -> Result<Self, Error> {
+    /// The change with its key as the server knows it.
+    pub(super) fn from_wire(event: mvccpb::Event) -> Result<Self, Error> {
+        let whole = Bytes::new();
         let kind = event.r#type();
         if i32::from(kind) != event.r#type {
             return Err(Error::protocol("an event of an unknown kind"));
@@ -88,18 +90,31 @@ impl Event {
             .ok_or_else(|| Error::protocol("an event without a key"))?;
         let previous = event
             .prev_kv
-            .map(|kv| KeyValue::from_wire(kv, namespace))
+            .map(|kv| KeyValue::from_wire(kv, &whole))
             .transpose()?;
         Ok(match kind {
             mvccpb::event::EventType::Put => Self::Put {
-                kv: KeyValue::from_wire(kv, namespace)?,
+                kv: KeyValue::from_wire(kv, &whole)?,
                 previous,
             },
             mvccpb::event::EventType::Delete => Self::Delete {
                 revision: Revision::from_wire(kv.mod_revision)?,
-                key: strip(kv.key, namespace)?,
+                key: kv.key,
                 previous,
             },
         })
+    }
+
+    /// Takes the namespace from its key.
+    pub(super) fn strip(&mut self, namespace: &Bytes) -> Result<(), Error> {
+        let (key, previous) = match self {
+            Self::Put { kv, previous } => (&mut kv.key, previous),
+            Self::Delete { key, previous, .. } => (key, previous),
+        };
+        let of_previous = previous.as_mut().map(|kv| &mut kv.key);
+        for key in std::iter::once(key).chain(of_previous) {
+            *key = strip(std::mem::take(key), namespace)?;
+        }
+        Ok(())
     }
 }

@@ -69,6 +69,8 @@ impl Hub {
         let mut state = self.state.lock();
         let key = WatchKey(state.key_next);
         state.key_next += 1;
+        // A task ends with its runtime; the client may be used in another.
+        state.commands.take_if(|commands| commands.is_closed());
         let commands = state.commands.get_or_insert_with(|| {
             let (commands, receiver) = unbounded_channel();
             let driver = Driver {
@@ -82,7 +84,7 @@ impl Hub {
             tokio::spawn(driver.run().instrument(span));
             commands
         });
-        // Its receiver goes only under the lock, with the sender.
+        // Its receiver goes under the lock, with the sender, or with the runtime.
         let _ = commands.send(Command::Add(key, spec, queue));
         key
     }
@@ -132,6 +134,16 @@ impl Sink for Queues {
     }
 }
 
+impl Drop for Queues {
+    /// Who waits hears that nobody serves the watch any more.
+    fn drop(&mut self) {
+        for queue in self.0.values() {
+            let reason = "the runtime in which watches are served has ended".to_owned();
+            queue.push(Output::Failed(Error::Unavailable { reason }));
+        }
+    }
+}
+
 struct Driver {
     client: Client,
     hub: Arc<Hub>,
@@ -171,7 +183,19 @@ impl Driver {
             }
             match Way::open(&self.client, &past.avoided).await {
                 Ok((way, place)) => {
-                    let (end, has_answered) = self.serve(way).await;
+                    let serving = async move {
+                        let served = self.serve(way).await;
+                        (self, served)
+                    };
+                    let served = match &place.attacher {
+                        Some(attacher) => attacher.run(serving.in_current_span()).await,
+                        None => Some(serving.await),
+                    };
+                    // That task ends before its time with the runtime alone.
+                    let Some((driver, (end, has_answered))) = served else {
+                        return;
+                    };
+                    self = driver;
                     self.hub.is_connected.store(false, Ordering::Relaxed);
                     self.core.lost();
                     if has_answered {
@@ -232,8 +256,9 @@ impl Driver {
         }
         loop {
             let to_send = tokio::select! {
+                biased;
                 command = self.commands.recv() => match command {
-                    Some(command) => self.apply(command).into_iter().collect(),
+                    Some(command) => self.apply(command),
                     None => return (End::Idle, has_answered),
                 },
                 answer = way.next() => match answer {
@@ -251,10 +276,10 @@ impl Driver {
                     Err(failure) => return (End::Lost(failure), has_answered),
                 },
             };
-            for request in to_send {
-                if let Err(failure) = way.send(&request).await {
-                    return (End::Lost(failure), has_answered);
-                }
+            if let Some(request) = to_send
+                && let Err(failure) = way.send(&request).await
+            {
+                return (End::Lost(failure), has_answered);
             }
             if self.core.needs_token() {
                 return (End::Token, has_answered);

@@ -4,6 +4,7 @@
 //! revision each goes on from, whom an answer belongs to, what to ask when the stream is new.
 //! [`hub`] drives it over streams ([`way`]), and [`Queue`] is what a consumer reads from, with a bound.
 
+mod answer;
 mod core;
 mod event;
 mod hub;

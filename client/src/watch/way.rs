@@ -2,6 +2,7 @@
 
 use cairn_proto::etcdserverpb as pb;
 
+use super::answer::Answer;
 #[cfg(feature = "websocket")]
 use super::websocket::WebSocket;
 use crate::balance::EndpointId;
@@ -45,11 +46,18 @@ impl Way {
 
     /// The next answer, or `None` when the server ended the stream well. Nothing is lost if the
     /// future is dropped.
-    pub(super) async fn next(&mut self) -> Result<Option<pb::WatchResponse>, CallFailure> {
+    pub(super) async fn next(&mut self) -> Result<Option<Answer>, CallFailure> {
         match self {
-            Self::Grpc(_, replies) => replies.next().await,
+            Self::Grpc(_, replies) => {
+                let Some(message) = replies.next_bytes().await? else {
+                    return Ok(None);
+                };
+                let decoded = Answer::decode(&message);
+                let broken = |error: Error| CallFailure::Protocol(error.to_string());
+                decoded.map(Some).map_err(broken)
+            }
             #[cfg(feature = "websocket")]
-            Self::WebSocket(socket) => socket.next().await,
+            Self::WebSocket(socket) => Ok(socket.next().await?.map(Answer::from)),
         }
     }
 }

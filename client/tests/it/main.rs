@@ -13,6 +13,7 @@ mod beside_go;
 mod caches;
 mod calls;
 mod copies;
+mod examples;
 mod fake;
 mod faults;
 mod gate;

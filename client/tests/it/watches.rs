@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cairn_client::{Client, Event, Keys, Revision, Update, Watch};
+use cairn_client::{Client, Error, Event, Keys, Revision, Update, Watch};
 use tokio::time::timeout;
 
 use crate::server::{PATIENCE, Program, Servers};
@@ -257,4 +257,28 @@ async fn calls_and_watches_leave_a_member_that_a_black_hole_swallowed() {
         }
     }
     gate.open();
+}
+
+#[test]
+fn a_watch_ends_with_its_runtime_and_the_next_begins_in_another() {
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let servers = second.block_on(Servers::one(&Program::cairn()));
+    let (client, mut watch) = first.block_on(async {
+        let client = servers.client().await;
+        let watch = client.watch("key").await.unwrap();
+        (client, watch)
+    });
+    drop(first);
+    second.block_on(async {
+        let ended = timeout(PATIENCE, watch.next()).await.unwrap();
+        assert!(
+            matches!(ended, Some(Err(Error::Unavailable { .. }))),
+            "{ended:?}"
+        );
+        let mut watch = client.watch("key").await.unwrap();
+        client.put("key", "value").await.unwrap();
+        let told = timeout(PATIENCE, watch.next()).await.unwrap();
+        assert!(matches!(told, Some(Ok(Update::Events { .. }))), "{told:?}");
+    });
 }

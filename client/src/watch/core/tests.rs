@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use cairn_proto::mvccpb;
 use proptest::prelude::*;
 
 use super::*;
@@ -258,7 +259,7 @@ impl World {
             let Some(message) = self.server.on_their_way.pop_front() else {
                 return;
             };
-            for request in self.core.received(message, &mut self.consumers) {
+            if let Some(request) = self.core.received(message.into(), &mut self.consumers) {
                 self.server.answer(request);
             }
         }
@@ -429,7 +430,7 @@ fn refusals_are_errors_of_the_watch_that_they_are_about() {
         created: true,
         ..pb::WatchResponse::default()
     };
-    core.received(first, &mut errors);
+    core.received(first.into(), &mut errors);
     let refused = pb::WatchResponse {
         watch_id: -1,
         created: true,
@@ -438,7 +439,7 @@ fn refusals_are_errors_of_the_watch_that_they_are_about() {
             .to_owned(),
         ..pb::WatchResponse::default()
     };
-    core.received(refused, &mut errors);
+    core.received(refused.into(), &mut errors);
     let [(watch, error)] = &errors.0[..] else {
         panic!("{:?}", errors.0)
     };
@@ -459,7 +460,7 @@ fn a_token_that_ended_asks_for_another_stream() {
         ..pb::WatchResponse::default()
     };
     let mut consumers = Consumers(BTreeMap::from([(WatchKey(0), Consumer::default())]));
-    assert_eq!(core.received(refused, &mut consumers).len(), 0);
+    assert!(core.received(refused.into(), &mut consumers).is_none());
     assert!(core.needs_token());
     core.lost();
     assert_eq!(core.opened().len(), 1);
