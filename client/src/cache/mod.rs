@@ -6,6 +6,7 @@
 mod entry;
 mod feed;
 mod follow;
+mod key;
 mod snapshot;
 mod window;
 

@@ -4,11 +4,11 @@ use std::cmp::Ordering;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use im::OrdMap;
 use im::ordmap::DiffItem;
 
 use super::entry::{Change, Entry};
+use super::key::Key;
 use crate::keys::Keys;
 use crate::kv::KeyValue;
 use crate::revision::Revision;
@@ -19,7 +19,7 @@ use crate::watch::Event;
 ///
 /// Invariant: it is what the server has at `revision`, for the cache's keys.
 pub struct Snapshot<V> {
-    map: OrdMap<Bytes, Arc<Entry<V>>>,
+    map: OrdMap<Key, Arc<Entry<V>>>,
     revision: Revision,
 }
 
@@ -43,7 +43,7 @@ impl<V> Snapshot<V> {
     /// What a server listed at a revision.
     pub(super) fn listed(entries: Vec<Entry<V>>, revision: Revision) -> Self {
         let keyed = entries.into_iter();
-        let keyed = keyed.map(|entry| (entry.kv().key.clone(), Arc::new(entry)));
+        let keyed = keyed.map(|entry| (Key::from(&entry.kv().key[..]), Arc::new(entry)));
         Self {
             map: keyed.collect(),
             revision,
@@ -82,8 +82,8 @@ impl<V> Snapshot<V> {
     /// The entries of some keys, in their order.
     pub fn range(&self, keys: impl Into<Keys>) -> impl Iterator<Item = &Arc<Entry<V>>> {
         let keys = keys.into();
-        let first = Bound::Included(keys.first().clone());
-        let from = self.map.range::<_, Bytes>((first, Bound::Unbounded));
+        let first = Bound::Included(&keys.first()[..]);
+        let from = self.map.range::<_, [u8]>((first, Bound::Unbounded));
         from.map(|(_, entry)| entry)
             .take_while(move |entry| keys.contains(&entry.kv().key))
     }
@@ -100,14 +100,14 @@ impl<V> Snapshot<V> {
             match event {
                 Event::Put { kv, .. } => {
                     let new = Arc::new(decode(kv));
-                    let key = new.kv().key.clone();
+                    let key = Key::from(&new.kv().key[..]);
                     changes.push(match self.map.insert(key, Arc::clone(&new)) {
                         Some(old) => Change::Update { old, new },
                         None => Change::Insert { new },
                     });
                 }
                 Event::Delete { key, revision, .. } => {
-                    if let Some(old) = self.map.remove(&key) {
+                    if let Some(old) = self.map.remove(&key[..]) {
                         changes.push(Change::Delete {
                             old,
                             revision: Some(revision),
@@ -158,6 +158,7 @@ impl<V> Snapshot<V> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
