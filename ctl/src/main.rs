@@ -6,6 +6,7 @@
 //! | `command` | the commands, one file each |
 //! | `show` | answers in each format, one file a noun |
 //! | `session` | what a command stands on: its flags and the cluster they name |
+//! | `data_at_rest` | commands that the server's program has |
 //! | `golang` | texts as Go writes and reads them |
 //!
 //! A message on stderr is etcdctl's where that has one; on a terminal, advice follows it.
@@ -18,6 +19,7 @@
 mod cli;
 mod command;
 mod completion;
+mod data_at_rest;
 mod discovery;
 mod failure;
 mod golang;
@@ -67,6 +69,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// By this name the program has no commands that etcdctl has not.
+const ETCDCTL: &str = "etcdctl";
+
 async fn run() -> Result<(), Failure> {
     let mut line = std::env::args_os();
     let program = program_name(line.next());
@@ -76,8 +81,12 @@ async fn run() -> Result<(), Failure> {
             value.to_string_lossy().into_owned(),
         ))
     });
+    let line: Vec<OsString> = line.collect();
+    if program != ETCDCTL {
+        data_at_rest::run(&line)?;
+    }
     let tree = cli::tree(&program);
-    let line = cli::hoist(&tree, &line.collect::<Vec<OsString>>());
+    let line = cli::hoist(&tree, &line);
     let whole = [OsString::from(&program)]
         .into_iter()
         .chain(line.iter().cloned());

@@ -6,6 +6,7 @@ use clap::{Arg, ArgAction, Command};
 
 use super::flags::arguments_text;
 use crate::command;
+use crate::data_at_rest::COMMANDS;
 
 /// Commands that have something in common, for help.
 struct Group {
@@ -99,6 +100,10 @@ fn help_template(groups: &[Group]) -> String {
             let about = about.unwrap_or_default();
             let _ = writeln!(template, "  {:<13} {about}", command.get_name());
         }
+    }
+    template.push_str("\nData of members that do not run (by the program `cairn`):\n");
+    for (name, about) in COMMANDS {
+        let _ = writeln!(template, "  {name:<17} {about}");
     }
     template.push_str(
         "\nEndpoints, TLS, user and the form of answers (-w json, …) are options of all commands:\n\

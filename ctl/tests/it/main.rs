@@ -242,3 +242,31 @@ fn shells_and_manuals_get_their_files() {
     let page = std::fs::read_to_string(folder.join("cairnctl-get.1")).unwrap();
     assert!(page.contains("count\\-only"), "{page}");
 }
+
+#[test]
+fn data_at_rest_are_the_server_s_program_s() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("at-rest");
+    std::fs::create_dir_all(&folder).unwrap();
+    let server = folder.join("server");
+    std::fs::write(&server, "#!/bin/sh\necho \"$@\"\nexit 7\n").unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&server, executable).unwrap();
+    let line = "snapshot restore a.db --data-dir d --bump-revision 5";
+    let called = |program: &Path, server: &Path| {
+        let mut command = command(program, line);
+        command.env("CAIRN_SERVER", server).output().unwrap()
+    };
+    let done = called(Path::new(CAIRNCTL), &server);
+    assert_eq!(done.status.code(), Some(7));
+    assert_eq!(String::from_utf8_lossy(&done.stdout), format!("{line}\n"));
+    let missing = called(Path::new(CAIRNCTL), &folder.join("nobody"));
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).contains("put `cairn` beside this program"));
+    // etcdctl 3.7 has no such command, and shows which there are.
+    let shown = called(&etcdctl("at-rest-link"), &server);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(
+        shown.contains("Usage: etcdctl snapshot <command>"),
+        "{shown}"
+    );
+}
