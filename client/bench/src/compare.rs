@@ -1,6 +1,6 @@
 //! All clients, one after the other, at one server.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -15,8 +15,13 @@ use crate::work::KEYS;
 const ROUNDS: usize = 3;
 const COUNT: usize = 19_200;
 /// What `feed` sends.
-const MESSAGES: usize = 4000;
-const PORT: u16 = 23_790;
+const MESSAGES: usize = 1500;
+
+/// A port that nobody listens at.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    Ok(listener.local_addr()?.port())
+}
 
 /// A server of its own, and its data.
 pub struct Server {
@@ -30,8 +35,9 @@ impl Server {
     pub fn start(command: &[&str]) -> Result<Self> {
         let (program, flags) = command.split_first().context("no server")?;
         let home = tempfile::tempdir()?;
-        let url = format!("http://127.0.0.1:{PORT}");
-        let peer = format!("http://127.0.0.1:{}", PORT + 1);
+        let port = free_port()?;
+        let url = format!("http://127.0.0.1:{port}");
+        let peer = format!("http://127.0.0.1:{}", free_port()?);
         let process = std::process::Command::new(program)
             .args(flags)
             .arg("--data-dir")
@@ -59,7 +65,7 @@ impl Server {
             url,
         };
         let deadline = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(("127.0.0.1", PORT)).is_err() {
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
             ensure!(Instant::now() < deadline, "the server does not start");
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -146,7 +152,7 @@ async fn fed(
     own: &PathBuf,
     a_message: usize,
 ) -> Result<Cost> {
-    let address = format!("127.0.0.1:{PORT}");
+    let address = format!("127.0.0.1:{}", free_port()?);
     let count = MESSAGES * a_message;
     let mut feed = Command::new(own);
     feed.args(["feed", &address, &a_message.to_string(), &count.to_string()]);
