@@ -89,15 +89,19 @@ impl Record {
         )
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let wire = wire::Record {
+    /// Writes it behind what is in `out`. Entries are made messages one by one: there are many.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let head = wire::Record {
             previous: Bytes::copy_from_slice(&self.previous),
             timeline: self.timeline.0,
             after: Some(wire::Position::of(&self.after)),
             anchor: self.anchor.as_ref().map(wire::Anchor::of),
-            entries: self.entries.iter().map(wire::Entry::of).collect(),
+            entries: Vec::new(),
         };
-        wire.encode_to_vec()
+        head.encode_raw(out);
+        for entry in &self.entries {
+            prost::encoding::message::encode(wire::ENTRIES, &wire::Entry::of(entry), out);
+        }
     }
 
     /// Reads the object `name`.
@@ -129,6 +133,9 @@ impl Record {
 /// The messages; numbers of fields are never changed.
 pub(crate) mod wire {
     use super::{Bytes, LogIndex, Logged, Message, RawEntry, RawKind, Term};
+
+    /// The tag of a record's entries.
+    pub(super) const ENTRIES: u32 = 5;
 
     #[derive(Clone, PartialEq, Message)]
     pub(crate) struct Record {
@@ -282,7 +289,9 @@ mod tests {
                 time_ms: 1_001,
             }],
         };
-        let read = Record::decode("a", record.encode().into()).unwrap();
+        let mut encoded = Vec::new();
+        record.encode(&mut encoded);
+        let read = Record::decode("a", encoded.into()).unwrap();
         assert_eq!(read, record);
         assert_eq!(read.end().revision, 6);
         assert!(Record::decode("a", Bytes::from_static(b"\xff")).is_err());

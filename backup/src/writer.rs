@@ -139,7 +139,12 @@ pub struct Writer {
     /// The last entry in it.
     base_index: Option<LogIndex>,
     retention: Retention,
+    /// What the last object held, for the memory of the next.
+    content: Vec<u8>,
 }
+
+/// The most memory that is kept from one object to the next.
+const CONTENT_KEPT_BYTES: usize = 16 << 20;
 
 /// The end of the sequence, at which this writer goes on.
 #[derive(Clone, Debug)]
@@ -170,6 +175,7 @@ impl Writer {
         let names = Names(options.cluster);
         Self {
             retention: Retention::new(names, options.retention),
+            content: Vec::new(),
             options,
             names,
             chain: None,
@@ -376,7 +382,11 @@ impl Writer {
         let name = self.names.log(at);
         let nonce = around.environment.nonce()?;
         let key = self.options.key.as_ref();
-        let (object, digest) = seal(&name, &record.encode(), key, nonce)?;
+        // Fresh memory is most of what this costs.
+        self.content.clear();
+        self.content.shrink_to(CONTENT_KEPT_BYTES);
+        record.encode(&mut self.content);
+        let (object, digest) = seal(&name, &self.content, key, nonce)?;
         let bytes = object.len();
         let put = around.store.put_new(&name, object)?;
         match put {

@@ -42,7 +42,9 @@ fn change_record(run: &Run, name: &str, change: impl FnOnce(&mut Record)) {
         let content = open(name, &object, run.key.as_ref()).unwrap().content;
         let mut record = Record::decode(name, content).unwrap();
         change(&mut record);
-        let sealed = seal(name, &record.encode(), run.key.as_ref(), [1; 12]);
+        let mut content = Vec::new();
+        record.encode(&mut content);
+        let sealed = seal(name, &content, run.key.as_ref(), [1; 12]);
         Some(sealed.unwrap().0)
     });
 }
