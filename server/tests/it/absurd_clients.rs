@@ -7,8 +7,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use cairn_proto::etcdserverpb::{PutRequest, RangeRequest, RequestOp, TxnRequest, request_op};
+use bytes::{Bytes, BytesMut};
+use cairn_proto::etcdserverpb::watch_request::RequestUnion;
+use cairn_proto::etcdserverpb::{
+    PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, WatchRequest,
+    WatchResponse, request_op,
+};
 use h2::Reason;
 use h2::client::SendRequest;
 use http::Request;
@@ -324,6 +328,48 @@ async fn thousands_of_half_open_streams_wait_without_disturbing_anyone() {
     let grown = server.memory_peak_bytes().saturating_sub(before);
     assert!(grown < 256 * MIB, "{grown} bytes for half-open streams");
     drop(half_open);
+    end.abort();
+    assert_serves(&server).await;
+}
+
+/// As clients cancel and renew what they have thousands of; HTTP/2 guards against small frames.
+#[tokio::test]
+async fn a_burst_of_small_messages_on_one_stream_ends_no_connection() {
+    const WATCHES: usize = 20_000;
+
+    let server = Server::start(&[]);
+    let (requests, end) = connect(&server, &h2::client::Builder::new()).await;
+    let mut requests = requests.ready().await.unwrap();
+    let watch = call(&server, "/etcdserverpb.Watch/Watch");
+    let (response, mut stream) = requests.send_request(watch, false).unwrap();
+    for number in 0..WATCHES {
+        let create = WatchCreateRequest {
+            key: format!("watched/{number}").into(),
+            ..WatchCreateRequest::default()
+        };
+        let message = WatchRequest {
+            request_union: Some(RequestUnion::CreateRequest(create)),
+        };
+        let message = framed(&message.encode_to_vec());
+        stream.send_data(message, false).unwrap();
+    }
+    let mut body = response.await.unwrap().into_body();
+    let (mut received, mut created) = (BytesMut::new(), 0);
+    while created < WATCHES {
+        let data = body.data().await.unwrap().unwrap();
+        body.flow_control().release_capacity(data.len()).unwrap();
+        received.extend_from_slice(&data);
+        while let Some(length) = received.get(1..5) {
+            let length = u32::from_be_bytes(length.try_into().unwrap());
+            let end = 5 + usize::try_from(length).unwrap();
+            if received.len() < end {
+                break;
+            }
+            let answer = WatchResponse::decode(&received.split_to(end)[5..]).unwrap();
+            assert!(answer.created && !answer.canceled, "{answer:?}");
+            created += 1;
+        }
+    }
     end.abort();
     assert_serves(&server).await;
 }

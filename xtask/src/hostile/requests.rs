@@ -112,7 +112,11 @@ async fn read_watches(response: h2::client::ResponseFuture, tally: &Tally) {
     };
     let mut body = response.into_body();
     let mut buffer = bytes::BytesMut::new();
-    while let Some(Ok(data)) = body.data().await {
+    while let Some(data) = body.data().await {
+        let data = match data {
+            Ok(data) => data,
+            Err(error) => return tally.add(format!("stream ended: {error}")),
+        };
         drop(body.flow_control().release_capacity(data.len()));
         buffer.extend_from_slice(&data);
         while let Some(length) = buffer.get(1..5) {

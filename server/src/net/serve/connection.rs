@@ -43,7 +43,11 @@ impl ConnectionLimits {
     /// What a client's stream may have in flight.
     pub(crate) const CLIENT_STREAM_WINDOW_BYTES: u32 = 1 << 20;
     /// What a client's connection may have in flight.
-    pub(crate) const CLIENT_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+    ///
+    /// HTTP/2 counts a small frame that nobody has read yet as 256 bytes, and ends a connection for which
+    /// these make half of this (h2's budget of DATA frames, which hyper does not let us set). Clients send
+    /// renewals and cancellations in bursts, one frame each: 30,000 are to be no reason.
+    pub(crate) const CLIENT_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 }
 
 /// A client that has not said by then what it speaks, or whose HTTP/1.1 headers take longer, is cut
