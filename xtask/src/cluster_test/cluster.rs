@@ -53,6 +53,8 @@ pub(crate) struct Cluster {
     server: ServerCommand,
     home: PathBuf,
     next: u64,
+    /// Whose directory went back, until it is replaced.
+    forgotten: Option<MemberId>,
     pub(crate) endpoints: Endpoints,
     pub(crate) recorder: Recorder,
 }
@@ -80,6 +82,7 @@ impl Cluster {
             server,
             home,
             next: size,
+            forgotten: None,
             endpoints: Endpoints::default(),
             recorder,
         };
@@ -252,6 +255,7 @@ impl Cluster {
         self.kill(id)?;
         self.endpoints.close(id);
         // It never comes back, whatever becomes of the rest of this.
+        self.forgotten = self.forgotten.filter(|forgotten| *forgotten != id);
         self.members.retain(|member| member.id != id);
         self.note(Some(id), "removed");
         self.change(async |mut client| {
@@ -310,6 +314,7 @@ impl Cluster {
             "is put back"
         };
         self.note(Some(id), format!("its directory {text}"));
+        self.forgotten = Some(id);
         let initial_cluster = self.initial_cluster();
         let member = self.member(id)?;
         member.replace_data((!how.empties).then_some(copy.as_path()))?;
@@ -379,6 +384,11 @@ impl Cluster {
             } else if !member.is_started() {
                 self.restart(id)?;
             }
+        }
+        // The end of the load may come between what it forgot and its replacement.
+        if let Some(id) = self.forgotten {
+            self.until_told(id).await?;
+            self.replace(id).await?;
         }
         self.wait_until_ready().await
     }
