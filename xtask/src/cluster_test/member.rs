@@ -72,8 +72,10 @@ impl Member {
         }
     }
 
-    /// Changes who it says is in the cluster, for a start on an empty directory.
+    /// Changes who it says is in the cluster, for a start on an empty directory. Others than there were
+    /// at first are in a cluster that there is: a list of them for a new one would be another's.
     pub(crate) fn set_initial_cluster(&mut self, initial_cluster: String) {
+        self.is_new_cluster &= self.initial_cluster == initial_cluster;
         self.initial_cluster = initial_cluster;
     }
 
