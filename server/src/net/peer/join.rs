@@ -171,7 +171,10 @@ async fn ask(connector: &Connector, url: &Url) -> Result<RemoteCluster, String> 
 /// What an answer says that is none.
 fn refused(url: &Url, status: &tonic::Status) -> String {
     let said = Chain(status).to_string();
-    let is_lost = std::error::Error::source(status).is_some();
+    // Members do not answer so: a connection that was gone before it could be asked is "unknown" and without
+    // a source.
+    let is_lost =
+        std::error::Error::source(status).is_some() || status.code() == tonic::Code::Unknown;
     if is_lost && url.protection() == Protection::Plain {
         return format!("the connection was closed: does who listens there want https? ({said})");
     }
