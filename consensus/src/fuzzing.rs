@@ -47,14 +47,11 @@ fn recover(disk: &FaultDisk) -> Option<(HardState, Vec<Entry>)> {
 /// # Panics
 ///
 /// If a message that the checks let pass makes raft or the log fail.
-pub fn messages(mut bytes: &[u8]) {
+pub fn messages(bytes: &[u8]) {
     let Some(mut node) = follower() else {
         return;
     };
-    while let Some((length, rest)) = bytes.split_first_chunk::<2>() {
-        let length = usize::from(u16::from_le_bytes(*length));
-        let (message, rest) = rest.split_at(length.min(rest.len()));
-        bytes = rest;
+    for message in parts(bytes) {
         let Ok(mut message) = raftpb::Message::decode(message) else {
             continue;
         };
@@ -72,6 +69,17 @@ pub fn messages(mut bytes: &[u8]) {
             return;
         }
     }
+}
+
+/// What lies one after the other in `bytes`, each behind its length in two bytes; the last may be cut.
+pub(crate) fn parts(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = bytes.split_first_chunk::<2>()?;
+        let length = usize::from(u16::from_le_bytes(*length));
+        let (part, rest) = rest.split_at(length.min(rest.len()));
+        bytes = rest;
+        Some(part)
+    })
 }
 
 fn follower() -> Option<Node> {
@@ -100,25 +108,19 @@ fn follower() -> Option<Node> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use cairn_testbed::mutations::run;
 
     use super::*;
 
-    fn corpus(name: &str) -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("fuzz/corpus")
-            .join(name)
-    }
+    const CRATE: &str = env!("CARGO_MANIFEST_DIR");
 
     #[test]
     fn no_frame_stops_a_recovery_with_a_panic() {
-        run(&corpus("wal"), 1000, frames).unwrap();
+        run(CRATE, "wal", 1000, frames).unwrap();
     }
 
     #[test]
     fn no_message_of_a_peer_stops_a_member_with_a_panic() {
-        run(&corpus("messages"), 1000, messages).unwrap();
+        run(CRATE, "messages", 1000, messages).unwrap();
     }
 }

@@ -47,35 +47,29 @@ fn assert_told(read: Result<settings::Invocation, settings::SettingsError>) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
-
     use cairn_testbed::mutations::run;
 
     use super::*;
 
-    fn corpus(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("fuzz/corpus")
-            .join(name)
-    }
+    const CRATE: &str = env!("CARGO_MANIFEST_DIR");
 
     #[test]
     fn no_frames_make_the_looks_before_http2_panic_or_differ_by_how_they_are_cut() {
-        run(&corpus("http2"), 5000, http2).unwrap();
+        run(CRATE, "http2", 5000, http2).unwrap();
     }
 
     #[test]
     fn no_token_without_our_signature_is_good_and_none_makes_the_check_panic() {
-        run(&corpus("token"), 5000, token).unwrap();
+        run(CRATE, "token", 5000, token).unwrap();
     }
 
     #[test]
     fn no_command_line_makes_the_reading_of_settings_panic() {
-        run(&corpus("flags"), 3000, flags).unwrap();
+        run(CRATE, "flags", 3000, flags).unwrap();
     }
 
     #[test]
     fn no_file_makes_the_reading_of_settings_panic() {
-        run(&corpus("config-file"), 3000, config_file).unwrap();
+        run(CRATE, "config-file", 3000, config_file).unwrap();
     }
 }

@@ -23,14 +23,20 @@ impl Random {
     }
 }
 
-/// Gives `each` all files of `corpus`, then so many inputs made from them; how many it was given.
+/// Gives `each` all files of a fuzzer's corpus, then so many inputs made from them; how many it was given.
+/// The fuzzer is in the folder `fuzz` of the crate at `crate_folder`.
 ///
 /// # Errors
 ///
 /// If a file cannot be read, or there is none.
-pub fn run(corpus: &Path, count: usize, mut each: impl FnMut(&[u8])) -> std::io::Result<usize> {
+pub fn run(
+    crate_folder: &str,
+    fuzzer: &str,
+    count: usize,
+    mut each: impl FnMut(&[u8]),
+) -> std::io::Result<usize> {
     let mut paths = Vec::new();
-    for entry in fs::read_dir(corpus)? {
+    for entry in fs::read_dir(Path::new(crate_folder).join("fuzz/corpus").join(fuzzer))? {
         paths.push(entry?.path());
     }
     paths.sort();
@@ -95,12 +101,15 @@ mod tests {
 
     #[test]
     fn inputs_are_the_corpus_and_others_and_the_same_every_time() {
-        let corpus = tempfile::tempdir().unwrap();
-        fs::write(corpus.path().join("a"), b"one good input").unwrap();
-        fs::write(corpus.path().join("b"), b"another").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let corpus = folder.path().join("fuzz/corpus/some");
+        fs::create_dir_all(&corpus).unwrap();
+        fs::write(corpus.join("a"), b"one good input").unwrap();
+        fs::write(corpus.join("b"), b"another").unwrap();
         let inputs = || {
             let mut inputs = Vec::new();
-            let given = run(corpus.path(), 1000, |input| inputs.push(input.to_vec())).unwrap();
+            let folder = folder.path().to_str().unwrap();
+            let given = run(folder, "some", 1000, |input| inputs.push(input.to_vec())).unwrap();
             assert_eq!(given, inputs.len());
             inputs
         };

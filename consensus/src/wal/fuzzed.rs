@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::FaultDisk;
+use crate::fuzzing::parts;
 use crate::member_id::{ClusterId, MemberId};
 
 /// How such a log is kept.
@@ -12,20 +13,14 @@ pub(crate) const OPTIONS: WalOptions = WalOptions {
 };
 
 /// A log on `disk` whose last frames have these bodies, each behind its length in two bytes.
-pub(crate) fn write(disk: &FaultDisk, mut bodies: &[u8]) -> Result<(), WalError> {
+pub(crate) fn write(disk: &FaultDisk, bodies: &[u8]) -> Result<(), WalError> {
     let identity = Identity {
         cluster: ClusterId::new(1),
         member: MemberId::from_wire(1).ok_or(WalError::NotFound)?,
     };
     let disk = Arc::new(disk.clone());
     let mut wal = Wal::create(disk, identity, OPTIONS, &LogWrite::default())?;
-    while let Some((length, rest)) = bodies.split_first_chunk::<2>() {
-        let length = usize::from(u16::from_le_bytes(*length));
-        let (body, rest) = rest.split_at(length.min(rest.len()));
-        bodies = rest;
-        if body.is_empty() {
-            break;
-        }
+    for body in parts(bodies).take_while(|body| !body.is_empty()) {
         wal.frame.clear();
         wal.frame.resize(FRAME_HEADER_BYTES, 0);
         wal.frame.extend_from_slice(body);

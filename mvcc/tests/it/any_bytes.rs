@@ -106,13 +106,16 @@ fn transfer(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use cairn_testbed::mutations::run;
 
     #[test]
     fn no_database_of_a_peer_is_installed_that_cannot_be_read_and_none_makes_this_one_panic() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/received");
-        run(&corpus, 2000, super::received).unwrap();
+        run(
+            env!("CARGO_MANIFEST_DIR"),
+            "received",
+            2000,
+            super::received,
+        )
+        .unwrap();
     }
 }
