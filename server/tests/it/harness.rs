@@ -271,6 +271,12 @@ pub(crate) async fn clients_at(address: SocketAddr) -> Clients {
     }
 }
 
+/// Says that a test cannot run here.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+pub(crate) fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
 /// Waits until `condition` holds.
 pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{PATIENCE, Place, Server, binary};
+use crate::harness::{PATIENCE, Place, Server, binary, skipped};
 
 /// What only Rust writes.
 const RUST: [&str; 7] = [
@@ -105,11 +105,6 @@ fn a_forgotten_wal_dir_is_told_with_what_to_do() {
     }
     place.add_flags(&[&wal_dir]);
     place.start();
-}
-
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
 }
 
 /// Runs a command that needs rights; `None` if they are not here.

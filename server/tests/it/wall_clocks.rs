@@ -4,16 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
-use cairn_proto::etcdserverpb::auth_client::AuthClient;
 use cairn_proto::etcdserverpb::lease_client::LeaseClient;
-use cairn_proto::etcdserverpb::{
-    AuthEnableRequest, AuthUserAddRequest, AuthUserGrantRoleRequest, AuthenticateRequest,
-    LeaseGrantRequest, LeaseTimeToLiveRequest, RangeRequest,
-};
+use cairn_proto::etcdserverpb::{LeaseGrantRequest, LeaseTimeToLiveRequest};
 use tempfile::TempDir;
-use tonic::{Code, Request};
+use tonic::Code;
 
-use crate::harness::{Place, Server, until};
+use crate::auth_calls::{Admin, with_token};
+use crate::harness::{Place, Server, skipped, until};
+use crate::requests::range;
 
 /// A server whose wall clock can be set.
 struct Clocked {
@@ -57,11 +55,6 @@ impl Clocked {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
-}
-
 fn faketime() -> Option<PathBuf> {
     let folders = std::fs::read_dir(Path::new("/usr/lib")).ok()?;
     let folders = folders.filter_map(|folder| Some(folder.ok()?.path()));
@@ -96,31 +89,10 @@ async fn signed_tokens_are_judged_by_the_wall_clock() {
         return;
     };
     let clients = clocked.server.clients().await;
-    let mut auth = AuthClient::new(clients.channel.clone());
-    let user = AuthUserAddRequest {
-        name: "root".to_owned(),
-        password: "secret".to_owned(),
-        ..AuthUserAddRequest::default()
-    };
-    auth.user_add(user).await.unwrap();
-    let grant = AuthUserGrantRoleRequest {
-        user: "root".to_owned(),
-        role: "root".to_owned(),
-    };
-    auth.user_grant_role(grant).await.unwrap();
-    auth.auth_enable(AuthEnableRequest {}).await.unwrap();
-    let login = AuthenticateRequest {
-        name: "root".to_owned(),
-        password: "secret".to_owned(),
-    };
-    let token = auth.authenticate(login).await.unwrap().into_inner().token;
+    let mut admin = Admin::new(&clients);
+    admin.enable().await;
     let read = async || {
-        let mut request = Request::new(RangeRequest {
-            key: "k".into(),
-            ..RangeRequest::default()
-        });
-        let token = token.parse().unwrap();
-        request.metadata_mut().insert("token", token);
+        let request = with_token(range("k", ""), admin.token.as_deref());
         clients.kv.clone().range(request).await
     };
     read().await.unwrap();
