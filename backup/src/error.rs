@@ -79,17 +79,7 @@ impl Error {
 
     /// With what caused it, down to what the system said.
     pub(crate) fn database(error: impl std::error::Error) -> Self {
-        let mut text = error.to_string();
-        let mut next = error.source();
-        while let Some(cause) = next {
-            let said = cause.to_string();
-            if !text.ends_with(&said) {
-                text.push_str(": ");
-                text.push_str(&said);
-            }
-            next = cause.source();
-        }
-        Self::Database(text)
+        Self::Database(cairn_migrate::with_causes(&error))
     }
 }
 

@@ -33,6 +33,9 @@ const PART_ATTEMPTS: u32 = 5;
 /// The rest before such an attempt is repeated.
 const PART_REST: Duration = Duration::from_secs(1);
 
+/// The most memory that is kept from one object to the next.
+const CONTENT_KEPT_BYTES: usize = 16 << 20;
+
 /// How a backup is made.
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
@@ -142,9 +145,6 @@ pub struct Writer {
     /// What the last object held, for the memory of the next.
     content: Vec<u8>,
 }
-
-/// The most memory that is kept from one object to the next.
-const CONTENT_KEPT_BYTES: usize = 16 << 20;
 
 /// The end of the sequence, at which this writer goes on.
 #[derive(Clone, Debug)]

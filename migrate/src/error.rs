@@ -98,12 +98,23 @@ impl Error {
 
     /// An error of our own database, whatever its type.
     pub(crate) fn database(error: impl std::error::Error) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(source) = cause {
-            text = format!("{text}: {source}");
-            cause = source.source();
-        }
-        Self::Database(text)
+        Self::Database(with_causes(&error))
     }
+}
+
+/// An error's text with what caused it, down to what the system said; what the text already ends with is not
+/// repeated.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
 }

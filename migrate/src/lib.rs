@@ -33,7 +33,7 @@ mod v2_store;
 
 pub use check::{Finding, check};
 pub use data_dir::{DataDir, Kind};
-pub use error::Error;
+pub use error::{Error, with_causes};
 pub use go_back::{GoBack, WentBack, go_back};
 pub use hash_kv::{FileHash, hash_kv};
 pub use load::load;
