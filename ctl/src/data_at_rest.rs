@@ -12,39 +12,65 @@ use crate::failure::Failure;
 const SERVER: &str = "cairn";
 /// Where it is, if it is neither beside this program nor on the path.
 const SERVER_VARIABLE: &str = "CAIRN_SERVER";
-/// What they are called, and what they do.
-pub(crate) const COMMANDS: [(&str, &str); 8] = [
-    ("snapshot status", "Says what is in a snapshot's file"),
-    ("snapshot restore", "Makes a data directory of a snapshot"),
-    (
+
+/// A command for data at rest.
+pub(crate) struct AtRest {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// Without `--data-dir` it is a command for members that run.
+    needs_data_dir: bool,
+}
+
+const fn at_rest(name: &'static str, about: &'static str) -> AtRest {
+    AtRest {
+        name,
+        about,
+        needs_data_dir: false,
+    }
+}
+
+const fn at_data_dir(name: &'static str, about: &'static str) -> AtRest {
+    AtRest {
+        name,
+        about,
+        needs_data_dir: true,
+    }
+}
+
+/// All of them.
+pub(crate) const COMMANDS: [AtRest; 8] = [
+    at_rest("snapshot status", "Says what is in a snapshot's file"),
+    at_rest("snapshot restore", "Makes a data directory of a snapshot"),
+    at_rest(
         "backup",
         "Lists and verifies continuous backups, and restores from them",
     ),
-    ("hashkv", "The hash of a database file's keys"),
-    ("migrate", "Makes an etcd data directory Cairn's, and back"),
-    ("rebuild", "Gives a stopped member a new database"),
-    (
+    at_rest("hashkv", "The hash of a database file's keys"),
+    at_rest("migrate", "Makes an etcd data directory Cairn's, and back"),
+    at_rest("rebuild", "Gives a stopped member a new database"),
+    at_data_dir(
         "check",
         "With --data-dir: says what is wrong in a stopped member's data",
     ),
-    (
+    at_data_dir(
         "defrag",
         "With --data-dir: makes a stopped member's database small",
     ),
 ];
 
+impl AtRest {
+    fn is_named_by(&self, line: &[OsString]) -> bool {
+        let mut words = line.iter().filter_map(|word| word.to_str());
+        let mut name = self.name.split(' ');
+        name.all(|part| words.next() == Some(part))
+            && (!self.needs_data_dir
+                || words.any(|word| word == "--data-dir" || word.starts_with("--data-dir=")))
+    }
+}
+
 /// Whether a line is about data at rest.
 fn is_at_rest(line: &[OsString]) -> bool {
-    let mut words = line.iter().filter_map(|word| word.to_str());
-    match (words.next(), words.next()) {
-        (Some("backup" | "hashkv" | "migrate" | "rebuild"), _)
-        | (Some("snapshot"), Some("status" | "restore")) => true,
-        (Some("check" | "defrag"), Some(second)) => {
-            let is_place = |word: &str| word == "--data-dir" || word.starts_with("--data-dir=");
-            is_place(second) || words.any(is_place)
-        }
-        _ => false,
-    }
+    COMMANDS.iter().any(|command| command.is_named_by(line))
 }
 
 /// Runs a line about data at rest in place of this program; comes back if it is about something else.

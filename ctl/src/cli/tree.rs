@@ -102,8 +102,8 @@ fn help_template(groups: &[Group]) -> String {
         }
     }
     template.push_str("\nData of members that do not run (by the program `cairn`):\n");
-    for (name, about) in COMMANDS {
-        let _ = writeln!(template, "  {name:<17} {about}");
+    for command in COMMANDS {
+        let _ = writeln!(template, "  {:<17} {}", command.name, command.about);
     }
     template.push_str(
         "\nEndpoints, TLS, user and the form of answers (-w json, …) are options of all commands:\n\
